@@ -1,0 +1,115 @@
+{{/* Environment of Airflow's containers. One block a concern, each given only to the components that need it. */}}
+
+{{/*
+`env` of a container. Takes `root`, `values` (the component's) and `blocks`, the texts of the blocks below.
+A user's variable replaces the chart's of the same name: the API server refuses a list with both.
+*/}}
+{{- define "airflow-platform.env" -}}
+{{- $own := concat (.root.Values.extraEnv | default list) (.values.extraEnv | default list) -}}
+{{- $names := dict -}}
+{{- range $own }}{{ $_ := set $names .name true }}{{ end -}}
+{{- $env := list -}}
+{{- range concat (fromYamlArray (include "airflow-platform.env.files" .root)) (fromYamlArray (join "\n" .blocks)) -}}
+{{- if not (hasKey $names .name) }}{{ $env = append $env . }}{{ end -}}
+{{- end -}}
+{{- /* The component's entry wins over the one for all. */ -}}
+{{- range $index, $entry := $own -}}
+{{- $last := true -}}
+{{- range slice $own (add1 $index) }}{{ if eq .name $entry.name }}{{ $last = false }}{{ end }}{{ end -}}
+{{- if $last }}{{ $env = append $env $entry }}{{ end -}}
+{{- end -}}
+{{- toYaml $env -}}
+{{- end -}}
+
+{{/* Where Airflow and airflow_platform find their configuration. */}}
+{{- define "airflow-platform.env.files" -}}
+- name: AIRFLOW_CONFIG
+  value: /etc/airflow-platform/airflow.cfg
+- name: AIRFLOW_PLATFORM_CONFIG
+  value: /etc/airflow-platform/platform.yaml
+{{- end -}}
+
+{{- define "airflow-platform.env.database" -}}
+- name: AIRFLOW__DATABASE__SQL_ALCHEMY_CONN
+  valueFrom:
+    secretKeyRef:
+      name: {{ .Values.database.existingSecret }}
+      key: {{ .Values.database.secretKey }}
+{{- end -}}
+
+{{/* Encrypts what the database holds of connections, variables and triggers: for whoever reads them there, not for workers. */}}
+{{- define "airflow-platform.env.fernet" -}}
+- name: AIRFLOW__CORE__FERNET_KEY
+  valueFrom:
+    secretKeyRef:
+      {{- include "airflow-platform.secret-ref" (dict "root" . "secret" .Values.fernetKey) | nindent 6 }}
+{{- end -}}
+
+{{/* Signs UI sessions, and the api-server's requests to the triggerer's log server. */}}
+{{- define "airflow-platform.env.api-secret" -}}
+- name: AIRFLOW__API__SECRET_KEY
+  valueFrom:
+    secretKeyRef:
+      {{- include "airflow-platform.secret-ref" (dict "root" . "secret" .Values.apiSecretKey) | nindent 6 }}
+{{- end -}}
+
+{{/* Signs task tokens (scheduler) and checks them (api-server). */}}
+{{- define "airflow-platform.env.jwt" -}}
+- name: AIRFLOW__API_AUTH__JWT_SECRET
+  valueFrom:
+    secretKeyRef:
+      {{- include "airflow-platform.secret-ref" (dict "root" . "secret" .Values.jwtSecret) | nindent 6 }}
+{{- end -}}
+
+{{/* The user that the migrations Job creates. */}}
+{{- define "airflow-platform.env.admin" -}}
+{{- with .Values.admin -}}
+- name: AIRFLOW_PLATFORM_ADMIN_USERNAME
+  value: {{ .username | quote }}
+- name: AIRFLOW_PLATFORM_ADMIN_EMAIL
+  value: {{ .email | quote }}
+- name: AIRFLOW_PLATFORM_ADMIN_FIRST_NAME
+  value: {{ .firstName | quote }}
+- name: AIRFLOW_PLATFORM_ADMIN_LAST_NAME
+  value: {{ .lastName | quote }}
+- name: AIRFLOW_PLATFORM_ADMIN_PASSWORD
+  valueFrom:
+    secretKeyRef:
+      {{- include "airflow-platform.secret-ref" (dict "root" $ "secret" .) | nindent 6 }}
+{{- end -}}
+{{- end -}}
+
+{{/*
+Access to the logs' bucket: a connection that holds no credentials, and the credentials of the Secret where AWS' SDK
+looks for them. Without a Secret the SDK finds the pod's identity.
+*/}}
+{{- define "airflow-platform.env.logs" -}}
+{{- with .Values.logs.s3 }}
+{{- if .bucket -}}
+{{- $extra := dict -}}
+{{- with .endpoint }}{{ $_ := set $extra "endpoint_url" . }}{{ end -}}
+{{- with .region }}{{ $_ := set $extra "region_name" . }}{{ end -}}
+- name: AIRFLOW_CONN_AWS_LOGS
+  value: {{ dict "conn_type" "aws" "extra" $extra | toJson | squote }}
+{{- if .existingSecret }}
+- name: AWS_ACCESS_KEY_ID
+  valueFrom:
+    secretKeyRef:
+      name: {{ .existingSecret }}
+      key: {{ .keys.accessKey }}
+- name: AWS_SECRET_ACCESS_KEY
+  valueFrom:
+    secretKeyRef:
+      name: {{ .existingSecret }}
+      key: {{ .keys.secretKey }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* The connection that KubernetesPodOperator and its trigger use by default. */}}
+{{- define "airflow-platform.env.kubernetes" -}}
+{{- $namespace := include "airflow-platform.task-namespaces" . | fromJsonArray | first -}}
+- name: AIRFLOW_CONN_KUBERNETES_DEFAULT
+  value: {{ dict "conn_type" "kubernetes" "extra" (dict "in_cluster" true "namespace" $namespace) | toJson | squote }}
+{{- end -}}

@@ -1,0 +1,124 @@
+{{/* git-sync: an init container that fetches the DAGs once, and a sidecar that follows the repository. */}}
+
+{{/* How the repository is reached: "http", "ssh" or "" (a file or another protocol). */}}
+{{- define "airflow-platform.git-sync.protocol" -}}
+{{- $repo := .Values.dags.gitSync.repo | default "" -}}
+{{- if regexMatch "^https?://" $repo -}}
+http
+{{- else if or (hasPrefix "ssh://" $repo) (regexMatch "^[^/:]+@[^/]+:" $repo) -}}
+ssh
+{{- end -}}
+{{- end -}}
+
+{{/* The folder that holds the DAGs. */}}
+{{- define "airflow-platform.dags-folder" -}}
+{{- with .Values.dags -}}
+{{- if .gitSync.enabled -}}
+{{ .gitSync.root }}/{{ .gitSync.link }}{{ with .subPath | default "" | trimSuffix "/" }}/{{ . }}{{ end }}
+{{- else -}}
+/opt/airflow/dags{{ with .subPath | default "" | trimSuffix "/" }}/{{ . }}{{ end }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The container. Takes `root`, `name` and `once`. */}}
+{{- define "airflow-platform.git-sync.container" -}}
+{{- $protocol := include "airflow-platform.git-sync.protocol" .root -}}
+{{- $once := .once -}}
+{{- $git := .root.Values.dags.gitSync -}}
+{{- $credentials := $git.credentials -}}
+- name: {{ .name }}
+  image: {{ include "airflow-platform.image" (dict "image" $git.image "defaultTag" "") }}
+  imagePullPolicy: {{ $git.image.pullPolicy }}
+  securityContext:
+    runAsUser: {{ $git.runAsUser }}
+    runAsGroup: {{ $git.runAsUser }}
+    {{- include "airflow-platform.container-security" .root | nindent 4 }}
+  env:
+    {{- $env := list
+      (dict "name" "GITSYNC_REPO" "value" $git.repo)
+      (dict "name" "GITSYNC_REF" "value" (toString $git.ref))
+      (dict "name" "GITSYNC_PERIOD" "value" $git.period)
+      (dict "name" "GITSYNC_DEPTH" "value" ($git.depth | int | toString))
+      (dict "name" "GITSYNC_ROOT" "value" $git.root)
+      (dict "name" "GITSYNC_LINK" "value" $git.link)
+      (dict "name" "GITSYNC_MAX_FAILURES" "value" ($git.maxFailures | int | toString))
+      (dict "name" "GITSYNC_ONE_TIME" "value" (toString $once))
+      (dict "name" "HOME" "value" "/tmp")
+    }}
+    {{- if and $credentials.existingSecret (eq $protocol "http") }}
+    {{- $env = concat $env (list
+      (dict "name" "GITSYNC_USERNAME" "valueFrom" (dict "secretKeyRef" (dict "name" $credentials.existingSecret "key" $credentials.usernameKey)))
+      (dict "name" "GITSYNC_PASSWORD_FILE" "value" "/etc/git-credentials/password")
+    ) }}
+    {{- else if and $credentials.existingSecret (eq $protocol "ssh") }}
+    {{- $env = append $env (dict "name" "GITSYNC_SSH_KEY_FILE" "value" "/etc/git-credentials/ssh") }}
+    {{- if $credentials.knownHostsKey }}
+    {{- $env = concat $env (list
+      (dict "name" "GITSYNC_SSH_KNOWN_HOSTS" "value" "true")
+      (dict "name" "GITSYNC_SSH_KNOWN_HOSTS_FILE" "value" "/etc/git-credentials/known_hosts")
+    ) }}
+    {{- else }}
+    {{- $env = append $env (dict "name" "GITSYNC_SSH_KNOWN_HOSTS" "value" "false") }}
+    {{- end }}
+    {{- end }}
+    {{- $own := dict }}
+    {{- range $git.extraEnv | default list }}{{ $_ := set $own .name true }}{{ end }}
+    {{- range $env }}
+    {{- if not (hasKey $own .name) }}
+    {{- toYaml (list .) | nindent 4 }}
+    {{- end }}
+    {{- end }}
+    {{- with $git.extraEnv }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- with $git.resources }}
+  resources:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  volumeMounts:
+    - name: dags
+      mountPath: {{ $git.root }}
+    - name: git-tmp
+      mountPath: /tmp
+    {{- if and $credentials.existingSecret $protocol }}
+    - name: git-credentials
+      mountPath: /etc/git-credentials
+      readOnly: true
+    {{- end }}
+{{- end -}}
+
+{{/* Mount of the DAGs in an Airflow container. */}}
+{{- define "airflow-platform.git-sync.mount" -}}
+- name: dags
+  mountPath: {{ .Values.dags.gitSync.root }}
+  readOnly: true
+{{- end -}}
+
+{{- define "airflow-platform.git-sync.volumes" -}}
+{{- $protocol := include "airflow-platform.git-sync.protocol" . -}}
+- name: dags
+  emptyDir: {}
+- name: git-tmp
+  emptyDir: {}
+{{- with .Values.dags.gitSync.credentials }}
+{{- if and .existingSecret $protocol }}
+- name: git-credentials
+  secret:
+    secretName: {{ .existingSecret }}
+    defaultMode: 0440
+    items:
+      {{- if eq $protocol "http" }}
+      - key: {{ .passwordKey }}
+        path: password
+      {{- else }}
+      - key: {{ .sshKey }}
+        path: ssh
+      {{- if .knownHostsKey }}
+      - key: {{ .knownHostsKey }}
+        path: known_hosts
+      {{- end }}
+      {{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,46 @@
+{{/* Names of every object of a release. Anything that needs a name takes it from here. */}}
+
+{{- define "airflow-platform.fullname" -}}
+{{- default .Release.Name .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "airflow-platform.api-server.name" -}}{{ include "airflow-platform.fullname" . }}-api-server{{- end -}}
+{{- define "airflow-platform.scheduler.name" -}}{{ include "airflow-platform.fullname" . }}-scheduler{{- end -}}
+{{- define "airflow-platform.dag-processor.name" -}}{{ include "airflow-platform.fullname" . }}-dag-processor{{- end -}}
+{{- define "airflow-platform.triggerer.name" -}}{{ include "airflow-platform.fullname" . }}-triggerer{{- end -}}
+{{- define "airflow-platform.worker.name" -}}{{ include "airflow-platform.fullname" . }}-worker{{- end -}}
+{{- define "airflow-platform.migrations.name" -}}{{ include "airflow-platform.fullname" . }}-migrations{{- end -}}
+{{- define "airflow-platform.airflow-config.name" -}}{{ include "airflow-platform.fullname" . }}-config{{- end -}}
+{{- define "airflow-platform.platform-config.name" -}}{{ include "airflow-platform.fullname" . }}-platform{{- end -}}
+{{- define "airflow-platform.pod-template.name" -}}{{ include "airflow-platform.fullname" . }}-worker-pod-template{{- end -}}
+{{- define "airflow-platform.generated-secret.name" -}}{{ include "airflow-platform.fullname" . }}-generated{{- end -}}
+
+{{/*
+A Job's pod template cannot change: each that differs is a new Job. Takes `root` and `template`, the text of the pod template.
+*/}}
+{{- define "airflow-platform.migrations.job-name" -}}
+{{ include "airflow-platform.migrations.name" .root }}-{{ .template | sha256sum | trunc 8 }}
+{{- end -}}
+
+{{/* Address of the api-server inside the cluster. */}}
+{{- define "airflow-platform.api-server.address" -}}
+{{ include "airflow-platform.api-server.name" . }}.{{ .Release.Namespace }}.svc:{{ .Values.apiServer.service.port }}
+{{- end -}}
+
+{{/* Namespaces where tasks create their pods, as a JSON list: templates read it with fromJsonArray. */}}
+{{- define "airflow-platform.task-namespaces" -}}
+{{- default (list .Release.Namespace) .Values.tasks.namespaces | uniq | toJson -}}
+{{- end -}}
+
+{{/* Image reference of a `{repository, tag, digest}`. Takes `image` and `defaultTag`. */}}
+{{- define "airflow-platform.image" -}}
+{{- if .image.digest -}}
+{{ .image.repository }}@{{ .image.digest }}
+{{- else -}}
+{{ .image.repository }}:{{ .image.tag | default .defaultTag }}
+{{- end -}}
+{{- end -}}
+
+{{- define "airflow-platform.airflow-image" -}}
+{{ include "airflow-platform.image" (dict "image" .Values.image "defaultTag" .Chart.AppVersion) }}
+{{- end -}}

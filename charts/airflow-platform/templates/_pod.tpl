@@ -1,0 +1,136 @@
+{{/* What the pods of all components share. */}}
+
+{{/*
+Metadata of a component's pod. Takes `root`, `component`, `values` (the component's) and `platform`, for those that
+read platform.yaml. The checksums restart the pods when what they have read changes.
+*/}}
+{{- define "airflow-platform.pod-metadata" -}}
+labels:
+  {{- include "airflow-platform.selector-labels" . | nindent 2 }}
+annotations:
+  checksum/airflow.cfg: {{ include "airflow-platform.airflow-cfg" .root | sha256sum }}
+  {{- if .platform }}
+  checksum/platform.yaml: {{ include "airflow-platform.platform-yaml" .root | sha256sum }}
+  {{- end }}
+  {{- with merge (dict) (.values.podAnnotations | default dict) (.root.Values.podAnnotations | default dict) }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end -}}
+
+{{/* Identity, security and placement of a pod. Takes `root`, `values`, `serviceAccount`, `token` (mount the API token) and, for a pod with git-sync, `gitSync`. */}}
+{{- define "airflow-platform.pod-spec" -}}
+serviceAccountName: {{ .serviceAccount }}
+automountServiceAccountToken: {{ .token }}
+enableServiceLinks: false
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 50000
+  runAsGroup: 0
+  {{- if .gitSync }}
+  # Owns the volumes, so that git-sync's user can read its credentials.
+  fsGroup: {{ .root.Values.dags.gitSync.runAsUser }}
+  fsGroupChangePolicy: OnRootMismatch
+  {{- else }}
+  fsGroup: 0
+  {{- end }}
+  seccompProfile:
+    type: RuntimeDefault
+{{- with .values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* Security of every container: Pod Security "restricted", and a root file system that cannot be written. */}}
+{{- define "airflow-platform.container-security" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
+{{/* Image and mounts of a container that runs Airflow. Takes the root. */}}
+{{- define "airflow-platform.airflow-container" -}}
+image: {{ include "airflow-platform.airflow-image" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+securityContext:
+  {{- include "airflow-platform.container-security" . | nindent 2 }}
+{{- end -}}
+
+{{- define "airflow-platform.airflow-mounts" -}}
+- name: config
+  mountPath: /etc/airflow-platform
+  readOnly: true
+- name: logs
+  mountPath: /opt/airflow/logs
+- name: tmp
+  mountPath: /tmp
+{{- end -}}
+
+{{/* Volumes of a pod that runs Airflow. Takes `root` and, for the scheduler, `podTemplate`. */}}
+{{- define "airflow-platform.airflow-volumes" -}}
+- name: config
+  projected:
+    sources:
+      - configMap:
+          name: {{ include "airflow-platform.airflow-config.name" .root }}
+      - configMap:
+          name: {{ include "airflow-platform.platform-config.name" .root }}
+      {{- if .podTemplate }}
+      - configMap:
+          name: {{ include "airflow-platform.pod-template.name" .root }}
+      {{- end }}
+- name: logs
+  emptyDir: {}
+- name: tmp
+  emptyDir: {}
+{{- end -}}
+
+{{/*
+Init container that holds a component back until the database has the schema of this image. It reads one row and imports
+no Airflow, so waiting costs next to nothing.
+*/}}
+{{- define "airflow-platform.wait-for-migrations" -}}
+- name: wait-for-migrations
+  {{- include "airflow-platform.airflow-container" . | nindent 2 }}
+  args: [python, -m, airflow_platform.schema, --timeout, {{ .Values.migrations.waitTimeout | int | quote }}]
+  env:
+    {{- include "airflow-platform.env.database" . | nindent 4 }}
+  resources:
+    requests: {cpu: 10m, memory: 32Mi}
+    limits: {memory: 128Mi}
+  volumeMounts:
+    - name: tmp
+      mountPath: /tmp
+{{- end -}}
+
+{{/*
+Probes of a component that serves no HTTP: the age of its heartbeat in the database. `airflow jobs check` says the same
+for the price of importing Airflow. A database that is away restarts nothing. Takes `values` and `job`, Airflow's job type.
+*/}}
+{{- define "airflow-platform.heartbeat-probes" -}}
+startupProbe:
+  exec:
+    command: [python, -m, airflow_platform.heartbeat, {{ .job }}]
+  {{- with .values.startupProbe }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+livenessProbe:
+  exec:
+    command: [python, -m, airflow_platform.heartbeat, {{ .job }}, --max-age, "120", --without-database]
+  {{- with .values.livenessProbe }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end -}}

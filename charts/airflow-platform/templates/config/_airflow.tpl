@@ -1,0 +1,84 @@
+{{/* Airflow's configuration: what follows from other values, and over it the user's. */}}
+
+{{- define "airflow-platform.derived-config" -}}
+core:
+  dags_folder: {{ include "airflow-platform.dags-folder" . }}
+  execution_api_server_url: http://{{ include "airflow-platform.api-server.address" . }}/execution/
+api:
+  # Inside the pod; the Service has a port of its own.
+  port: 8080
+  workers: {{ .Values.apiServer.workers | int }}
+  {{- with .Values.apiServer.baseUrl }}
+  base_url: {{ . | quote }}
+  {{- end }}
+dag_processor:
+  dag_bundle_config_list:
+    - name: dags
+      classpath: airflow.dag_processing.bundles.local.LocalDagBundle
+      kwargs:
+        path: {{ include "airflow-platform.dags-folder" . }}
+{{- with .Values.logs.s3 }}
+{{- if .bucket }}
+logging:
+  remote_logging: true
+  remote_log_conn_id: aws_logs
+  remote_base_log_folder: s3://{{ .bucket }}{{ with .prefix | default "" | trimSuffix "/" }}/{{ . }}{{ end }}
+  encrypt_s3_logs: false
+  delete_local_logs: true
+{{- end }}
+{{- end }}
+kubernetes_executor:
+  namespace: {{ .Release.Namespace }}
+  pod_template_file: /etc/airflow-platform/worker-pod.yaml
+{{- end -}}
+
+{{/*
+An option's value as airflow.cfg writes it: Python's booleans, whole numbers without an exponent, JSON for lists and
+maps, "%" doubled (the file has interpolation), further lines indented.
+*/}}
+{{- define "airflow-platform.config-value" -}}
+{{- if kindIs "bool" . -}}
+{{ ternary "True" "False" . }}
+{{- else if and (kindIs "float64" .) (eq . (floor .)) -}}
+{{ int64 . }}
+{{- else if or (kindIs "map" .) (kindIs "slice" .) -}}
+{{ toJson . | replace "%" "%%" }}
+{{- else -}}
+{{ toString . | replace "%" "%%" | trim | replace "\n" "\n    " }}
+{{- end -}}
+{{- end -}}
+
+{{/* Merged by hand: mergeOverwrite keeps what a false, a 0 or an empty string should replace. */}}
+{{- define "airflow-platform.airflow-cfg" -}}
+{{- $config := include "airflow-platform.derived-config" . | fromYaml -}}
+{{- range $section, $options := .Values.config -}}
+{{- $merged := get $config $section | default dict -}}
+{{- range $option, $value := $options -}}
+{{- $_ := set $merged $option $value -}}
+{{- end -}}
+{{- $_ := set $config $section $merged -}}
+{{- end -}}
+{{- range $section, $options := $config -}}
+[{{ $section }}]
+{{ range $option, $value := $options -}}
+{{- if not (kindIs "invalid" $value) -}}
+{{ $option }} = {{ include "airflow-platform.config-value" $value }}
+{{ end -}}
+{{- end }}
+{{ end -}}
+{{- end -}}
+
+{{/* What airflow_platform reads: node pools and defaults of task pods. */}}
+{{- define "airflow-platform.platform-yaml" -}}
+imageRegistry: {{ .Values.tasks.imageRegistry | default "" | quote }}
+tasks:
+  serviceAccountName: {{ .Values.tasks.serviceAccountName }}
+nodePools:
+  {{- range .Values.nodePools }}
+  - name: {{ .name | quote }}
+    slots: {{ .slots | int }}
+    nodeSelector: {{ .nodeSelector | default dict | toJson }}
+    tolerations: {{ .tolerations | default list | toJson }}
+  {{- else }} []
+  {{- end }}
+{{- end -}}

@@ -1,0 +1,68 @@
+{{/*
+Pod template of the migrations Job. The first container generates the Secrets that nobody named; it alone holds a token.
+The second migrates the database, and writes pools and the admin user.
+*/}}
+{{- define "airflow-platform.migrations.pod" -}}
+{{- $values := .Values.migrations -}}
+{{- $context := dict "root" . "component" "migrations" "values" $values "platform" true -}}
+{{- $pod := dict "root" . "values" $values "serviceAccount" (include "airflow-platform.migrations.name" .) "token" false -}}
+{{- $generated := include "airflow-platform.generated-keys" . | fromJsonArray -}}
+metadata:
+  {{- include "airflow-platform.pod-metadata" $context | nindent 2 }}
+spec:
+  restartPolicy: Never
+  {{- include "airflow-platform.pod-spec" $pod | nindent 2 }}
+  {{- if $generated }}
+  initContainers:
+    - name: generate-secrets
+      {{- include "airflow-platform.airflow-container" . | nindent 6 }}
+      args:
+        - python
+        - -m
+        - airflow_platform.generated_secrets
+        - {{ include "airflow-platform.generated-secret.name" . }}
+        {{- range $generated }}
+        - {{ . }}
+        {{- end }}
+      resources:
+        requests: {cpu: 10m, memory: 32Mi}
+        limits: {memory: 128Mi}
+      volumeMounts:
+        - name: token
+          mountPath: /var/run/secrets/kubernetes.io/serviceaccount
+          readOnly: true
+        - name: tmp
+          mountPath: /tmp
+  {{- end }}
+  containers:
+    - name: migrations
+      {{- include "airflow-platform.airflow-container" . | nindent 6 }}
+      args: [python, -m, airflow_platform.setup]
+      env:
+        {{- include "airflow-platform.env" (dict "root" . "values" $values "blocks" (list
+          (include "airflow-platform.env.database" .)
+          (include "airflow-platform.env.fernet" .)
+          (.Values.admin.enabled | ternary (include "airflow-platform.env.admin" .) "")
+        )) | nindent 8 }}
+      {{- with $values.resources }}
+      resources:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      volumeMounts:
+        {{- include "airflow-platform.airflow-mounts" . | nindent 8 }}
+  volumes:
+    {{- include "airflow-platform.airflow-volumes" (dict "root" .) | nindent 4 }}
+    {{- if $generated }}
+    - name: token
+      projected:
+        sources:
+          - serviceAccountToken:
+              path: token
+              expirationSeconds: 3600
+          - configMap:
+              name: kube-root-ca.crt
+              items: [{key: ca.crt, path: ca.crt}]
+          - downwardAPI:
+              items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]
+    {{- end }}
+{{- end -}}

@@ -1,0 +1,1 @@
+"""The parts of the platform that run inside Airflow."""

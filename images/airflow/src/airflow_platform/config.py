@@ -1,0 +1,107 @@
+"""What the platform's chart tells the Python code: one YAML file, rendered from the chart's values.
+
+Every Airflow container has the file; the environment variable ``AIRFLOW_PLATFORM_CONFIG`` names it.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
+from pydantic.alias_generators import to_camel
+
+ENVIRONMENT_VARIABLE = "AIRFLOW_PLATFORM_CONFIG"
+
+
+class ConfigError(ValueError):
+    """The platform's configuration file is missing or malformed."""
+
+
+class _Section(BaseModel):
+    # Unknown keys pass: while a release rolls out, pods of the one before read the new file too.
+    # Misspelt ones are stopped earlier, by the schema of the chart's values.
+    model_config = ConfigDict(alias_generator=to_camel, frozen=True)
+
+
+class Toleration(_Section):
+    """A toleration in Kubernetes' own words (core/v1 Toleration)."""
+
+    key: str | None = None
+    operator: str | None = None
+    value: str | None = None
+    effect: str | None = None
+    toleration_seconds: int | None = None
+
+
+class NodePool(_Section):
+    """A pool of nodes and the Airflow pool of the same name.
+
+    ``slots`` is the size of the Airflow pool; ``node_selector`` and ``tolerations`` are what a task pod needs
+    to run on these nodes.
+    """
+
+    name: str = Field(min_length=1)
+    slots: NonNegativeInt
+    node_selector: dict[str, str] = {}
+    tolerations: tuple[Toleration, ...] = ()
+
+
+class Tasks(_Section):
+    """Defaults of task pods."""
+
+    service_account_name: str = ""
+
+
+class PlatformConfig(_Section):
+    """The whole file. ``image_registry`` is put before images that name no registry; empty means: leave them."""
+
+    image_registry: str = ""
+    tasks: Tasks = Tasks()
+    node_pools: tuple[NodePool, ...] = ()
+
+    def node_pool(self, name: str) -> NodePool | None:
+        """The node pool of that name, or None."""
+        return next((pool for pool in self.node_pools if pool.name == name), None)
+
+
+def load() -> PlatformConfig:
+    """The configuration of this process, read once.
+
+    Without ``AIRFLOW_PLATFORM_CONFIG`` in the environment everything has its default: no node pools, no registry.
+
+    Raises:
+        ConfigError: the file cannot be read, is no YAML, or a key has a wrong value.
+    """
+    path = os.environ.get(ENVIRONMENT_VARIABLE)
+    return read(Path(path)) if path else PlatformConfig()
+
+
+@cache
+def read(path: Path) -> PlatformConfig:
+    """The configuration in a file, read once a process.
+
+    Raises:
+        ConfigError: as for `load`.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be read: {error.strerror}. {ENVIRONMENT_VARIABLE} must name the platform's file."
+        ) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not YAML: {error}") from error
+    try:
+        return PlatformConfig.model_validate({} if content is None else content)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_describe(path, detail) for detail in error.errors())) from error
+
+
+def _describe(path: Path, detail: dict) -> str:
+    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"]).lstrip(".")
+    if detail["type"] == "missing":
+        return f"{path}: {key}: is missing."
+    return f"{path}: {key or 'the file'}: {detail['msg']}, found {detail['input']!r}."

@@ -1,0 +1,114 @@
+"""What the platform adds to a task pod: the place where it runs, its image's registry, its security settings.
+
+Each default goes only where the pod says nothing. The security settings are those that Pod Security's level
+"restricted" asks for, and a read-only root file system with a writable ``/tmp``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kubernetes.client import ApiClient
+from kubernetes.client import models as k8s
+
+from airflow_platform.config import NodePool, PlatformConfig, Toleration
+
+# Of airflow.providers.cncf.kubernetes.utils.xcom_sidecar, which leaves the user to an image made for root.
+_XCOM_SIDECAR = "airflow-xcom-sidecar"
+_NOBODY = 65534
+
+_TMP = "/tmp"
+_TMP_VOLUME = "task-tmp"
+
+
+def fill_in(pod: k8s.V1Pod, platform: PlatformConfig, pool: NodePool | None) -> None:
+    """Fill in, in place, what the pod leaves open.
+
+    Args:
+        pod: a task pod as its operator built it. Parts of it may be dicts in the Kubernetes API's spelling,
+            where the DAG's author wrote them so.
+        platform: the platform's configuration.
+        pool: where the pod runs; None: on any node.
+    """
+    spec = pod.spec
+    if pool:
+        spec.node_selector = {**pool.node_selector, **(spec.node_selector or {})}
+        wanted = [_toleration(toleration) for toleration in pool.tolerations]
+        present = spec.tolerations or []
+        spec.tolerations = [*present, *(toleration for toleration in wanted if toleration not in present)]
+    if spec.service_account_name is None and spec.service_account is None:
+        spec.service_account_name = platform.tasks.service_account_name or None
+    if spec.automount_service_account_token is None:
+        spec.automount_service_account_token = False
+    spec.security_context = _with_defaults(
+        spec.security_context,
+        k8s.V1PodSecurityContext(
+            run_as_non_root=True, seccomp_profile=k8s.V1SeccompProfile(type="RuntimeDefault")
+        ),
+    )
+    for container in [*(spec.init_containers or []), *spec.containers]:
+        container.image = with_registry(container.image, platform.image_registry)
+        _secure(container, spec)
+
+
+def with_registry(image: str | None, registry: str) -> str | None:
+    """The image with the registry before it, where its name has no registry host.
+
+    A name's first component is a host if it has a dot or a colon or is ``localhost``, as container runtimes
+    read it (https://github.com/distribution/reference, ``splitDockerDomain``).
+    """
+    if not image or not registry:
+        return image
+    host, slash, _ = image.partition("/")
+    if slash and ("." in host or ":" in host or host == "localhost"):
+        return image
+    return f"{registry.rstrip('/')}/{image}"
+
+
+def _secure(container: k8s.V1Container, spec: k8s.V1PodSpec) -> None:
+    context = container.security_context
+    read_only = _get(context, "read_only_root_filesystem") is None
+    defaults = k8s.V1SecurityContext(read_only_root_filesystem=True)
+    if container.name == _XCOM_SIDECAR and _get(spec.security_context, "run_as_user") is None:
+        defaults.run_as_user = _NOBODY
+    # The API refuses these two beside a privileged container; its namespace decides whether it may be one.
+    if not _get(context, "privileged"):
+        defaults.allow_privilege_escalation = False
+        defaults.capabilities = k8s.V1Capabilities(drop=["ALL"])
+    container.security_context = _with_defaults(context, defaults)
+    if read_only:
+        _mount_tmp(container, spec)
+
+
+def _mount_tmp(container: k8s.V1Container, spec: k8s.V1PodSpec) -> None:
+    mounts = container.volume_mounts or []
+    if any(_get(mount, "mount_path").rstrip("/") == _TMP for mount in mounts):
+        return
+    container.volume_mounts = [*mounts, k8s.V1VolumeMount(name=_TMP_VOLUME, mount_path=_TMP)]
+    volumes = spec.volumes or []
+    if all(_get(volume, "name") != _TMP_VOLUME for volume in volumes):
+        spec.volumes = [*volumes, k8s.V1Volume(name=_TMP_VOLUME, empty_dir=k8s.V1EmptyDirVolumeSource())]
+
+
+def _toleration(toleration: Toleration) -> k8s.V1Toleration:
+    return k8s.V1Toleration(**toleration.model_dump())
+
+
+def _get(part: Any, name: str) -> Any:
+    """A field of a model, or of a dict in the API's spelling; None where there is none."""
+    if isinstance(part, dict):
+        head, *tail = name.split("_")
+        return part.get(head + "".join(word.title() for word in tail))
+    return getattr(part, name, None)
+
+
+def _with_defaults(part: Any, defaults: Any) -> Any:
+    """`part` with what only `defaults` sets; both security contexts, the first a model, a dict or nothing."""
+    if not part:
+        return defaults
+    if isinstance(part, dict):
+        return {**ApiClient().sanitize_for_serialization(defaults), **part}
+    for name in defaults.openapi_types:
+        if getattr(part, name) is None:
+            setattr(part, name, getattr(defaults, name))
+    return part

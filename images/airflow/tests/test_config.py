@@ -1,0 +1,71 @@
+import pytest
+
+from airflow_platform import config
+from airflow_platform.config import ConfigError
+
+
+def test_a_node_pool_is_found_by_its_name(platform):
+    gpu = platform.node_pool("gpu")
+    assert gpu.slots == 4
+    assert gpu.node_selector == {"node-pool": "gpu"}
+    assert gpu.tolerations[0].effect == "NoSchedule"
+    assert platform.node_pool("gpus") is None
+
+
+@pytest.mark.parametrize("environment", [None, ""])
+def test_without_a_file_there_are_no_pools_and_no_registry(monkeypatch, environment):
+    monkeypatch.delenv(config.ENVIRONMENT_VARIABLE, raising=False)
+    if environment is not None:
+        monkeypatch.setenv(config.ENVIRONMENT_VARIABLE, environment)
+    assert config.load() == config.PlatformConfig()
+    assert config.load().node_pools == ()
+
+
+def test_an_empty_file_is_all_defaults(write_config):
+    write_config("")
+    assert config.load() == config.PlatformConfig()
+
+
+def test_keys_of_a_newer_release_are_ignored(write_config):
+    write_config("imageRegistry: example.com\nnewerKey: {a: 1}\n")
+    assert config.load().image_registry == "example.com"
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "expected"),
+    [
+        ("nodePools: [{name: gpu, slots: many}]", "nodePools[0].slots", "valid integer"),
+        ("nodePools: [{name: gpu, slots: -1}]", "nodePools[0].slots", "greater than or equal to 0"),
+        ("nodePools: [{name: '', slots: 1}]", "nodePools[0].name", "at least 1 character"),
+        ("nodePools: [{name: gpu}]", "nodePools[0].slots", "is missing"),
+        ("nodePools: [{name: gpu, slots: 1, nodeSelector: {a: 1}}]", "nodePools[0].nodeSelector.a", "valid string"),
+        ("nodePools: {name: gpu}", "nodePools", "valid tuple"),
+        ("imageRegistry: [a]", "imageRegistry", "valid string"),
+        ("- a", "the file", "dictionary"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_was_expected(write_config, text, key, expected):
+    path = write_config(text)
+    with pytest.raises(ConfigError) as raised:
+        config.load()
+    assert f"{path}: {key}: " in str(raised.value)
+    assert expected in str(raised.value)
+
+
+def test_every_wrong_key_is_named(write_config):
+    write_config("imageRegistry: 1\nnodePools: [{slots: 1}]")
+    with pytest.raises(ConfigError, match=r"imageRegistry(.|\n)*nodePools\[0\].name"):
+        config.load()
+
+
+def test_a_file_that_is_not_yaml_is_named(write_config):
+    path = write_config("a: [")
+    with pytest.raises(ConfigError, match=f"{path}: is not YAML"):
+        config.load()
+
+
+def test_a_missing_file_is_named(monkeypatch, tmp_path):
+    path = tmp_path / "gone.yaml"
+    monkeypatch.setenv(config.ENVIRONMENT_VARIABLE, str(path))
+    with pytest.raises(ConfigError, match=f"{path}: cannot be read.*{config.ENVIRONMENT_VARIABLE}"):
+        config.load()

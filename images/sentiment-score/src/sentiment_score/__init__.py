@@ -1,0 +1,1 @@
+"""Scores the sentiment of a share of one client's support tickets."""

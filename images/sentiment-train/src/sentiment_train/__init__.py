@@ -1,0 +1,1 @@
+"""Trains a classifier of sentiment on one client's labelled support tickets."""

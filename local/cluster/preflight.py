@@ -1,0 +1,80 @@
+"""Is there room for a cluster here? Asked before anything is built."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+from local.cluster import settings
+from local.cluster.console import Problem
+
+#: GiB of memory: cluster and platform at rest take about 4, a training task and a build come on top.
+MEMORY_GIB = 7.0
+#: GiB of disk with nothing built yet, and with warm caches.
+DISK_COLD_GIB, DISK_WARM_GIB = 25.0, 8.0
+
+
+def check(cluster_is_up: bool) -> None:
+    """Memory, disk and ports.
+
+    :param cluster_is_up: the ports are then the cluster's own.
+    :raises Problem: one line for the first that does not do.
+    """
+    _memory()
+    _disk()
+    if not cluster_is_up:
+        _ports()
+
+
+def _memory() -> None:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    if total < MEMORY_GIB:
+        raise Problem(
+            f"this machine has {total:.1f} GiB of memory; the local cluster needs {MEMORY_GIB:.0f}",
+            "Give it more (Docker Desktop and WSL have a setting for it).",
+        )
+
+
+def _disk() -> None:
+    warm = (settings.CACHE / "go").is_dir() and any((settings.CACHE / "go").glob("*/complete"))
+    need = DISK_WARM_GIB if warm else DISK_COLD_GIB
+    docker_root = Path("/var/lib/docker")
+    for what, path in (("the cache", settings.CACHE), ("Docker's images", docker_root), ("this clone", settings.REPO)):
+        place = path
+        while not place.exists():
+            place = place.parent
+        free = shutil.disk_usage(place).free / 2**30
+        if free < need:
+            raise Problem(
+                f"{free:.1f} GiB of disk are free at {place} (for {what}); {need:.0f} are needed",
+                "Free some: `docker system prune` removes unused images; XDG_CACHE_HOME moves the cache.",
+            )
+
+
+def _ports() -> None:
+    for name, (variable, _, _) in settings.PORTS.items():
+        if name == "registry" and _is_our_registry():
+            continue
+        number = settings.port(name)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", number))
+            except OSError as error:
+                raise Problem(
+                    f"port {number} (for {name}) is in use on this machine ({error.strerror})",
+                    f"Stop what listens there, or choose another: {variable}={number + 10000} make up",
+                ) from None
+
+
+def _is_our_registry() -> bool:
+    found = subprocess.run(
+        ["docker", "inspect", "-f", "{{.State.Running}}", settings.REGISTRY_CONTAINER],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return found.stdout.strip() == "true"

@@ -1,0 +1,1 @@
+"""Support tickets of invented customers: generated, and kept in PostgreSQL."""
