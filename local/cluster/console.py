@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from local.cluster import settings
 
@@ -75,7 +76,7 @@ def run(
     log: str,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-    stdin: bytes | None = None,
+    stdin: BinaryIO | None = None,
     on_line: Callable[[str], None] | None = None,
     doing: str = "",
 ) -> str:
@@ -93,16 +94,12 @@ def run(
                 words,
                 cwd=cwd or settings.REPO,
                 env={**os.environ, **(env or {})},
-                stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+                stdin=stdin or subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
             )
         except FileNotFoundError:
             raise Problem(f"{words[0]} is not installed", "Run `make up`, which installs what it needs.") from None
-        feeder = None
-        if stdin is not None:
-            feeder = threading.Thread(target=_feed, args=(process, stdin), daemon=True)
-            feeder.start()
         assert process.stdout is not None
         for raw in process.stdout:
             line = raw.decode("utf-8", "replace").rstrip()
@@ -111,22 +108,12 @@ def run(
             if on_line:
                 on_line(line)
         code = process.wait()
-        if feeder:
-            feeder.join()
     if code:
         tail = "\n".join(f"         {line}" for line in lines[-15:])
         raise Problem(
             f"{doing or ' '.join(words[:3])} failed (exit {code}):\n{tail}", f"The whole output is in {path}."
         )
     return "\n".join(lines)
-
-
-def _feed(process: subprocess.Popen[bytes], data: bytes) -> None:
-    assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.write(data)
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.close()
 
 
 def wait_for(what: str, check: Callable[[], object], *, seconds: float, every: float = 1.0) -> object:

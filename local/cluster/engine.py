@@ -111,7 +111,10 @@ def _bound_capabilities() -> None:
         config = json.loads(DAEMON_JSON.read_text()) if DAEMON_JSON.exists() else {}
     except json.JSONDecodeError as error:
         raise Problem(f"{DAEMON_JSON} is not valid JSON: {error}", "Mend it, then run this again.") from None
-    wanted = {"runtimes": {**config.get("runtimes", {}), "bounded": {"path": str(wrapper)}}, "default-runtime": "bounded"}
+    wanted = {
+        "runtimes": {**config.get("runtimes", {}), "bounded": {"path": str(wrapper)}},
+        "default-runtime": "bounded",
+    }
     if config | wanted != config:
         with step(f"Docker engine: no CAP_SYS_RESOURCE here, adding a runtime that does without to {DAEMON_JSON}"):
             DAEMON_JSON.parent.mkdir(parents=True, exist_ok=True)
@@ -123,9 +126,7 @@ def _bound_capabilities() -> None:
 
 
 def _default_runtime() -> str:
-    found = subprocess.run(
-        ["docker", "info", "-f", "{{.DefaultRuntime}}"], capture_output=True, text=True, check=False
-    )
+    found = subprocess.run(["docker", "info", "-f", "{{.DefaultRuntime}}"], capture_output=True, text=True, check=False)
     return found.stdout.strip()
 
 

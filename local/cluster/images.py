@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import re
 import stat
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 from local.cluster import settings
 from local.cluster.console import Problem, run, step
@@ -92,7 +93,10 @@ def base() -> str:
         if exists(name):
             return name
     with step(f"Base image {DEBIAN}") as current:
-        if online() and subprocess.run(["docker", "pull", "-q", DEBIAN], capture_output=True, check=False).returncode == 0:
+        if (
+            online()
+            and subprocess.run(["docker", "pull", "-q", DEBIAN], capture_output=True, check=False).returncode == 0
+        ):
             current.note("pulled")
             return DEBIAN
         current.note("no registry can be reached: made by debootstrap")
@@ -128,7 +132,9 @@ def build(image: Image) -> str:
     name = image.built()
     if exists(name):
         return name
-    with step(f"Image {image.name}{'' if image.target == 'runtime' else ' (' + image.target + ')'}: building") as current:
+    with step(
+        f"Image {image.name}{'' if image.target == 'runtime' else ' (' + image.target + ')'}: building"
+    ) as current:
 
         def note(line: str) -> None:
             if match := re.match(r"Step (\d+/\d+) : (\S+)", line):
@@ -140,7 +146,8 @@ def build(image: Image) -> str:
         log = f"image-{image.name.replace('/', '-')}-{image.target}"
         # The classic builder where BuildKit's client is missing; the Dockerfiles suit both.
         env = {} if _has_buildx() else {"DOCKER_BUILDKIT": "0"}
-        run([*words, "-"], log=log, env=env, stdin=_context(image), on_line=note, doing=f"building {image.folder.name}")
+        with _context(image) as context:
+            run([*words, "-"], log=log, env=env, stdin=context, on_line=note, doing=f"building {image.folder.name}")
         size = subprocess.check_output(["docker", "image", "inspect", "-f", "{{.Size}}", name], text=True)
         current.progress = f"{int(size) / 1e6:.0f} MB"
     return name
@@ -162,13 +169,13 @@ def _context_files(folder: Path) -> list[Path]:
     ]
 
 
-def _context(image: Image) -> bytes:
+def _context(image: Image) -> BinaryIO:
     """The build context as a tar: the folder, the programs, and the host's CA bundle.
 
     A network that presents a certificate authority of its own to package registries is as common in companies as
     it is unknown to a fresh Debian image; builder stages may use the bundle, final stages do not contain it.
     """
-    buffer = io.BytesIO()
+    buffer = tempfile.TemporaryFile()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for path in _context_files(image.folder):
             tar.add(path, path.relative_to(image.folder).as_posix())
@@ -177,7 +184,8 @@ def _context(image: Image) -> bytes:
         bundle = Path(os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"))
         if bundle.exists():
             tar.add(bundle.resolve(), "ca-certificates.crt")
-    return buffer.getvalue()
+    buffer.seek(0)
+    return buffer
 
 
 def size(name: str) -> int:

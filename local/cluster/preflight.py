@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -17,16 +18,10 @@ MEMORY_GIB = 7.0
 DISK_COLD_GIB, DISK_WARM_GIB = 25.0, 8.0
 
 
-def check(cluster_is_up: bool) -> None:
-    """Memory, disk and ports.
-
-    :param cluster_is_up: the ports are then the cluster's own.
-    :raises Problem: one line for the first that does not do.
-    """
+def check_room() -> None:
+    """Memory and disk. :raises Problem: there is too little."""
     _memory()
     _disk()
-    if not cluster_is_up:
-        _ports()
 
 
 def _memory() -> None:
@@ -54,11 +49,13 @@ def _disk() -> None:
             )
 
 
-def _ports() -> None:
+def check_ports() -> None:
+    """The host ports are free, or held by this cluster itself. :raises Problem: another program has one."""
+    ours = _published()
     for name, (variable, _, _) in settings.PORTS.items():
-        if name == "registry" and _is_our_registry():
-            continue
         number = settings.port(name)
+        if number in ours:
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -70,11 +67,10 @@ def _ports() -> None:
                 ) from None
 
 
-def _is_our_registry() -> bool:
-    found = subprocess.run(
-        ["docker", "inspect", "-f", "{{.State.Running}}", settings.REGISTRY_CONTAINER],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return found.stdout.strip() == "true"
+def _published() -> set[int]:
+    """The host ports of this cluster's containers that run."""
+    names = subprocess.run(
+        ["docker", "ps", "--format", "{{.Names}} {{.Ports}}"], capture_output=True, text=True, check=False
+    ).stdout
+    ours = [line for line in names.splitlines() if line.startswith(f"{settings.CLUSTER}-")]
+    return {int(port) for line in ours for port in re.findall(r"127\.0\.0\.1:(\d+)->", line)}

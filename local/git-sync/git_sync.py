@@ -180,7 +180,7 @@ def read_config(environment: Mapping[str, str]) -> Config:
 
 # git asks this for credentials; they come from its environment, so they are in no argument list and no file.
 _CREDENTIAL_HELPER = (
-    "!f() { test \"$1\" = get && printf 'username=%s\\npassword=%s\\n' \"$SYNC_USERNAME\" \"$SYNC_PASSWORD\"; }; f"
+    '!f() { test "$1" = get && printf \'username=%s\\npassword=%s\\n\' "$SYNC_USERNAME" "$SYNC_PASSWORD"; }; f'
 )
 
 

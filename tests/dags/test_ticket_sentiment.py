@@ -61,7 +61,8 @@ BY_HAND = {"run_after": datetime(2026, 2, 1, 15, 42, 7, 123456, tzinfo=UTC)}
 
 
 def test_there_is_a_dag_a_client(dagbag, clients):
-    assert {id for id in dagbag.dags if id.startswith("ticket_sentiment")} == {f"ticket_sentiment__{c}" for c in clients}
+    found = {dag_id for dag_id in dagbag.dags if dag_id.startswith("ticket_sentiment")}
+    assert found == {f"ticket_sentiment__{client}" for client in clients}
 
 
 def test_the_order(acme):
@@ -94,11 +95,11 @@ def test_both_kinds_of_run_take_the_same_full_day(acme, run):
         "--root=s3://tickets/acme",
         "--start=2026-01-31T00:00:00+00:00",
         "--end=2026-02-01T00:00:00+00:00",
+        "--label-days=30",
     ]
     assert rendered(acme.get_task("train"), **run).arguments == [
         "--root=s3://tickets/acme",
         "--day=2026-01-31",
-        "--days=30",
     ]
     assert rendered(acme.get_task("score"), map_index=1, **run).arguments == [
         "--root=s3://tickets/acme",
@@ -150,7 +151,12 @@ def test_the_dsn_is_in_the_secret_of_the_client_and_for_extract_alone(dagbag, cl
     for client in clients:
         dag = dagbag.dags[f"ticket_sentiment__{client}"]
         with_dsn = {task.task_id: secrets(task).get("TICKETS_DSN") for task in dag.tasks}
-        assert with_dsn == {"extract": (f"tickets-{client}", "dsn", False), "train": None, "score": None, "report": None}
+        assert with_dsn == {
+            "extract": (f"tickets-{client}", "dsn", False),
+            "train": None,
+            "score": None,
+            "report": None,
+        }
 
 
 def test_s3_is_known_by_secret_and_its_address_may_be_missing(dagbag, clients):

@@ -5,8 +5,8 @@ Every day, for the day before: take the client's tickets out of its database (`e
 labelled ones of the last 30 days (`train`), give every ticket of the day a sentiment (`score`, in batches), and put
 it on one page (`report`). A day without tickets is skipped.
 
-All files of a day are in `s3://tickets/<client>/<day>/`: `tickets.parquet`, `model.joblib`, `metrics.json`,
-`scores/part-<i>.parquet`, and **`report.html`**, the page to read.
+All files of a day are in `s3://tickets/<client>/<day>/`: `tickets.parquet`, `labelled.parquet`, `model.joblib`,
+`metrics.json`, `scores/part-<i>.parquet`, and **`report.html`**, the page to read.
 
 Running a day again replaces its files. A run started by hand takes the last full day before its logical date, or,
 when it has none, before now.
@@ -87,6 +87,7 @@ for client, settings in CLIENTS.items():
                 f"--root={root}",
                 f"--start={{{{ {INTERVAL_START} | ts }}}}",
                 f"--end={{{{ {INTERVAL_END} | ts }}}}",
+                "--label-days=30",
             ],
             env_vars=[from_secret("TICKETS_DSN", f"tickets-{client}", "dsn"), *S3],
             skip_on_exit_code=NO_TICKETS,
@@ -97,7 +98,7 @@ for client, settings in CLIENTS.items():
         train = KubernetesPodOperator(
             task_id="train",
             image=image("sentiment-train"),
-            arguments=[f"--root={root}", f"--day={DAY}", "--days=30"],
+            arguments=[f"--root={root}", f"--day={DAY}"],
             env_vars=S3,
             pool="gpu",
             container_resources=resources(cpu="500m", memory="2Gi"),

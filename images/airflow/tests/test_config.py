@@ -1,5 +1,4 @@
 import pytest
-
 from airflow_platform import config
 from airflow_platform.config import ConfigError
 

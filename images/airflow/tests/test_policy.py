@@ -3,9 +3,8 @@
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.settings import get_policy_plugin_manager, pod_mutation_hook
-from kubernetes.client import models as k8s
-
 from airflow_platform.policy import POOL_ANNOTATION
+from kubernetes.client import models as k8s
 
 DAG = """
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
@@ -15,8 +14,12 @@ from airflow.sdk import dag, task
 def example():
     KubernetesPodOperator(task_id="plain", image="report:1.0.0", pool="gpu", annotations={{"team": "support"}})
     KubernetesPodOperator.partial(task_id="mapped", image="report:1.0.0", pool="gpu").expand(arguments=[["a"], ["b"]])
-    KubernetesPodOperator.partial(task_id="kwargs", image="report:1.0.0", pool="gpu").expand_kwargs([{{"arguments": ["a"]}}])
-    KubernetesPodOperator.partial(task_id="annotated", image="report:1.0.0", pool="gpu").expand(annotations=[{{"a": "b"}}])
+    KubernetesPodOperator.partial(task_id="kwargs", image="report:1.0.0", pool="gpu").expand_kwargs(
+        [{{"arguments": ["a"]}}]
+    )
+    KubernetesPodOperator.partial(task_id="annotated", image="report:1.0.0", pool="gpu").expand(
+        annotations=[{{"a": "b"}}]
+    )
     KubernetesPodOperator(task_id="anywhere", image="report:1.0.0")
 
     @task(pool="{python_pool}")

@@ -40,7 +40,9 @@ def test_a_retry_writes_the_same_bytes(root):
     assert (root / "2026-01-31/scores/part-0.parquet").read_bytes() == first
 
 
-@pytest.mark.parametrize(("name", "writer"), [("tickets.parquet", "ticket-extract"), ("model.joblib", "sentiment-train")])
+@pytest.mark.parametrize(
+    ("name", "writer"), [("tickets.parquet", "ticket-extract"), ("model.joblib", "sentiment-train")]
+)
 def test_what_is_missing_is_named_with_who_writes_it(root, capsys, name, writer):
     (root / "2026-01-31" / name).unlink()
     assert main([f"--root={root}", "--day=2026-01-31", "--batch=0", "--of=1"]) == 2

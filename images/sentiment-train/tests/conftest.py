@@ -1,7 +1,6 @@
 """Tickets to learn from."""
 
-import io
-from datetime import date, timedelta
+from datetime import UTC, datetime
 
 import pandas as pd
 import pytest
@@ -22,23 +21,20 @@ def labelled():
         for label in labels:
             for i in range(n):
                 rows.append((f"{prefix}{label}{i}", "Hello", f"{SAYINGS[label]} {i % 7}", label))
-        return pd.DataFrame(rows, columns=["id", "subject", "body", "label"])
+        tickets = pd.DataFrame(rows, columns=["id", "subject", "body", "label"])
+        return tickets.assign(created_at=datetime(2026, 1, 31, 23, tzinfo=UTC))
 
     return make
 
 
 @pytest.fixture
 def put(tmp_path):
-    """Return a writer of a day's tickets.parquet into the client's folder, which is ``put.root``."""
+    """Return a writer of labelled.parquet into the client's folder of 31 January 2026, which is ``put.folder``."""
 
-    def write(day: date, tickets: pd.DataFrame) -> None:
-        file = io.BytesIO()
-        tickets.to_parquet(file, index=False)
-        folder = tmp_path / "acme" / str(day)
-        folder.mkdir(parents=True)
-        (folder / "tickets.parquet").write_bytes(file.getvalue())
+    def write(tickets: pd.DataFrame) -> None:
+        write.folder.mkdir(parents=True, exist_ok=True)
+        tickets.to_parquet(write.folder / "labelled.parquet", index=False)
 
-    write.root = str(tmp_path / "acme")
-    write.day = date(2026, 1, 31)
-    write.before = lambda days: write.day - timedelta(days=days)
+    write.folder = tmp_path / "acme/2026-01-31"
+    write.argv = [f"--root={tmp_path}/acme/", "--day=2026-01-31"]
     return write

@@ -44,10 +44,3 @@ def test_a_write_replaces_what_was_there(tmp_path):
 def test_reading_what_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError):
         storage.read(f"{tmp_path}/nothing")
-
-
-def test_names_of_a_folder_and_of_none(tmp_path):
-    for day in ("2026-01-02", "2026-01-01"):
-        storage.write(f"{tmp_path}/acme/{day}/file", b"")
-    assert storage.names(f"{tmp_path}/acme") == ["2026-01-01", "2026-01-02"]
-    assert storage.names(f"{tmp_path}/nobody") == []

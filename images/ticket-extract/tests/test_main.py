@@ -25,9 +25,20 @@ def database(monkeypatch):
     asked = []
 
     def holds(*bodies):
-        def read_tickets(*arguments):
-            asked.append(arguments)
-            made = [(str(i), datetime(2026, 1, 31, i, tzinfo=UTC), "Ann", "Hi", b, "chat", None) for i, b in enumerate(bodies)]
+        def read_tickets(*arguments, labelled=False):
+            asked.append((*arguments, labelled))
+            made = [
+                (
+                    str(i),
+                    datetime(2026, 1, 31, i, tzinfo=UTC),
+                    "Ann",
+                    "Hi",
+                    body,
+                    "chat",
+                    "neutral" if labelled else None,
+                )
+                for i, body in enumerate(bodies)
+            ]
             return pd.DataFrame(made, columns=source.COLUMNS)
 
         monkeypatch.setattr(source, "read_tickets", read_tickets)
@@ -40,9 +51,19 @@ def test_tickets_are_written_under_the_first_day_of_the_interval(root, database,
     asked = database("one", "two", " ")
     assert main([f"--root={root}", *DAY, "--schema=acme"]) == 0
     assert pq.read_table(root / "2026-01-31/tickets.parquet")["body"].to_pylist() == ["one", "two"]
-    assert asked == [
-        ("postgresql://acme@db/tickets", datetime(2026, 1, 31, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC), "acme")
-    ]
+    start, end = datetime(2026, 1, 31, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
+    assert asked[0] == ("postgresql://acme@db/tickets", start, end, "acme", False)
+    assert pq.read_table(root / "2026-01-31/tickets.parquet")["label"].null_count == 2
+
+
+@pytest.mark.parametrize(
+    ("days", "since"), [(30, datetime(2026, 1, 2, tzinfo=UTC)), (1, datetime(2026, 1, 31, tzinfo=UTC))]
+)
+def test_labelled_tickets_of_the_days_before_are_written_too(root, database, days, since):
+    asked = database("one", "two", " ")
+    assert main([f"--root={root}", *DAY, f"--label-days={days}"]) == 0
+    assert asked[1][1:] == (since, datetime(2026, 2, 1, tzinfo=UTC), None, True)
+    assert pq.read_table(root / "2026-01-31/labelled.parquet")["label"].to_pylist() == ["neutral", "neutral"]
 
 
 def test_a_retry_writes_the_same_bytes(root, database):
@@ -72,11 +93,12 @@ def test_an_offset_is_taken_into_account(root, database):
     [
         ("--start=yesterday", "'yesterday' is not an ISO 8601 instant"),
         ("--start=2026-01-31T00:00:00", "has no offset from UTC"),
+        ("--label-days=0", "'0' is not a whole number above 0"),
     ],
 )
-def test_a_wrong_instant_is_one_line_and_exit_code_2(root, capsys, argument, says):
+def test_a_wrong_argument_is_one_line_and_exit_code_2(root, capsys, argument, says):
     with pytest.raises(SystemExit) as end:
-        main([f"--root={root}", DAY[1], argument])
+        main([f"--root={root}", *DAY, argument])
     assert end.value.code == 2
     error = capsys.readouterr().err
     assert says in error

@@ -56,6 +56,13 @@ def test_rows_become_tickets_with_text_ids_and_utc(answer):
     assert connection.read_only
 
 
+@pytest.mark.parametrize("labelled", [False, True])
+def test_labelled_tickets_alone(answer, labelled):
+    connection = answer()
+    source.read_tickets(DSN, START, END, labelled=labelled)
+    assert ("AND label IS NOT NULL" in connection.query) is labelled
+
+
 def test_no_rows_are_an_empty_frame(answer):
     answer()
     assert source.read_tickets(DSN, START, END).empty

@@ -1,7 +1,7 @@
 """Scores of days, and what a model was measured at."""
 
 import json
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 
 import pandas as pd
 import pytest
@@ -13,7 +13,7 @@ def scored():
 
     def make(day: date, sentiments: str, prefix="", **columns) -> pd.DataFrame:
         names = sentiments.split()
-        at = datetime(day.year, day.month, day.day, 12, tzinfo=timezone.utc)
+        at = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
         scores = pd.DataFrame(
             {
                 "id": [f"{prefix}{day}-{i}" for i in range(len(names))],

@@ -8,7 +8,9 @@ from ticket_report.__main__ import main
 @pytest.fixture
 def argv(client, scored):
     client.put(client.yesterday, scored(client.yesterday, "neutral"))
-    client.put(client.day, scored(client.day, "negative positive", prefix="a"), scored(client.day, "neutral", prefix="b"))
+    client.put(
+        client.day, scored(client.day, "negative positive", prefix="a"), scored(client.day, "neutral", prefix="b")
+    )
     return [f"--root={client.root}", f"--day={client.day}", "--batches=2", "--client=acme"]
 
 

@@ -29,7 +29,7 @@ def test_it_says_who_when_and_what(html):
     assert "<h1>0% of 1203 tickets were negative, 50 points less than in the days before.</h1>" in html
     assert "<strong>1,203</strong>" in html
     assert "<strong>91%</strong>" in html
-    assert "42% would be a guess" in html
+    assert "guessing would give 42%" in html
 
 
 def test_it_has_three_plots_that_are_svg(html):

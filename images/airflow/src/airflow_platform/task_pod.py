@@ -42,9 +42,7 @@ def fill_in(pod: k8s.V1Pod, platform: PlatformConfig, pool: NodePool | None) -> 
         spec.automount_service_account_token = False
     spec.security_context = _with_defaults(
         spec.security_context,
-        k8s.V1PodSecurityContext(
-            run_as_non_root=True, seccomp_profile=k8s.V1SeccompProfile(type="RuntimeDefault")
-        ),
+        k8s.V1PodSecurityContext(run_as_non_root=True, seccomp_profile=k8s.V1SeccompProfile(type="RuntimeDefault")),
     )
     for container in [*(spec.init_containers or []), *spec.containers]:
         container.image = with_registry(container.image, platform.image_registry)

@@ -8,8 +8,9 @@ import sys
 from datetime import date
 
 import joblib
+import pyarrow.parquet as pq
 
-from sentiment_train import history, storage, training
+from sentiment_train import storage, training
 from sentiment_train.errors import BadInput
 
 log = logging.getLogger("sentiment_train")
@@ -34,7 +35,6 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="sentiment-train", usage=argparse.SUPPRESS)
     parser.add_argument("--root", required=True, help="the client's folder: s3://bucket/client, or a local path")
     parser.add_argument("--day", required=True, type=calendar_day, help="the day to write the model of")
-    parser.add_argument("--days", type=positive, default=30, help="days to learn from, --day the last (default: 30)")
     parser.add_argument("--least", type=positive, default=40, help="labelled tickets needed (default: 40)")
     parser.add_argument("--seed", type=int, default=1, help="of the split and the classifier (default: 1)")
     args = parser.parse_args(argv)
@@ -59,14 +59,18 @@ def positive(text: str) -> int:
 
 def train(args: argparse.Namespace) -> None:
     """Read, train, measure, write."""
-    tickets, days = history.labelled_tickets(args.root, args.day, args.days)
-    if not days:
-        raise BadInput(f"no tickets.parquet in {args.root} for the {args.days} days up to {args.day}")
-    log.info("Read: %d labelled tickets of %d days, %s to %s", len(tickets), len(days), days[0], days[-1])
+    folder = f"{args.root}/{args.day}"
+    try:
+        file = storage.read(f"{folder}/labelled.parquet")
+    except FileNotFoundError:
+        raise BadInput(f"nothing at {folder}/labelled.parquet; ticket-extract writes it and has to run first") from None
+    tickets = pq.read_table(io.BytesIO(file)).to_pandas()
+    log.info("Read: %d labelled tickets", len(tickets))
     training.check(tickets["label"], args.least)
 
     model, metrics = training.train(tickets, args.seed)
-    metrics["days"] = {"first": str(days[0]), "last": str(days[-1]), "count": len(days)}
+    days = tickets["created_at"].dt.date
+    metrics["days"] = {"first": str(days.min()), "last": str(days.max()), "count": days.nunique()}
     log.info("Labels: %s", ", ".join(f"{label} {n}" for label, n in metrics["labelled"].items()))
     log.info("Trained on %d, measured on %d", metrics["trained_on"], metrics["measured_on"])
     for label, by in metrics["by_label"].items():
@@ -74,7 +78,6 @@ def train(args: argparse.Namespace) -> None:
 
     file = io.BytesIO()
     joblib.dump(model, file, compress=3)
-    folder = f"{args.root}/{args.day}"
     storage.write(f"{folder}/model.joblib", file.getvalue())
     storage.write(f"{folder}/metrics.json", json.dumps(metrics, indent=2).encode())
     log.info("Wrote: %s/model.joblib, %d bytes", folder, len(file.getvalue()))

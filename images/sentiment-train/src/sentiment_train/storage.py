@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from pyarrow import fs
 
+
 def locate(url: str) -> tuple[fs.FileSystem, str]:
     """Return the file system of a URL and the path in it.
 
@@ -52,13 +53,3 @@ def read(url: str) -> bytes:
     filesystem, path = locate(url)
     with filesystem.open_input_stream(path) as stream:
         return stream.read()
-
-
-def names(url: str) -> list[str]:
-    """Return the names of what lies directly in the folder ``url``, sorted; none where there is no folder.
-
-    Raises:
-        OSError: the storage refuses or does not answer.
-    """
-    filesystem, path = locate(url)
-    return sorted(info.base_name for info in filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True)))

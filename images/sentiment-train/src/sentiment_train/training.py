@@ -24,7 +24,7 @@ def check(labels: Sequence[str], least: int) -> None:
     """
     counts = pd.Series(labels, dtype=object).value_counts().sort_index()
     listed = ", ".join(f"{label} {n}" for label, n in counts.items()) or "none"
-    advice = "label more tickets or widen --days"
+    advice = "label more tickets, or extract those of more days"
     if counts.sum() < least:
         raise BadInput(f"too few labelled tickets: {counts.sum()} ({listed}), at least {least} are needed; {advice}")
     if len(counts) < 2:

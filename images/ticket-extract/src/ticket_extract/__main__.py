@@ -4,7 +4,9 @@ import argparse
 import logging
 import os
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
 
 from ticket_extract import cleaning, parquet, source, storage
 from ticket_extract.errors import BadInput, Unavailable
@@ -38,6 +40,9 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--root", required=True, help="the client's folder: s3://bucket/client, or a local path")
     parser.add_argument("--start", required=True, type=instant, help="first instant, ISO 8601 with its offset")
     parser.add_argument("--end", required=True, type=instant, help="first instant after the interval")
+    parser.add_argument(
+        "--label-days", type=positive, default=30, help="days before --end to take labelled tickets of (default: 30)"
+    )
     parser.add_argument("--schema", help="schema of the table tickets (default: from the role's search_path)")
     args = parser.parse_args(argv)
     args.dsn = os.environ.get("TICKETS_DSN", "")
@@ -59,9 +64,16 @@ def instant(text: str) -> datetime:
     return value.astimezone(UTC)
 
 
+def positive(text: str) -> int:
+    """Return a whole number above 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
+    return int(text)
+
+
 def extract(args: argparse.Namespace) -> int:
     """Read, clean, write; return 0, or ``NO_TICKETS``."""
-    url = f"{args.root.rstrip('/')}/{args.start.date()}/tickets.parquet"
+    folder = f"{args.root.rstrip('/')}/{args.start.date()}"
     log.info("Interval: %s to %s", args.start.isoformat(), args.end.isoformat())
     tickets = source.read_tickets(args.dsn, args.start, args.end, args.schema)
     tickets, counts = cleaning.clean(tickets)
@@ -77,12 +89,29 @@ def extract(args: argparse.Namespace) -> int:
     if tickets.empty:
         log.info("ticket-extract: no ticket between %s and %s, nothing written", args.start, args.end)
         return NO_TICKETS
+    write(f"{folder}/tickets.parquet", tickets)
+    log.info("Channels: %s", ", ".join(f"{name} {n}" for name, n in tickets["channel"].value_counts().items()))
+
+    # People label tickets days after they came in: ask again for those of earlier days.
+    since = min(args.start, args.end - timedelta(days=args.label_days))
+    labelled, _ = cleaning.clean(source.read_tickets(args.dsn, since, args.end, args.schema, labelled=True))
+    labelled = labelled.dropna(subset="label")
+    write(f"{folder}/labelled.parquet", labelled)
+    log.info(
+        "ticket-extract: %d of %d tickets kept; %d labelled ones since %s",
+        counts.kept,
+        counts.read,
+        len(labelled),
+        since.date(),
+    )
+    return 0
+
+
+def write(url: str, tickets: pd.DataFrame) -> None:
+    """Put tickets at ``url`` as Parquet."""
     data = parquet.to_parquet(tickets)
     storage.write(url, data)
-    log.info("Channels: %s", ", ".join(f"{name} {n}" for name, n in tickets["channel"].value_counts().items()))
-    log.info("Wrote: %s, %d bytes", url, len(data))
-    log.info("ticket-extract: %d of %d tickets kept, %d labelled", counts.kept, counts.read, counts.labelled)
-    return 0
+    log.info("Wrote: %s, %d tickets, %d bytes", url, len(tickets), len(data))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ class Counts:
     empty: int
     unknown_label: int
     kept: int
-    labelled: int
 
 
 def clean(tickets: pd.DataFrame) -> tuple[pd.DataFrame, Counts]:
@@ -51,7 +50,6 @@ def clean(tickets: pd.DataFrame) -> tuple[pd.DataFrame, Counts]:
         empty=empty,
         unknown_label=int(unknown.sum()),
         kept=len(tickets),
-        labelled=int(tickets["label"].notna().sum()),
     )
     return tickets, counts
 

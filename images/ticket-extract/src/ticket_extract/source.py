@@ -12,12 +12,15 @@ from ticket_extract.errors import BadInput, Unavailable
 COLUMNS = ["id", "created_at", "customer", "subject", "body", "channel", "label"]
 
 
-def read_tickets(dsn: str, start: datetime, end: datetime, schema: str | None = None) -> pd.DataFrame:
+def read_tickets(
+    dsn: str, start: datetime, end: datetime, schema: str | None = None, *, labelled: bool = False
+) -> pd.DataFrame:
     """Return the tickets created in ``[start, end)``, oldest first.
 
     Args:
         dsn: PostgreSQL URL. No message of this module repeats it, for it holds a password.
         schema: Where the table ``tickets`` is; None takes it from the role's search_path.
+        labelled: Only those that have a label.
 
     Raises:
         BadInput: the DSN, the table or the role's rights are not as they should be.
@@ -25,10 +28,11 @@ def read_tickets(dsn: str, start: datetime, end: datetime, schema: str | None = 
     """
     table = sql.Identifier(schema, "tickets") if schema else sql.Identifier("tickets")
     columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
-    query = sql.SQL("SELECT {} FROM {} WHERE created_at >= %s AND created_at < %s ORDER BY created_at, id")
+    condition = sql.SQL("AND label IS NOT NULL " if labelled else "")
+    query = sql.SQL("SELECT {} FROM {} WHERE created_at >= %s AND created_at < %s {}ORDER BY created_at, id")
     with connect(dsn) as connection:
         try:
-            rows = connection.execute(query.format(columns, table), [start, end]).fetchall()
+            rows = connection.execute(query.format(columns, table, condition), [start, end]).fetchall()
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
             raise BadInput(f"{one_line(error)}; expected the table tickets({', '.join(COLUMNS)})") from None
         except (psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidSchemaName) as error:

@@ -10,8 +10,8 @@ from datetime import date
 # Matplotlib keeps its list of fonts there; the file system may be read-only but for /tmp.
 os.environ.setdefault("MPLCONFIGDIR", "/tmp/matplotlib")
 
-from ticket_report import history, page, storage, summary  # noqa: E402
-from ticket_report.errors import BadInput  # noqa: E402
+from ticket_report import history, page, storage, summary
+from ticket_report.errors import BadInput
 
 log = logging.getLogger("ticket_report")
 

@@ -24,7 +24,8 @@ def read_day(root: str, day: date, batches: int) -> pd.DataFrame:
             parts.append(_read(f"{folder}/part-{batch}.parquet"))
         except FileNotFoundError:
             raise BadInput(
-                f"nothing at {folder}/part-{batch}.parquet; sentiment-score --batch {batch} --of {batches} has to run first"
+                f"nothing at {folder}/part-{batch}.parquet; "
+                f"sentiment-score --batch {batch} --of {batches} has to run first"
             ) from None
     return pd.concat(parts, ignore_index=True)
 

@@ -56,7 +56,7 @@ def by_channel(counts: pd.DataFrame) -> str:
     names = [f"{channel}\n{n} tickets" for channel, n in counts.sum(axis=1).items()]
     for name in SENTIMENTS:
         axes.barh(rows, shares[name], left=left, height=0.62, color=COLOURS[name], label=name)
-        for row, (start, share) in enumerate(zip(left, shares[name])):
+        for row, (start, share) in enumerate(zip(left, shares[name], strict=True)):
             if share >= 0.09:
                 ink = INK if name == "neutral" else "white"
                 axes.text(start + share / 2, row, percent(share), ha="center", va="center", color=ink, fontsize=9)

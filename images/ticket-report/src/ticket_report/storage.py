@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from pyarrow import fs
 
+
 def locate(url: str) -> tuple[fs.FileSystem, str]:
     """Return the file system of a URL and the path in it.
 

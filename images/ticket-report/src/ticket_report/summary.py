@@ -49,6 +49,7 @@ def summarise(day: date, today: pd.DataFrame, earlier: pd.DataFrame) -> Summary:
     """Return the numbers of ``day`` from its scores and those of earlier days."""
     counts = today["sentiment"].value_counts().reindex(SENTIMENTS, fill_value=0)
     earlier = earlier[~earlier["id"].isin(today["id"])]
+    negative_today = today[today["sentiment"] == "negative"]
     columns = ["created_at", "sentiment"]
     everything = pd.concat([earlier[columns], today[columns]])
     by_day = table(everything["created_at"].dt.tz_convert("UTC").dt.normalize(), everything["sentiment"])
@@ -62,7 +63,7 @@ def summarise(day: date, today: pd.DataFrame, earlier: pd.DataFrame) -> Summary:
         usual_negative=None if earlier.empty else float((earlier["sentiment"] == "negative").mean()),
         by_day=by_day.asfreq("D", fill_value=0),
         by_channel=by_channel.loc[negative.sort_values(kind="stable").index],
-        worst=today[today["sentiment"] == "negative"].sort_values(["confidence", "id"], ascending=[False, True]).head(WORST),
+        worst=negative_today.sort_values(["confidence", "id"], ascending=[False, True]).head(WORST),
     )
 
 

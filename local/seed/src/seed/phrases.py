@@ -3,19 +3,42 @@
 # A business each: what it sells, and what can be said about it.
 BUSINESSES = (
     {
-        "product": ["cordless drill", "angle grinder", "ladder", "toolbox", "paint sprayer", "workbench", "air compressor"],
-        "part": ["battery", "charger", "handle", "hose", "hinge", "motor", "blade guard"],
-        "process": ["delivery", "return", "refund", "warranty claim", "click and collect order", "exchange"],
+        "product": [
+            "reporting suite",
+            "time tracker",
+            "expense app",
+            "payroll module",
+            "mobile app",
+            "admin console",
+            "API",
+        ],
+        "part": ["dashboard", "export", "login page", "search", "integration", "approval screen", "calendar view"],
+        "process": ["onboarding", "migration", "licence renewal", "single sign-on setup", "data import", "audit"],
     },
     {
         "product": ["fibre line", "mobile plan", "router", "family bundle", "roaming pass", "TV box", "landline"],
         "part": ["wifi", "invoice", "SIM card", "voicemail", "data allowance", "remote control", "upload speed"],
-        "process": ["installation", "number transfer", "contract renewal", "technician visit", "cancellation", "upgrade"],
+        "process": [
+            "installation",
+            "number transfer",
+            "contract renewal",
+            "technician visit",
+            "cancellation",
+            "upgrade",
+        ],
     },
     {
-        "product": ["reporting suite", "time tracker", "expense app", "payroll module", "mobile app", "admin console", "API"],
-        "part": ["dashboard", "export", "login page", "search", "integration", "approval screen", "calendar view"],
-        "process": ["onboarding", "migration", "licence renewal", "single sign-on setup", "data import", "audit"],
+        "product": [
+            "cordless drill",
+            "angle grinder",
+            "ladder",
+            "toolbox",
+            "paint sprayer",
+            "workbench",
+            "air compressor",
+        ],
+        "part": ["battery", "charger", "handle", "hose", "hinge", "motor", "blade guard"],
+        "process": ["delivery", "return", "refund", "warranty claim", "click and collect order", "exchange"],
     },
 )
 
@@ -42,18 +65,28 @@ CONTEXT = [
     "Reference {order}, in case you need it.",
 ]
 
+# Subjects that tell nothing.
+PLAIN_SUBJECTS = [
+    "{product}",
+    "{process}",
+    "Order {order}",
+    "Feedback on the {process}",
+    "Message for {agent}",
+    "(no subject)",
+]
+
 SUBJECTS = {
     "positive": [
         "Great {process}", "Thank you for the help with the {part}", "Happy with the {product}", "Praise for {agent}",
-        "{product}: all sorted now", "Feedback on the {process}",
+        "{product}: all sorted now",
     ],
     "neutral": [
-        "Question about the {part}", "How do I change the {process}?", "{product}: information needed", "Order {order}",
-        "Address change", "Feedback on the {process}", "{process} date",
+        "Question about the {part}", "How do I change the {process}?", "{product}: information needed",
+        "Address change", "{process} date",
     ],
     "negative": [
-        "{product} broken again", "Complaint about the {process}", "Still waiting for {process}", "{part} does not work",
-        "Order {order}", "Problem with {product}", "Feedback on the {process}",
+        "{product} broken again", "Complaint about the {process}", "Still waiting for {process}",
+        "{part} does not work", "Problem with {product}",
     ],
 }  # fmt: skip
 

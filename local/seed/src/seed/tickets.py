@@ -6,7 +6,7 @@ typos, mixed feelings, copies, HTML and empty texts.
 
 from __future__ import annotations
 
-import hashlib
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -20,9 +20,10 @@ LABELS = ("positive", "neutral", "negative")
 _A_DAY = 150
 _WEEKEND = 0.45  # of a working day's tickets
 _LABELLED = 0.4
-_MISLABELLED = 0.06  # by the person who read it
-_AMBIGUOUS = 0.08  # says nothing that tells
-_MIXED = 0.25  # has a sentence of another mood
+_MISLABELLED = 0.08  # by the person who read it
+_AMBIGUOUS = 0.14  # says nothing that tells
+_PLAIN_SUBJECT = 0.6
+_MIXED = 0.3  # has a sentence of another mood
 _TYPOS = 0.3
 _COPY = 0.02  # sent twice
 _EMPTY = 0.015
@@ -82,12 +83,13 @@ def _ticket(id: str, moment: datetime, client: str, random: Random) -> Ticket:
     label = None
     if random.random() < _LABELLED:
         label = random.choice(LABELS) if random.random() < _MISLABELLED else mood
+    subjects = phrases.PLAIN_SUBJECTS if random.random() < _PLAIN_SUBJECT else phrases.SUBJECTS[mood]
     body = "" if random.random() < _EMPTY else _body(mood, slots, random)
     return Ticket(
         id=id,
         created_at=moment,
         customer=random.choice(phrases.CUSTOMERS),
-        subject=_capitalised(random.choice(phrases.SUBJECTS[mood]).format(**slots)),
+        subject=_capitalised(random.choice(subjects).format(**slots)),
         body=_dirtied(body, random),
         channel=_weighted(_CHANNELS, random),
         label=label,
@@ -114,8 +116,7 @@ def _body(mood: str, slots: dict[str, object], random: Random) -> str:
 
 def _slots(client: str, random: Random) -> dict[str, object]:
     # By a hash that is the same in every process, so that a new client has a business too.
-    number = int.from_bytes(hashlib.sha256(client.encode()).digest()[:4])
-    business = phrases.BUSINESSES[number % len(phrases.BUSINESSES)]
+    business = phrases.BUSINESSES[zlib.crc32(client.encode()) % len(phrases.BUSINESSES)]
     return {
         **{name: random.choice(words) for name, words in business.items()},
         "agent": random.choice(phrases.CUSTOMERS).split()[0],

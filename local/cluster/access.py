@@ -1,0 +1,61 @@
+"""What a person or a tool needs to go on, in ``.local/``: programs, kubeconfig and access.json."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from urllib.parse import quote
+
+from local.cluster import settings
+from local.cluster.releases import secret
+from tools import build
+
+FILE = settings.STATE / "access.json"
+PROGRAMS = ("kind", "kubectl", "helm")
+
+
+def link_programs() -> None:
+    """``.local/bin``: the pinned programs."""
+    settings.STATE.mkdir(mode=0o700, exist_ok=True)
+    folder = settings.STATE / "bin"
+    folder.mkdir(exist_ok=True)
+    programs = build.programs("go")
+    for name in PROGRAMS:
+        link = folder / name
+        if not link.exists() or link.resolve() != (programs / name).resolve():
+            link.unlink(missing_ok=True)
+            link.symlink_to(programs / name)
+
+
+def write() -> dict:
+    """Write access.json, readable by its owner alone; what stands in it."""
+    user, password = (secret(settings.NAMESPACE, "git-credentials", key) for key in ("username", "password"))
+    access = {
+        "ui": f"http://localhost:{settings.port('ui')}",
+        "user": "admin",
+        "password": secret(settings.NAMESPACE, f"{settings.RELEASE}-generated", "admin-password"),
+        "git": f"http://{quote(user)}:{quote(password)}@localhost:{settings.port('git')}/dags.git",
+        "s3": {
+            "endpoint": f"http://localhost:{settings.port('s3')}",
+            "bucket": "airflow-logs",
+            "key": secret(settings.NAMESPACE, "airflow-s3", "access-key"),
+            "secret": secret(settings.NAMESPACE, "airflow-s3", "secret-key"),
+        },
+    }
+    handle, name = tempfile.mkstemp(dir=settings.STATE)  # mode 600
+    with os.fdopen(handle, "w") as file:
+        json.dump(access, file, indent=2)
+    os.replace(name, FILE)
+    return access
+
+
+def read() -> dict:
+    """access.json of the cluster that is up, written again: a Secret may have changed since."""
+    return write()
+
+
+def show_path(path: Path) -> str:
+    """``path`` as a person in the clone would type it."""
+    return os.path.relpath(path, settings.REPO)

@@ -1,0 +1,118 @@
+"""Airflow's public REST API, and its logs in S3, as any client reads them."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import quote
+
+import boto3
+import requests
+from botocore.config import Config
+
+from local.cluster.console import Problem
+
+#: States of a DAG run that it does not leave by itself.
+ENDED = {"success", "failed"}
+
+
+class Airflow:
+    """A client of the API.
+
+    :param access: the content of access.json.
+    """
+
+    def __init__(self, access: dict) -> None:
+        self._access = access
+        self._session = requests.Session()
+
+    def call(self, method: str, path: str, **body: object) -> dict:
+        """``method`` on ``/api/v2/<path>`` with a JSON body; the JSON answer.
+
+        :raises Problem: the API's own words. :raises requests.RequestException: it does not answer.
+        """
+        answer = self._request(method, path, body)
+        if answer.status_code == 401:
+            self._login()
+            answer = self._request(method, path, body)
+        if not answer.ok:
+            raise Problem(f"{method} {path}: {answer.status_code} {answer.text[:500]}", "Is the request right?")
+        return answer.json() if answer.content else {}
+
+    def _request(self, method: str, path: str, body: dict) -> requests.Response:
+        url = f"{self._access['ui']}/api/v2/{path}"
+        return self._session.request(method, url, json=body or None, timeout=30)
+
+    def _login(self) -> None:
+        credentials = {"username": self._access["user"], "password": self._access["password"]}
+        answer = self._session.post(f"{self._access['ui']}/auth/token", json=credentials, timeout=30)
+        if not answer.ok:
+            raise Problem(
+                f"{self._access['user']} could not log in: {answer.status_code}",
+                "Run `make up`, which sets the password.",
+            )
+        self._session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+
+    def dag(self, dag_id: str) -> dict | None:
+        """The DAG, or None while it is not parsed."""
+        try:
+            return self.call("GET", f"dags/{dag_id}")
+        except Problem as problem:
+            if ": 404 " in str(problem):
+                return None
+            raise
+
+    def run(self, dag_id: str, run_id: str) -> dict:
+        """The DAG run."""
+        return self.call("GET", f"dags/{dag_id}/dagRuns/{quote(run_id, safe='')}")
+
+    def task_instances(self, dag_id: str, run_id: str) -> list[dict]:
+        """All task instances of a run, mapped ones each."""
+        return self.call("GET", f"dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances")["task_instances"]
+
+    def log(self, instance: dict) -> list[str]:
+        """The lines of a task instance's last try, from the API: the text of each event, without those of Airflow's
+        own that only say where the log was found."""
+        path = f"dags/{instance['dag_id']}/dagRuns/{quote(instance['dag_run_id'], safe='')}"
+        path += f"/taskInstances/{instance['task_id']}/logs/{instance['try_number']}"
+        found = self.call("GET", f"{path}?map_index={instance['map_index']}&full_content=true")
+        return [line["event"] for line in found["content"] if isinstance(line, dict) and not _is_group(line["event"])]
+
+    def stored_log(self, instance: dict) -> tuple[str, list[str]]:
+        """The address in S3 of a task instance's last try, and the lines that stand there.
+
+        :raises Problem: nothing is there.
+        """
+        s3 = self._access["s3"]
+        client = boto3.client(
+            "s3",
+            endpoint_url=s3["endpoint"],
+            aws_access_key_id=s3["key"],
+            aws_secret_access_key=s3["secret"],
+            region_name="us-east-1",
+            config=Config(retries={"max_attempts": 2}),
+        )
+        prefix = f"dag_id={instance['dag_id']}/run_id={instance['dag_run_id']}/task_id={instance['task_id']}/"
+        if instance["map_index"] >= 0:
+            prefix += f"map_index={instance['map_index']}/"
+        wanted = f"{prefix}attempt={instance['try_number']}.log"
+        keys = [
+            entry["Key"]
+            for page in client.get_paginator("list_objects_v2").paginate(Bucket=s3["bucket"])
+            for entry in page.get("Contents", [])
+            if entry["Key"].endswith(wanted)
+        ]
+        if not keys:
+            raise Problem(f"there is no log {wanted} in bucket {s3['bucket']}", "Was it uploaded?")
+        body = client.get_object(Bucket=s3["bucket"], Key=keys[0])["Body"].read().decode()
+        return f"s3://{s3['bucket']}/{keys[0]}", [_event(line) for line in body.splitlines() if line]
+
+
+def _event(line: str) -> str:
+    try:
+        return json.loads(line)["event"]
+    except (ValueError, KeyError, TypeError):
+        return line
+
+
+def _is_group(event: str) -> bool:
+    return event.startswith(("::group::", "::endgroup::"))

@@ -1,0 +1,193 @@
+"""The kind cluster: made, found whole, or made again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from local.cluster import node, settings
+from local.cluster.console import Problem, run, step, wait_for
+
+#: {worker's pool: taints}, a worker for each.
+POOLS = {"light": [], "gpu": [{"key": "node-pool", "value": "gpu", "effect": "NoSchedule"}]}
+
+
+def kind(*words: str, log: str = "kind", doing: str = "") -> str:
+    """Run the pinned kind."""
+    return run([settings.STATE / "bin" / "kind", *words], log=log, doing=doing or f"kind {words[0]}")
+
+
+def kubectl(*words: str, stdin: str | None = None) -> str:
+    """Run the pinned kubectl on the local cluster; its standard output.
+
+    :raises Problem: kubectl's own words.
+    """
+    command = [settings.STATE / "bin" / "kubectl", "--kubeconfig", settings.kubeconfig(), *words]
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Problem(f"kubectl {' '.join(words[:4])}: {done.stderr.strip()}", "See `make status`.")
+    return done.stdout
+
+
+def is_up() -> bool:
+    """Whether the cluster is there and all its nodes are Ready."""
+    return _exists() and _write_kubeconfig() and _ready()
+
+
+def ensure() -> None:
+    """A cluster that is whole.
+
+    :raises Problem: it could not be made.
+    """
+    if is_up():
+        return
+    if _exists():
+        with step("Cluster: there, but not whole; starting its nodes") as current:
+            if _start_again():
+                return
+            current.note("they do not come back: making it again")
+            remove()
+    image = node.image()
+    with step("Cluster: creating it with kind") as current:
+        with tempfile.TemporaryDirectory() as folder:
+            config = Path(folder, "kind.yaml")
+            config.write_text(yaml.safe_dump(configuration(own_image=image is not None)))
+            words = ["create", "cluster", "--name", settings.CLUSTER, "--config", str(config), "--wait", "180s"]
+            words += ["--kubeconfig", str(settings.kubeconfig())]
+            kind(*words, *(["--image", image] if image else []), doing="creating the cluster")
+        if image:
+            _keep_dns_inside()
+        wait_for("the nodes", _ready, seconds=120)
+        current.note(f"3 nodes, {image or 'the image of kind'}")
+    os.chmod(settings.kubeconfig(), 0o600)
+    _trust_registry()
+
+
+def remove() -> None:
+    """Delete the cluster, whatever state it is in."""
+    kind("delete", "cluster", "--name", settings.CLUSTER, doing="deleting the cluster")
+
+
+def configuration(own_image: bool) -> dict:
+    """kind's configuration: one control plane and a worker for each pool.
+
+    :param own_image: the nodes run the image of :mod:`local.cluster.node`, which also boots on cgroup v1.
+    """
+    kubelet = {"kind": "KubeletConfiguration", "apiVersion": "kubelet.config.k8s.io/v1beta1", "maxPods": 250}
+    if own_image:
+        # Kubernetes 1.35 and newer refuse cgroup v1 unless told; containerd in the image uses cgroupfs.
+        kubelet |= {"failCgroupV1": False, "cgroupDriver": "cgroupfs", "failSwapOn": False}
+    ports = [
+        {"containerPort": node_port, "hostPort": settings.port(name), "listenAddress": "127.0.0.1"}
+        for name, (_, _, node_port) in settings.PORTS.items()
+        if node_port
+    ]
+    workers = []
+    for pool, taints in POOLS.items():
+        join = {"kind": "JoinConfiguration", "nodeRegistration": {"taints": taints}}
+        worker = {"role": "worker", "labels": {"node-pool": pool}}
+        workers.append(worker | ({"kubeadmConfigPatches": [yaml.safe_dump(join)]} if taints else {}))
+    return {
+        "kind": "Cluster",
+        "apiVersion": "kind.x-k8s.io/v1alpha4",
+        "nodes": [{"role": "control-plane", "extraPortMappings": ports}, *workers],
+        "kubeadmConfigPatches": [yaml.safe_dump(kubelet)],
+    }
+
+
+def _exists() -> bool:
+    return settings.CLUSTER in kind("get", "clusters").splitlines()
+
+
+def _write_kubeconfig() -> bool:
+    try:
+        kind("export", "kubeconfig", "--name", settings.CLUSTER, "--kubeconfig", str(settings.kubeconfig()))
+    except Problem:
+        return False
+    os.chmod(settings.kubeconfig(), 0o600)
+    return True
+
+
+def _ready() -> bool:
+    try:
+        nodes = json.loads(kubectl("get", "nodes", "-o", "json", "--request-timeout=5s"))["items"]
+    except Problem:
+        return False
+    ready = [
+        condition["status"] == "True"
+        for found in nodes
+        for condition in found["status"].get("conditions", [])
+        if condition["type"] == "Ready"
+    ]
+    return len(ready) == len(POOLS) + 1 and all(ready)
+
+
+def _containers() -> list[str]:
+    words = [
+        "docker",
+        "ps",
+        "-a",
+        "--format",
+        "{{.Names}}",
+        "--filter",
+        f"label=io.x-k8s.kind.cluster={settings.CLUSTER}",
+    ]
+    return sorted(subprocess.check_output(words, text=True).split())
+
+
+def _start_again() -> bool:
+    names = _containers()
+    if len(names) != len(POOLS) + 1:
+        return False
+    # In the order of creation, so that each is given the address that its certificates name.
+    done = subprocess.run(["docker", "start", *names], capture_output=True, check=False)
+    if done.returncode or not _write_kubeconfig():
+        return False
+    try:
+        wait_for("the nodes", _ready, seconds=60)
+        wait_for("the pod network", _network_is_ready, seconds=60)
+    except Problem:
+        return False
+    return True
+
+
+def _network_is_ready() -> bool:
+    pods = json.loads(kubectl("get", "pods", "-n", "kube-system", "-o", "json"))["items"]
+    return all(
+        condition["status"] == "True"
+        for pod in pods
+        for condition in pod["status"].get("conditions", [])
+        if condition["type"] == "Ready"
+    )
+
+
+def _keep_dns_inside() -> None:
+    """Take the upstream resolver out of CoreDNS: a pod cannot reach Docker's, and without one CoreDNS crash-loops."""
+    found = json.loads(kubectl("get", "configmap", "coredns", "-n", "kube-system", "-o", "json"))
+    kept, skipping = [], False
+    for line in found["data"]["Corefile"].splitlines():
+        word = line.strip().partition(" ")[0]
+        skipping = skipping or word == "forward"
+        if not skipping and word != "loop":
+            kept.append(line)
+        if skipping and (line.strip() == "}" or (not line.rstrip().endswith("{") and word == "forward")):
+            skipping = False
+    found["data"]["Corefile"] = "\n".join(kept) + "\n"
+    found["metadata"] = {"name": "coredns", "namespace": "kube-system"}
+    kubectl("replace", "-f", "-", stdin=json.dumps(found))
+    kubectl("rollout", "restart", "deployment/coredns", "-n", "kube-system")
+
+
+def _trust_registry() -> None:
+    """Tell each node's containerd where the registry is that pods name by its host port."""
+    hosts = f'[host."http://{settings.REGISTRY_CONTAINER}:5000"]\n'
+    folder = f"/etc/containerd/certs.d/{settings.registry()}"
+    for name in _containers():
+        script = f"mkdir -p {folder} && cat > {folder}/hosts.toml"
+        words = ["docker", "exec", "-i", name, "sh", "-c", script]
+        subprocess.run(words, input=hosts, text=True, check=True, capture_output=True)

@@ -1,0 +1,129 @@
+"""What runs in the cluster: namespaces, the stand-ins of ``local/chart``, and the platform itself, by helm."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from local.cluster import images, registry, settings
+from local.cluster.console import Problem, run, step, wait_for
+from local.cluster.kind import kubectl
+from tools import build
+
+CHART = settings.REPO / "charts" / "airflow-platform"
+VALUES = [settings.REPO / "values" / name for name in ("common.yaml", "kind.yaml")]
+#: Seconds that helm waits for a release to be ready.
+TIMEOUT = 420
+
+
+def ensure() -> None:
+    """Everything is pushed, installed and ready. :raises Problem: with the state of what is not."""
+    stand_ins = images.stand_ins(build.programs("go"))
+    registry.push([images.AIRFLOW, *stand_ins])
+    _namespaces()
+    tags = {f"image.tags.{image.name.removeprefix('local/')}": image.tag() for image in stand_ins}
+    drop_in = tags.pop("image.tags.git-sync")
+    _release(
+        settings.STAND_INS,
+        settings.REPO / "local" / "chart",
+        settings.STAND_INS,
+        {"image.registry": f"{settings.registry()}/local", **tags},
+        ["--set", "persistence.enabled=true"],
+    )
+    # git-sync's own image where it can be pulled, else the one that stands in for it.
+    git_sync = (
+        {}
+        if images.online()
+        else {
+            "dags.gitSync.image.repository": f"{settings.registry()}/local/git-sync",
+            "dags.gitSync.image.tag": drop_in,
+        }
+    )
+    _release(
+        settings.RELEASE,
+        CHART,
+        settings.NAMESPACE,
+        {
+            "image.repository": f"{settings.registry()}/airflow",
+            "image.tag": images.AIRFLOW.tag(),
+            "tasks.imageRegistry": settings.registry(),
+            "apiServer.baseUrl": f"http://localhost:{settings.port('ui')}",
+            **git_sync,
+        },
+        [word for path in VALUES for word in ("--values", str(path))],
+    )
+
+
+def push_tasks() -> None:
+    """The task images are in the registry."""
+    registry.push(images.tasks())
+
+
+def _namespaces() -> None:
+    """Namespaces that refuse whatever is not Pod Security "restricted", each with the registry's pull secret."""
+    objects = []
+    for name in (settings.NAMESPACE, settings.STAND_INS, settings.TASK_NAMESPACE):
+        labels = {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"}
+        objects.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+        objects.append(
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "type": "kubernetes.io/dockerconfigjson",
+                "metadata": {"name": settings.PULL_SECRET, "namespace": name},
+                "stringData": {".dockerconfigjson": registry.docker_config()},
+            }
+        )
+    kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+
+
+def helm(*words: str, doing: str = "") -> str:
+    """Run the pinned helm on the local cluster."""
+    env = {f"HELM_{name}_HOME": str(settings.STATE / "helm" / name.lower()) for name in ("CACHE", "CONFIG", "DATA")}
+    command = [settings.STATE / "bin" / "helm", "--kubeconfig", settings.kubeconfig(), *words]
+    return run(command, log="helm", env=env, doing=doing or f"helm {words[0]}")
+
+
+def _release(name: str, chart: Path, namespace: str, values: Mapping[str, str], more: list[str]) -> None:
+    with step(f"Release {name}: {chart.relative_to(settings.REPO)}"):
+        _finish_interrupted(name, namespace)
+        pairs = [word for key, value in values.items() for word in ("--set-string", f"{key}={value}")]
+        words = ["upgrade", "--install", name, str(chart), "--namespace", namespace, *more, *pairs]
+        try:
+            helm(*words, "--wait", f"--timeout={TIMEOUT}s", doing=f"installing {name}")
+        except Problem as problem:
+            pods = kubectl("get", "pods", "-n", namespace, "-o", "wide")
+            raise Problem(f"{problem}\n{pods}", f"`kubectl -n {namespace} get events` says more.") from None
+
+
+def _finish_interrupted(name: str, namespace: str) -> None:
+    """A release that was interrupted stays "pending", and helm refuses to touch it again."""
+    found = helm("list", "--all", "--namespace", namespace, "--filter", f"^{name}$", "-o", "json")
+    for release in json.loads(found or "[]"):
+        if release["status"].startswith("pending"):
+            if str(release["revision"]) == "1":
+                helm("uninstall", name, "--namespace", namespace, "--wait")
+            else:
+                helm("rollback", name, "--namespace", namespace)
+
+
+def secret(namespace: str, name: str, key: str) -> str:
+    """A value of a Secret of the cluster. :raises Problem: it does not exist."""
+    import base64
+
+    found = json.loads(kubectl("get", "secret", name, "-n", namespace, "-o", "json"))
+    if key not in found.get("data", {}):
+        raise Problem(f"Secret {namespace}/{name} has no key {key}", "Run `make up` again.")
+    return base64.b64decode(found["data"][key]).decode()
+
+
+def wait_until_seeded() -> None:
+    """The tickets are in the clients' databases. :raises Problem: they are not in time."""
+    with step("Tickets: seeding the clients' databases"):
+        wait_for("the Job that seeds the tickets", _seeded, seconds=180)
+
+
+def _seeded() -> bool:
+    jobs = json.loads(kubectl("get", "jobs", "-n", settings.STAND_INS, "-o", "json"))["items"]
+    return bool(jobs) and all(job["status"].get("succeeded") for job in jobs)
