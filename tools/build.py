@@ -1,7 +1,7 @@
 """Build the Go programs of ``tools/go``, ``tools/containerd`` and ``tools/local-path``, once, into the cache.
 
-The key is what determines them: go.mod, go.sum, tools.go, how they are compiled and the Go version. ``python -m tools.build``
-builds all and prints the folders.
+The key is what determines them: go.mod, go.sum, tools.go, how they are compiled and the Go version.
+``python -m tools.build`` builds all and prints the folders.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import re
 import shutil
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -46,6 +47,26 @@ def programs(module: str = "go") -> Path:
             with step(f"Go programs of tools/{module}: compiling (once; minutes)") as current:
                 _build(module, folder, current)
             (folder / "complete").touch()
+    return folder
+
+
+def schemas() -> Path:
+    """The folder with JSON schemas of Kubernetes' kinds, made from its own OpenAPI document.
+
+    :raises Problem: the document could not be had.
+    """
+    script = HERE / "kubernetes_schemas.py"
+    key = hashlib.sha256(KUBERNETES.encode() + script.read_bytes()).hexdigest()[:16]
+    folder = settings.CACHE / "schemas" / key
+    if not (folder / "complete").exists():
+        with step("Kubernetes' schemas: making them (once)"):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            words = ["go", "list", "-m", "-f", "{{.Dir}}", "k8s.io/kubernetes"]
+            run(["go", "mod", "download", "k8s.io/kubernetes"], log="go", env=ENVIRONMENT, cwd=HERE / "go")
+            source = run(words, log="go", env=ENVIRONMENT, cwd=HERE / "go").splitlines()[-1]
+            run([sys.executable, script, f"{source}/api/openapi-spec", folder], log="go", doing="making schemas")
+        (folder / "complete").touch()
     return folder
 
 

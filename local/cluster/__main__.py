@@ -35,8 +35,12 @@ def up(run_pipeline: bool = True) -> None:
     began = time.monotonic()
     with _alone():
         _cluster()
-        releases.push_tasks()
-        releases.ensure()
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            # What the platform itself runs on comes first; the tasks' images are pushed while it starts.
+            releases.push()
+            pushing = pool.submit(registry.push, images.tasks())
+            releases.install()
+            pushing.result()
         found = access.write()
         commit = dags.push(settings.REPO / "dags")
         say(f"      DAGs pushed as commit {commit[:12]}")
@@ -45,9 +49,7 @@ def up(run_pipeline: bool = True) -> None:
     say("")
     say(f"  UI        {found['ui']}")
     say(f"  user      {found['user']}")
-    say(
-        f'  password  python3 -c \'import json; print(json.load(open("{access.show_path(access.FILE)}"))["password"])\''
-    )
+    say(f"  password  grep password {access.show_path(access.FILE)}")
     say(f"  kubectl   export KUBECONFIG={access.show_path(settings.kubeconfig())} PATH=$PWD/.local/bin:$PATH")
     if summary:
         say(f"  run       {summary}")

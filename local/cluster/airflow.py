@@ -8,7 +8,6 @@ from urllib.parse import quote
 import boto3
 import requests
 from botocore.config import Config
-
 from local.cluster.console import Problem
 
 #: States of a DAG run that it does not leave by itself.

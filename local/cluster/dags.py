@@ -59,4 +59,4 @@ def _git(*words: str) -> str:
         }
     # The clone's address holds a password: it must not come into a log through git's own messages.
     env = {**identity, "GIT_TERMINAL_PROMPT": "0", "HOME": os.environ.get("HOME", "/")}
-    return run(["git", *words], log="git", env=env, doing=f"git {[word for word in words if word[0] != '-'][0]}")
+    return run(["git", *words], log="git", env=env, doing=f"git {next(word for word in words if word[0] != '-')}")

@@ -11,7 +11,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO
@@ -53,7 +53,7 @@ class Image:
 
     def _key(self) -> str:
         digest = hashlib.sha256(f"{self.target} {base()} {sorted(self.build_args.items())}".encode())
-        for path in _context_files(self.folder):
+        for path in _context_files(self.folder, self.target):
             mode = "x" if path.stat().st_mode & stat.S_IXUSR else "-"
             digest.update(f"\n{path.relative_to(self.folder)} {mode} ".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
@@ -80,6 +80,11 @@ def stand_ins(programs: Path) -> list[Image]:
         Image("local/git-sync", folder / "git-sync"),
         Image("local/seed", folder / "seed"),
     ]
+
+
+def test_stage(image: Image) -> Image:
+    """The stage of ``image`` that adds its tests to what will run."""
+    return replace(image, target="test")
 
 
 @cache
@@ -158,14 +163,17 @@ def _has_buildx() -> bool:
     return subprocess.run(["docker", "buildx", "version"], capture_output=True, check=False).returncode == 0
 
 
-def _context_files(folder: Path) -> list[Path]:
+def _context_files(folder: Path, target: str) -> list[Path]:
     if not (folder / "Dockerfile").exists():
         raise Problem(f"{folder} has no Dockerfile", "An image is a folder with one.")
     skip = {"__pycache__", ".pytest_cache", ".ruff_cache"}
+    if target != "test":
+        # What only tests and people read must not make another image of it.
+        skip |= {"tests", "README.md", "requirements-test.txt", "requirements-test.in"}
     return [
         path
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not skip & set(path.parts) and not path.name.endswith((".pyc", ".egg-info"))
+        if path.is_file() and not skip & set(path.relative_to(folder).parts) and path.suffix != ".pyc"
     ]
 
 
@@ -175,9 +183,10 @@ def _context(image: Image) -> BinaryIO:
     A network that presents a certificate authority of its own to package registries is as common in companies as
     it is unknown to a fresh Debian image; builder stages may use the bundle, final stages do not contain it.
     """
-    buffer = tempfile.TemporaryFile()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for path in _context_files(image.folder):
+    buffer = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    # GNU's format: Docker knows a context by its first 512 bytes, which in Python's default are not a file's header.
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        for path in _context_files(image.folder, image.target):
             tar.add(path, path.relative_to(image.folder).as_posix())
         for name, path in image.programs.items():
             tar.add(path, f"bin/{name}")

@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 
 import yaml
-
 from local.cluster import node, settings
 from local.cluster.console import Problem, run, step, wait_for
 

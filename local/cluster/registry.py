@@ -1,4 +1,4 @@
-"""A private image registry beside the cluster: pushed to from the host, pulled from by the nodes, both with a password."""
+"""A private image registry beside the cluster: the host pushes to it, the nodes pull from it, with a password."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import requests
-
 from local.cluster import images, settings
 from local.cluster.console import run, step, wait_for
 from local.cluster.images import Image

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,10 +18,14 @@ VALUES = [settings.REPO / "values" / name for name in ("common.yaml", "kind.yaml
 TIMEOUT = 420
 
 
-def ensure() -> None:
-    """Everything is pushed, installed and ready. :raises Problem: with the state of what is not."""
-    stand_ins = images.stand_ins(build.programs("go"))
-    registry.push([images.AIRFLOW, *stand_ins])
+def push() -> None:
+    """The images that the platform and the stand-ins run on are in the registry."""
+    registry.push([*_stand_ins(), images.AIRFLOW])
+
+
+def install() -> None:
+    """Everything is installed and ready. :raises Problem: with the state of what is not."""
+    stand_ins = _stand_ins()
     _namespaces()
     tags = {f"image.tags.{image.name.removeprefix('local/')}": image.tag() for image in stand_ins}
     drop_in = tags.pop("image.tags.git-sync")
@@ -55,9 +60,8 @@ def ensure() -> None:
     )
 
 
-def push_tasks() -> None:
-    """The task images are in the registry."""
-    registry.push(images.tasks())
+def _stand_ins() -> list[images.Image]:
+    return images.stand_ins(build.programs("go"))
 
 
 def _namespaces() -> None:
@@ -99,19 +103,16 @@ def _release(name: str, chart: Path, namespace: str, values: Mapping[str, str], 
 
 def _finish_interrupted(name: str, namespace: str) -> None:
     """A release that was interrupted stays "pending", and helm refuses to touch it again."""
-    found = helm("list", "--all", "--namespace", namespace, "--filter", f"^{name}$", "-o", "json")
+    found = helm("list", "--pending", "--namespace", namespace, "--filter", f"^{name}$", "-o", "json")
     for release in json.loads(found or "[]"):
-        if release["status"].startswith("pending"):
-            if str(release["revision"]) == "1":
-                helm("uninstall", name, "--namespace", namespace, "--wait")
-            else:
-                helm("rollback", name, "--namespace", namespace)
+        if str(release["revision"]) == "1":
+            helm("uninstall", name, "--namespace", namespace, "--wait")
+        else:
+            helm("rollback", name, "--namespace", namespace)
 
 
 def secret(namespace: str, name: str, key: str) -> str:
     """A value of a Secret of the cluster. :raises Problem: it does not exist."""
-    import base64
-
     found = json.loads(kubectl("get", "secret", name, "-n", namespace, "-o", "json"))
     if key not in found.get("data", {}):
         raise Problem(f"Secret {namespace}/{name} has no key {key}", "Run `make up` again.")

@@ -6,7 +6,6 @@ import json
 from datetime import datetime, timezone
 
 import requests
-
 from local.cluster import settings
 from local.cluster.airflow import ENDED, Airflow
 from local.cluster.console import Problem, Step, say, step, wait_for

@@ -1,4 +1,5 @@
 import pytest
+
 from airflow_platform import config
 from airflow_platform.config import ConfigError
 

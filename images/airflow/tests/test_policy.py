@@ -3,8 +3,9 @@
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.settings import get_policy_plugin_manager, pod_mutation_hook
-from airflow_platform.policy import POOL_ANNOTATION
 from kubernetes.client import models as k8s
+
+from airflow_platform.policy import POOL_ANNOTATION
 
 DAG = """
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator

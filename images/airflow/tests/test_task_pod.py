@@ -1,7 +1,8 @@
 import pytest
+from kubernetes.client import models as k8s
+
 from airflow_platform.config import PlatformConfig
 from airflow_platform.task_pod import fill_in, with_registry
-from kubernetes.client import models as k8s
 
 
 def make_pod(container=None, **spec):

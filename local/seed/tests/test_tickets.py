@@ -2,6 +2,7 @@ from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
+
 from seed import tickets
 
 MONDAY = date(2026, 6, 1)

@@ -1,0 +1,160 @@
+"""``python -m tools.check``: everything that ``make test`` checks before it needs a cluster, the fast ones first.
+
+``lint``, ``chart``, ``images`` and ``dags`` each go alone; ``images`` takes names: ``python -m tools.check images airflow``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from local.cluster import console, engine, images, settings
+from local.cluster.console import Problem, run, say, step
+from tools import build
+
+REPO = settings.REPO
+CHARTS = (REPO / "charts" / "airflow-platform", REPO / "local" / "chart")
+VALUES = REPO / "values"
+
+
+def lint() -> None:
+    """Style and known mistakes, in every language of the repository."""
+    programs = build.programs("go")
+    files = run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], log="lint").splitlines()
+    there = [name for name in files if (REPO / name).is_file()]
+    shells = [
+        name
+        for name in there
+        if (REPO / name).read_bytes().startswith((b"#!/bin/sh", b"#!/bin/bash", b"#!/usr/bin/env bash"))
+    ]
+    dockerfiles = [name for name in there if Path(name).name == "Dockerfile"]
+    checks = {
+        "ruff": [["ruff", "check", "."], ["ruff", "format", "--check", "."]],
+        "shellcheck": [["shellcheck", *shells]],
+        "hadolint": [["hadolint", *dockerfiles]],
+        "actionlint": [[str(programs / "actionlint")]],
+    }
+    for name, commands in checks.items():
+        with step(f"lint: {name}"):
+            for command in commands:
+                run(command, log="lint", doing=name)
+
+
+def chart() -> None:
+    """The charts: generated files, helm lint, unit tests, the render against Kubernetes' own schemas."""
+    programs = build.programs("go")
+    env = {"PATH": f"{programs}:{os.environ['PATH']}", "HELM": str(programs / "helm")}
+    with step("chart: schema and README are those of values.yaml"):
+        words = [sys.executable, "tools/chart_reference.py", "--check", "--helm-docs", programs / "helm-docs"]
+        run(words, log="chart", doing="chart_reference")
+    with step("chart: helm lint"):
+        for name in ("kind", "production"):
+            files = ["--values", VALUES / "common.yaml", "--values", VALUES / f"{name}.yaml"]
+            run(["helm", "lint", "--strict", CHARTS[0], *files], log="chart", env=env, doing="helm lint")
+        run(["helm", "lint", CHARTS[1], *_local_tags()], log="chart", env=env, doing="helm lint local/chart")
+    with step("chart: unit tests"):
+        say(
+            _tail(
+                run([programs / "helm-unittest", "--strict", CHARTS[0]], log="chart", env=env, doing="helm-unittest"), 6
+            )
+        )
+        words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/chart"]
+        say(_tail(run(words, log="chart", env=env, doing="tests/chart"), 1))
+    with step("chart: kubeconform"):
+        location = f"{build.schemas()}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
+        for name in ("kind", "production"):
+            files = ["--values", VALUES / "common.yaml", "--values", VALUES / f"{name}.yaml"]
+            rendered = subprocess.check_output([programs / "helm", "template", "airflow", CHARTS[0], *files], cwd=REPO)
+            _conform(programs, location, rendered)
+        local = subprocess.check_output([programs / "helm", "template", "local", CHARTS[1], *_local_tags()], cwd=REPO)
+        _conform(programs, location, local)
+
+
+def _conform(programs: Path, location: str, rendered: bytes) -> None:
+    words = [programs / "kubeconform", "-strict", "-summary", "-schema-location", location, "-"]
+    done = subprocess.run(words, input=rendered, capture_output=True, check=False)
+    if done.returncode:
+        raise Problem(f"kubeconform:\n{done.stdout.decode()}{done.stderr.decode()}", "Mend the template it names.")
+
+
+def _local_tags() -> list[str]:
+    return [
+        word for name in ("postgres", "s3", "git-server", "seed") for word in ("--set-string", f"image.tags.{name}=1")
+    ]
+
+
+def test_images(names: list[str]) -> None:
+    """The tests of each image, in the image: no capabilities, a read-only root, a writable /tmp.
+
+    :raises Problem: a test failed, or there is no such image.
+    """
+    engine.ensure()
+    tested = [
+        image
+        for image in (images.AIRFLOW, *images.tasks(), *images.stand_ins(build.programs("go")))
+        if _has_tests(image)
+    ]
+    known = {image.name.removeprefix("local/"): image for image in tested}
+    for name in names or known:
+        if name not in known:
+            raise Problem(f"no image {name} has tests", f"Choose among {', '.join(known)}.")
+        image = images.test_stage(known[name])
+        built = images.build(image)
+        with step(f"image {name}: its tests in it"):
+            words = ["docker", "run", "--rm", "--read-only", "--tmpfs", "/tmp:exec", "--cap-drop", "ALL", built]
+            say(_tail(run(words, log=f"test-{name}", doing=f"the tests of {name}"), 1))
+
+
+def _has_tests(image: images.Image) -> bool:
+    return (image.folder / "tests").is_dir()
+
+
+def dags() -> None:
+    """The rules for DAGs and each DAG's own tests, with the Airflow that will run them, and no network."""
+    engine.ensure()
+    built = images.build(images.test_stage(images.AIRFLOW))
+    with step("DAGs: rules and tests"):
+        words = [
+            "docker",
+            "run",
+            "--rm",
+            "--network",
+            "none",
+            "--read-only",
+            "--tmpfs",
+            "/tmp:exec",
+            "--cap-drop",
+            "ALL",
+        ]
+        words += ["--tmpfs", "/opt/airflow/logs:mode=1777", "--volume", f"{REPO}:/repo:ro", "--workdir", "/repo", built]
+        test = ["python", "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/dags"]
+        say(_tail(run([*words, *test], log="dags", doing="the tests of the DAGs"), 1))
+
+
+def _tail(text: str, lines: int) -> str:
+    return "\n".join(f"      {line}" for line in text.splitlines()[-lines:] if line.strip())
+
+
+def main(arguments: list[str]) -> int:
+    """Run one part, or all in their order; the exit code."""
+    parts: dict[str, Callable[[list[str]], None]] = {
+        "lint": lambda _: lint(),
+        "chart": lambda _: chart(),
+        "images": test_images,
+        "dags": lambda _: dags(),
+    }
+    parser = argparse.ArgumentParser(prog="python -m tools.check")
+    parser.add_argument("part", nargs="?", choices=list(parts))
+    parser.add_argument("names", nargs="*", help="images: which, all if none")
+    given = parser.parse_args(arguments)
+    settings.STATE.mkdir(mode=0o700, exist_ok=True)
+    chosen = [given.part] if given.part else list(parts)
+    return console.main(lambda: [parts[name](given.names) for name in chosen] and None)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
