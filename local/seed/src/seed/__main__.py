@@ -1,4 +1,5 @@
-"""Fills PostgreSQL with each client's support tickets of the last days; what is there already stays.
+"""Fills PostgreSQL with each client's support tickets of the last days, and of a fixed period;
+what is there already stays.
 
 Reads from the environment: SEED_DSN (a superuser's PostgreSQL URL of the database for the tickets), SEED_CLIENTS (a
 folder with a file for each client: its name is the client's, its content the password of the client's role), SEED_DAYS
@@ -10,11 +11,15 @@ from __future__ import annotations
 import os
 import re
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 
 from seed import database
+
+#: The end and the number of days of a period that is always there, for DAGs whose dates are fixed.
+ARCHIVE = (datetime(2026, 1, 10, tzinfo=UTC), 10)
 
 
 class BadInput(ValueError):
@@ -28,7 +33,10 @@ def main() -> int:
         days, patience = _number("SEED_DAYS", 60), _number("SEED_PATIENCE", 300)
         with database.connect(dsn, patience) as connection:
             for client, password in clients.items():
-                added = database.fill(connection, client, password, database.now(), days)
+                added = sum(
+                    database.fill(connection, client, password, until, number)
+                    for until, number in (ARCHIVE, (database.now(), days))
+                )
                 print(f"{client}: {added} tickets added", flush=True)
     except BadInput as error:
         print(f"seed: {error}", file=sys.stderr)

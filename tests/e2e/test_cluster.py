@@ -1,0 +1,159 @@
+"""What the cluster promises: nodes, pod security, network policy, volumes, a private registry, kept secrets."""
+
+import json
+import subprocess
+
+import pytest
+import requests
+from local.cluster import access, kind, releases, settings
+from local.cluster.console import Problem, wait_for
+from tools import build
+
+
+def test_a_node_for_each_pool_the_second_tainted(get):
+    nodes = {node["metadata"]["labels"].get("node-pool"): node for node in get("nodes")["items"]}
+    assert {"light", "gpu"} <= set(nodes)
+    taints = [taint for taint in nodes["gpu"]["spec"].get("taints", []) if taint["key"] == "node-pool"]
+    assert taints == [{"key": "node-pool", "value": "gpu", "effect": "NoSchedule"}]
+
+
+@pytest.mark.parametrize("namespace", ["airflow", "local", "support"])
+def test_a_pod_that_is_not_restricted_is_refused(kubectl, namespace):
+    pod = _pod("privileged", namespace, ["true"])
+    pod["spec"]["containers"][0]["securityContext"] = {"privileged": True}
+    with pytest.raises(Problem, match='violates PodSecurity "restricted'):
+        kubectl("create", "-f", "-", stdin=json.dumps(pod))
+
+
+def test_network_policies_are_enforced(kubectl, get):
+    """A pod reaches S3, and no longer does once a policy says so."""
+    reach = "import socket; socket.create_connection(('s3.local.svc', 9000), 3); print('reached')"
+    policy = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "e2e-deny", "namespace": "support"},
+        "spec": {
+            "podSelector": {"matchLabels": {"e2e": "network"}},
+            "policyTypes": ["Egress"],
+            # Names still resolve: what fails is the connection.
+            "egress": [{"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]}],
+        },
+    }
+    assert _run(kubectl, get, "network", ["python", "-c", reach]) == ("Succeeded", "reached\n")
+    kubectl("apply", "-f", "-", stdin=json.dumps(policy))
+    try:
+        phase, log = _run(kubectl, get, "network", ["python", "-c", reach])
+        assert phase == "Failed"
+        assert "timed out" in log or "refused" in log
+    finally:
+        kubectl("delete", "networkpolicy", "e2e-deny", "-n", "support")
+
+
+def test_the_default_storage_class_provisions(get):
+    (default,) = [
+        one["metadata"]["name"]
+        for one in get("storageclasses")["items"]
+        if one["metadata"]["annotations"].get("storageclass.kubernetes.io/is-default-class") == "true"
+    ]
+    claims = get("pvc", "-n", "local")["items"]
+    assert claims
+    assert {claim["status"]["phase"] for claim in claims} == {"Bound"}
+    assert {claim["spec"]["storageClassName"] for claim in claims} == {default}
+
+
+def test_the_registry_is_private():
+    assert requests.get(f"http://{settings.registry()}/v2/", timeout=5).status_code == 401
+
+
+def test_no_one_gets_in_without_the_password(found):
+    credentials = {"username": found["user"], "password": "admin"}
+    assert requests.post(f"{found['ui']}/auth/token", json=credentials, timeout=30).status_code == 401
+    assert requests.get(f"{found['ui']}/api/v2/dags", timeout=30).status_code == 401
+
+
+def test_access_json_is_for_its_owner_alone(found):
+    assert access.FILE.stat().st_mode & 0o777 == 0o600
+    assert settings.kubeconfig().stat().st_mode & 0o777 == 0o600
+    assert set(found) >= {"ui", "user", "password", "git", "s3"}
+    assert set(found["s3"]) >= {"endpoint", "bucket", "key", "secret"}
+
+
+def test_an_upgrade_with_the_same_values_changes_no_secret_and_restarts_nothing(get, kubectl):
+    def state():
+        pods = {
+            pod["metadata"]["uid"] for pod in get("pods", "-n", "airflow", "-l", "app.kubernetes.io/instance")["items"]
+        }
+        data = {one["metadata"]["name"]: one.get("data") for one in get("secrets", "-n", "airflow")["items"]}
+        return pods, {name: value for name, value in data.items() if not name.startswith("sh.helm.")}
+
+    before = state()
+    releases.install()
+    assert state() == before
+
+
+def test_the_render_is_what_kubectl_apply_takes():
+    """Without helm, as GitOps tools do: the API server accepts every object of the render."""
+    programs = build.programs("go")
+    files = [word for path in releases.VALUES for word in ("--values", path)]
+    words = [programs / "helm", "template", "airflow", releases.CHART, "--namespace", "airflow", *files]
+    rendered = subprocess.check_output(words, text=True)
+    kind.kubectl("apply", "--dry-run=server", "--namespace", "airflow", "-f", "-", stdin=rendered)
+
+
+def test_components_may_do_no_more_than_they_need(kubectl):
+    def may(account, *words, namespace="airflow"):
+        command = [settings.STATE / "bin" / "kubectl", "--kubeconfig", settings.kubeconfig(), "auth", "can-i", *words]
+        command += ["--as", f"system:serviceaccount:{account}", "-n", namespace]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() == "yes"
+
+    assert may("airflow:airflow-scheduler", "create", "pods")
+    assert may("airflow:airflow-worker", "create", "pods", namespace="support")
+    assert not may("airflow:airflow-worker", "create", "pods")
+    assert not may("airflow:airflow-worker", "get", "secrets", namespace="support")
+    assert not may("airflow:airflow-scheduler", "get", "secrets")
+    assert not may("airflow:airflow-triggerer", "create", "pods", namespace="support")
+    assert not may("airflow:airflow-api-server", "delete", "pods")
+    assert not may("support:airflow-task", "get", "pods", namespace="support")
+    for account in ("scheduler", "worker", "triggerer", "api-server", "dag-processor"):
+        assert not may(f"airflow:airflow-{account}", "create", "pods/exec", namespace="support")
+        assert not may(f"airflow:airflow-{account}", "list", "pods", namespace="kube-system")
+
+
+def _pod(name, namespace, command):
+    from local.cluster import images
+
+    task = next(image for image in images.tasks() if image.name == "ticket-extract")
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": f"e2e-{name}", "namespace": namespace, "labels": {"e2e": name}},
+        "spec": {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "nodeSelector": {"node-pool": "light"},
+            "imagePullSecrets": [{"name": settings.PULL_SECRET}],
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [
+                {
+                    "name": "base",
+                    "image": f"{settings.registry()}/{task.name}:{task.tag()}",
+                    "command": command,
+                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                }
+            ],
+        },
+    }
+
+
+def _run(kubectl, get, name, command):
+    """The phase and the log of a pod that ran to its end."""
+    kubectl("create", "-f", "-", stdin=json.dumps(_pod(name, "support", command)))
+    try:
+
+        def phase():
+            found = get("pod", f"e2e-{name}", "-n", "support")["status"]["phase"]
+            return found if found in ("Succeeded", "Failed") else None
+
+        return wait_for(f"pod e2e-{name}", phase, seconds=90), kubectl("logs", "-n", "support", f"e2e-{name}")
+    finally:
+        kubectl("delete", "pod", f"e2e-{name}", "-n", "support", "--now")
