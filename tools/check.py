@@ -1,6 +1,6 @@
 """``python -m tools.check``: everything that ``make test`` checks before it needs a cluster, the fast ones first.
 
-``lint``, ``chart``, ``images`` and ``dags`` each go alone; ``images`` takes names: ``python -m tools.check images airflow``.
+``lint``, ``chart``, ``images`` and ``dags`` each go alone; ``images`` takes names, as in ``images airflow``.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def test_dag_ids_are_unique(pytestconfig):
 
 def test_dag_has_tags_and_documentation(dag):
     assert dag.tags
-    assert dag.doc_md and dag.doc_md.strip()
+    assert (dag.doc_md or "").strip()
 
 
 def test_dag_has_a_start(dag):
