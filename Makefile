@@ -1,10 +1,11 @@
 PYTHON := ./tools/python
 CLUSTER := $(PYTHON) -m local.cluster
+CHECK := $(PYTHON) -m tools.check
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help: ## Print the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: up
 up: ## Cluster, registry, stand-ins, platform and pipeline, from whatever is there
@@ -25,3 +26,31 @@ status: ## Nodes, pods and warnings of the cluster that is up
 .PHONY: dags-push
 dags-push: ## Push a folder of DAG files to the local git server: FROM=<folder>
 	@$(CLUSTER) dags-push $(or $(FROM),$(error name a folder: make dags-push FROM=<folder>))
+
+.PHONY: test
+test: lint test-chart test-images test-dags test-e2e ## All tests, the fast ones first
+
+.PHONY: lint
+lint: ## Style and known mistakes, in every language
+	@$(CHECK) lint
+
+.PHONY: test-chart
+test-chart: ## The charts, without a cluster
+	@$(CHECK) chart
+
+.PHONY: test-images
+test-images: ## The tests of the images, in them; some: IMAGE="ticket-extract airflow"
+	@$(CHECK) images $(IMAGE)
+
+.PHONY: test-dags
+test-dags: ## The rules for DAGs, and the DAGs' own tests
+	@$(CHECK) dags
+
+.PHONY: test-e2e
+test-e2e: ## End to end on the local cluster, which is made if there is none
+	@$(CLUSTER) up --no-run || { $(CLUSTER) collect; exit 1; }
+	@$(PYTHON) -m pytest tests/e2e
+
+.PHONY: chart-docs
+chart-docs: ## Make the chart's schema and README from its values.yaml
+	@$(CHECK) chart-docs

@@ -1,6 +1,6 @@
-"""``python -m tools.check``: everything that ``make test`` checks before it needs a cluster, the fast ones first.
+"""``python -m tools.check PART``: everything that ``make test`` checks before it needs a cluster.
 
-``lint``, ``chart``, ``images`` and ``dags`` each go alone; ``images`` takes names, as in ``images airflow``.
+The parts are ``lint``, ``chart``, ``images`` (which takes names, as in ``images airflow``) and ``dags``.
 """
 
 from __future__ import annotations
@@ -135,25 +135,31 @@ def dags() -> None:
         say(_tail(run([*words, *test], log="dags", doing="the tests of the DAGs"), 1))
 
 
+def chart_docs() -> None:
+    """Make the chart's schema and README anew."""
+    words = [sys.executable, "tools/chart_reference.py", "--helm-docs", build.programs("go") / "helm-docs"]
+    run(words, log="chart", doing="chart_reference")
+
+
 def _tail(text: str, lines: int) -> str:
     return "\n".join(f"      {line}" for line in text.splitlines()[-lines:] if line.strip())
 
 
 def main(arguments: list[str]) -> int:
-    """Run one part, or all in their order; the exit code."""
+    """Run one part; the exit code."""
     parts: dict[str, Callable[[list[str]], None]] = {
         "lint": lambda _: lint(),
         "chart": lambda _: chart(),
         "images": test_images,
         "dags": lambda _: dags(),
+        "chart-docs": lambda _: chart_docs(),
     }
     parser = argparse.ArgumentParser(prog="python -m tools.check")
-    parser.add_argument("part", nargs="?", choices=list(parts))
+    parser.add_argument("part", choices=list(parts))
     parser.add_argument("names", nargs="*", help="images: which, all if none")
     given = parser.parse_args(arguments)
     settings.STATE.mkdir(mode=0o700, exist_ok=True)
-    chosen = [given.part] if given.part else list(parts)
-    return console.main(lambda: [parts[name](given.names) for name in chosen] and None)
+    return console.main(lambda: parts[given.part](given.names))
 
 
 if __name__ == "__main__":

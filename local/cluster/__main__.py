@@ -18,6 +18,7 @@ from local.cluster import (
     console,
     dags,
     engine,
+    failure,
     images,
     kind,
     node,
@@ -109,6 +110,12 @@ def status() -> None:
     say(kind.kubectl("get", "events", "-A", "--field-selector=type=Warning"))
 
 
+def collect() -> None:
+    """Keep what a failed run left."""
+    access.link_programs()
+    failure.collect()
+
+
 def _need_cluster() -> None:
     access.link_programs()
     if not kind.is_up():
@@ -131,7 +138,7 @@ def main(arguments: list[str]) -> int:
     """Parse ``arguments`` and run the command; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m local.cluster")
     commands = parser.add_subparsers(dest="command", required=True)
-    plain: dict[str, Callable[[], None]] = {"down": down, "smoke": run_smoke, "status": status}
+    plain: dict[str, Callable[[], None]] = {"down": down, "smoke": run_smoke, "status": status, "collect": collect}
     commands.add_parser("up").add_argument("--no-run", action="store_true", help="do not run the pipeline at the end")
     for name in plain:
         commands.add_parser(name)

@@ -52,7 +52,7 @@ def test_values_are_never_the_same_twice():
 
 
 def test_a_complete_secret_is_left_alone():
-    api = ApiServer({key: "b2xk" for key in KEYS})
+    api = ApiServer(dict.fromkeys(KEYS, "b2xk"))
     assert ensure(api, "airflow", "airflow-generated", KEYS) == []
     assert {api.value(key) for key in KEYS} == {"old"}
     assert not any(call.startswith("PATCH") for call in api.calls)

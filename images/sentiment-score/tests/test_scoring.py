@@ -26,7 +26,8 @@ def test_sentiment_confidence_and_score(model, tickets):
     assert scores["sentiment"].tolist() == ["positive", "neutral", "negative"]
     assert (scores["confidence"] > 0.8).all()
     positive, neutral, negative = scores["score"]
-    assert positive > 0.8 > abs(neutral) + 0.6 and negative < -0.8
+    assert positive > 0.8 > abs(neutral) + 0.6
+    assert negative < -0.8
 
 
 def test_a_model_of_two_labels(model, tickets):
