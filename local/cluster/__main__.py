@@ -59,10 +59,13 @@ def up(run_pipeline: bool = True) -> None:
 
 def _cluster() -> None:
     settings.STATE.mkdir(mode=0o700, exist_ok=True)
+    settings.STATE.chmod(0o700)
     shutil.rmtree(settings.STATE / "log", ignore_errors=True)
     preflight.check_room()
     engine.ensure()
     preflight.check_ports()
+    if shutil.which("git") is None:
+        engine.apt_install("git")
     images.base()
     # Compiling keeps the processors busy, building images the network and the disk.
     with ThreadPoolExecutor(max_workers=2) as pool:
@@ -93,7 +96,7 @@ def down() -> None:
 def run_smoke() -> None:
     """The pipeline, once, on the cluster that is up."""
     _need_cluster()
-    say(smoke.run(access.read()))
+    say(smoke.run(access.write()))
 
 
 def push_dags(folder: Path) -> None:

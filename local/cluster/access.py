@@ -51,11 +51,6 @@ def write() -> dict:
     return access
 
 
-def read() -> dict:
-    """access.json of the cluster that is up, written again: a Secret may have changed since."""
-    return write()
-
-
 def show_path(path: Path) -> str:
     """``path`` as a person in the clone would type it."""
     return os.path.relpath(path, settings.REPO)

@@ -85,7 +85,8 @@ def run(
     :raises Problem: it could not be started, or exited non-zero; the last lines are in the message.
     """
     path = settings.STATE / "log" / f"{log}.log"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    settings.STATE.mkdir(mode=0o700, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     words = [os.fspath(word) for word in command]
     lines: list[str] = []
     with path.open("a", encoding="utf-8") as file:

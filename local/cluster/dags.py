@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import base64
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from local.cluster import access
 from local.cluster.console import Problem, run
@@ -29,9 +30,14 @@ def push(folder: Path, message: str = "") -> str:
     entries = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith((".", "__pycache__"))]
     if not entries:
         raise Problem(f"there is nothing in {folder}", "Name a folder of DAG files: make dags-push FROM=dags")
+    address, environment = _remote(access.write()["git"])
     with tempfile.TemporaryDirectory() as temporary:
-        clone = Path(temporary, "clone")
-        _git("clone", "--quiet", "--branch", BRANCH, access.read()["git"], str(clone))
+        clone = Path(temporary)
+
+        def git(*words: str) -> str:
+            return run(["git", *words], log="git", env=environment, cwd=clone, doing=f"git {words[0]}")
+
+        git("clone", "--quiet", "--branch", BRANCH, address, ".")
         target = clone / SUBFOLDER
         target.mkdir(exist_ok=True)
         for entry in entries:
@@ -42,21 +48,24 @@ def push(folder: Path, message: str = "") -> str:
                 shutil.copytree(entry, there, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
             else:
                 shutil.copy2(entry, there)
-        _git("-C", str(clone), "add", "--all")
-        if subprocess.run(["git", "-C", clone, "diff", "--cached", "--quiet"], check=False).returncode:
-            _git("-C", str(clone), "commit", "--quiet", "--message", message or f"DAGs of {folder.name}")
-            _git("-C", str(clone), "push", "--quiet", "origin", f"HEAD:{BRANCH}")
-        return _git("-C", str(clone), "rev-parse", "HEAD").strip()
+        git("add", "--all")
+        if git("status", "--porcelain"):
+            git("commit", "--quiet", "--message", message or f"DAGs of {folder.name}")
+            git("push", "--quiet", "origin", f"HEAD:{BRANCH}")
+        return git("rev-parse", "HEAD").strip()
 
 
-def _git(*words: str) -> str:
-    identity = {}
+def _remote(url: str) -> tuple[str, dict[str, str]]:
+    """``url`` without its credentials, which git's messages would repeat, and the environment that holds them."""
+    parts = urlsplit(url)
+    token = base64.b64encode(f"{unquote(parts.username or '')}:{unquote(parts.password or '')}".encode()).decode()
+    environment = {
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "http.extraHeader",
+        "GIT_CONFIG_VALUE_0": f"Authorization: Basic {token}",
+    }
     if subprocess.run(["git", "config", "user.email"], capture_output=True, check=False).returncode:
-        identity = {
-            f"GIT_{role}_{kind}": value
-            for role in ("AUTHOR", "COMMITTER")
-            for kind, value in (("NAME", "local"), ("EMAIL", "local@localhost"))
-        }
-    # The clone's address holds a password: it must not come into a log through git's own messages.
-    env = {**identity, "GIT_TERMINAL_PROMPT": "0", "HOME": os.environ.get("HOME", "/")}
-    return run(["git", *words], log="git", env=env, doing=f"git {next(word for word in words if word[0] != '-')}")
+        for role in ("AUTHOR", "COMMITTER"):
+            environment |= {f"GIT_{role}_NAME": "local", f"GIT_{role}_EMAIL": "local@localhost"}
+    return urlunsplit(parts._replace(netloc=f"{parts.hostname}:{parts.port}")), environment

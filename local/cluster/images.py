@@ -16,12 +16,14 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
+import requests
 from local.cluster import settings
 from local.cluster.console import Problem, run, step
 
 #: Debian, with nothing added: what every Dockerfile here starts from.
 DEBIAN = "debian:bookworm-slim"
 SUITE = "bookworm"
+DOCKER_HUB = "registry-1.docker.io"
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def base() -> str:
             return name
     with step(f"Base image {DEBIAN}") as current:
         if (
-            online()
+            reachable(DOCKER_HUB)
             and subprocess.run(["docker", "pull", "-q", DEBIAN], capture_output=True, check=False).returncode == 0
         ):
             current.note("pulled")
@@ -114,12 +116,13 @@ def base() -> str:
 
 
 @cache
-def online() -> bool:
-    """Whether Docker Hub answers: tried, once a run."""
-    import requests
+def reachable(registry: str) -> bool:
+    """Whether an image registry answers: tried, once a run.
 
+    :param registry: its host, such as ``registry.k8s.io``.
+    """
     try:
-        return requests.get("https://registry-1.docker.io/v2/", timeout=5).status_code in (200, 401)
+        return requests.get(f"https://{registry}/v2/", timeout=5).status_code in (200, 401)
     except requests.RequestException:
         return False
 

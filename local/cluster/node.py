@@ -26,7 +26,7 @@ def image() -> str | None:
 
     :raises Problem: a build failed.
     """
-    return None if images.online() else _build()
+    return None if images.reachable(images.DOCKER_HUB) else _build()
 
 
 def _build() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 from local.cluster import images, registry, settings
@@ -25,39 +25,35 @@ def push() -> None:
 
 def install() -> None:
     """Everything is installed and ready. :raises Problem: with the state of what is not."""
-    stand_ins = _stand_ins()
     _namespaces()
-    tags = {f"image.tags.{image.name.removeprefix('local/')}": image.tag() for image in stand_ins}
-    drop_in = tags.pop("image.tags.git-sync")
-    _release(
-        settings.STAND_INS,
-        settings.REPO / "local" / "chart",
-        settings.STAND_INS,
-        {"image.registry": f"{settings.registry()}/local", **tags},
-        ["--set", "persistence.enabled=true"],
-    )
-    # git-sync's own image where it can be pulled, else the one that stands in for it.
-    git_sync = (
-        {}
-        if images.online()
-        else {
-            "dags.gitSync.image.repository": f"{settings.registry()}/local/git-sync",
-            "dags.gitSync.image.tag": drop_in,
-        }
-    )
-    _release(
-        settings.RELEASE,
-        CHART,
-        settings.NAMESPACE,
-        {
-            "image.repository": f"{settings.registry()}/airflow",
-            "image.tag": images.AIRFLOW.tag(),
-            "tasks.imageRegistry": settings.registry(),
-            "apiServer.baseUrl": f"http://localhost:{settings.port('ui')}",
-            **git_sync,
-        },
-        [word for path in VALUES for word in ("--values", str(path))],
-    )
+    tags = {image.name.removeprefix("local/"): image.tag() for image in _stand_ins()}
+    words = ["--set-string", f"image.registry={settings.registry()}/local", "--set", "persistence.enabled=true"]
+    for name in ("postgres", "s3", "git-server", "seed"):
+        words += ["--set-string", f"image.tags.{name}={tags[name]}"]
+    _release(settings.STAND_INS, settings.REPO / "local" / "chart", settings.STAND_INS, words)
+    _release(settings.RELEASE, CHART, settings.NAMESPACE, _platform_values())
+
+
+def render(namespace: str, more: Sequence[str]) -> str:
+    """What ``helm template`` makes of the platform's chart, with the values of the local cluster and ``more`` words."""
+    words = ["template", settings.RELEASE, str(CHART), "--namespace", namespace, *_platform_values(), *more]
+    return helm(*words)
+
+
+def _platform_values() -> list[str]:
+    values = {
+        "image.repository": f"{settings.registry()}/airflow",
+        "image.tag": images.AIRFLOW.tag(),
+        "tasks.imageRegistry": settings.registry(),
+        "apiServer.baseUrl": f"http://localhost:{settings.port('ui')}",
+    }
+    if not images.reachable("registry.k8s.io"):
+        # git-sync's own image cannot be pulled: the one that stands in for it.
+        (drop_in,) = (image for image in _stand_ins() if image.name == "local/git-sync")
+        values["dags.gitSync.image.repository"] = f"{settings.registry()}/{drop_in.name}"
+        values["dags.gitSync.image.tag"] = drop_in.tag()
+    words = [word for path in VALUES for word in ("--values", str(path))]
+    return words + [word for key, value in values.items() for word in ("--set-string", f"{key}={value}")]
 
 
 def _stand_ins() -> list[images.Image]:
@@ -89,11 +85,10 @@ def helm(*words: str, doing: str = "") -> str:
     return run(command, log="helm", env=env, doing=doing or f"helm {words[0]}")
 
 
-def _release(name: str, chart: Path, namespace: str, values: Mapping[str, str], more: list[str]) -> None:
+def _release(name: str, chart: Path, namespace: str, values: Sequence[str]) -> None:
     with step(f"Release {name}: {chart.relative_to(settings.REPO)}"):
         _finish_interrupted(name, namespace)
-        pairs = [word for key, value in values.items() for word in ("--set-string", f"{key}={value}")]
-        words = ["upgrade", "--install", name, str(chart), "--namespace", namespace, *more, *pairs]
+        words = ["upgrade", "--install", name, str(chart), "--namespace", namespace, *values]
         try:
             helm(*words, "--wait", f"--timeout={TIMEOUT}s", doing=f"installing {name}")
         except Problem as problem:

@@ -44,6 +44,9 @@ def run(access: dict) -> str:
         if state != "success":
             raise Problem(f"run {run_id} of {DAG}: {state}\n{_why(airflow, run_id)}", f"See {access['ui']}/dags/{DAG}")
     instances = airflow.task_instances(DAG, run_id)
+    tried_again = [one["task_id"] for one in instances if one["try_number"] > 1]
+    if tried_again:
+        say(f"      tried more than once: {', '.join(tried_again)} (see their logs)")
     with step("Pods: each on a node of its pool") as current:
         current.progress = _check_places(airflow, instances)
     return _summary(airflow, run_id, state)

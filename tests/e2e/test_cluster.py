@@ -5,9 +5,8 @@ import subprocess
 
 import pytest
 import requests
-from local.cluster import access, kind, releases, settings
+from local.cluster import access, releases, settings
 from local.cluster.console import Problem, wait_for
-from tools import build
 
 
 def test_a_node_for_each_pool_the_second_tainted(get):
@@ -42,7 +41,9 @@ def test_network_policies_are_enforced(kubectl, get):
     assert _run(kubectl, get, "network", ["python", "-c", reach]) == ("Succeeded", "reached\n")
     kubectl("apply", "-f", "-", stdin=json.dumps(policy))
     try:
-        phase, log = _run(kubectl, get, "network", ["python", "-c", reach])
+        # A policy comes into force on a new pod within seconds, not before its first packet.
+        again = f"import time\nfor _ in range(60):\n    {reach.replace('; ', chr(10) + '    ')}\n    time.sleep(0.5)"
+        phase, log = _run(kubectl, get, "network", ["python", "-c", again])
         assert phase == "Failed"
         assert "timed out" in log or "refused" in log
     finally:
@@ -91,18 +92,44 @@ def test_an_upgrade_with_the_same_values_changes_no_secret_and_restarts_nothing(
     assert state() == before
 
 
-def test_the_render_is_what_kubectl_apply_takes():
-    """Without helm, as GitOps tools do: the API server accepts every object of the render."""
-    programs = build.programs("go")
-    files = [word for path in releases.VALUES for word in ("--values", path)]
-    words = [programs / "helm", "template", "airflow", releases.CHART, "--namespace", "airflow", *files]
-    rendered = subprocess.check_output(words, text=True)
-    kind.kubectl("apply", "--dry-run=server", "--namespace", "airflow", "-f", "-", stdin=rendered)
+def test_a_release_without_helm(kubectl, get):
+    """``helm template | kubectl apply``, as GitOps tools do, twice: it comes up, and its generated secrets stay."""
+    name = "e2e-apply"
+    restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": restricted}}
+    psql = ("exec", "-n", "local", "postgres-0", "--", "psql", "-h", "/tmp", "-U", "postgres", "-c")
+    url = releases.secret("airflow", "airflow-database", "url")
+    secrets = [_copy(get, "airflow", one, name) for one in ("registry", "airflow-s3", "git-credentials")]
+    database = {"metadata": {"name": "airflow-database", "namespace": name}, "apiVersion": "v1", "kind": "Secret"}
+    database["stringData"] = {"url": f"{url}_apply"}
+    try:
+        kubectl(*psql, "CREATE DATABASE airflow_apply OWNER airflow")
+        for one in (namespace, *secrets, database):
+            kubectl("apply", "-f", "-", stdin=json.dumps(one))
+        more = ["--set", "apiServer.service.type=ClusterIP,apiServer.service.nodePort=null"]
+        rendered = releases.render(name, [*more, "--set", f"tasks.namespaces={{{name}}}"])
+        kubectl("apply", "-n", name, "-f", "-", stdin=rendered)
+        kubectl("wait", "deployments", "--all", "-n", name, "--for=condition=Available", "--timeout=240s")
+        before = get("secret", "airflow-generated", "-n", name)["data"]
+        assert "configured" not in kubectl("apply", "-n", name, "-f", "-", stdin=rendered)
+        assert get("secret", "airflow-generated", "-n", name)["data"] == before
+    finally:
+        kubectl("delete", "namespace", name, "--ignore-not-found", "--timeout=120s")
+        kubectl(*psql, "DROP DATABASE IF EXISTS airflow_apply WITH (FORCE)")
+
+
+def _copy(get, namespace, name, to):
+    found = get("secret", name, "-n", namespace)
+    return {key: found[key] for key in ("apiVersion", "kind", "type", "data")} | {
+        "metadata": {"name": name, "namespace": to}
+    }
 
 
 def test_components_may_do_no_more_than_they_need(kubectl):
-    def may(account, *words, namespace="airflow"):
-        command = [settings.STATE / "bin" / "kubectl", "--kubeconfig", settings.kubeconfig(), "auth", "can-i", *words]
+    def may(account, verb, what, namespace="airflow"):
+        resource, _, subresource = what.partition("/")
+        command = [settings.STATE / "bin" / "kubectl", "--kubeconfig", settings.kubeconfig(), "auth", "can-i"]
+        command += [verb, resource, f"--subresource={subresource}"]
         command += ["--as", f"system:serviceaccount:{account}", "-n", namespace]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() == "yes"
 

@@ -32,7 +32,7 @@ def test_a_pushed_change_is_parsed_run_on_the_right_nodes_and_logged_once(airflo
         address, stored = wait_for("the log in S3", lambda one=instance: airflow.stored_log(one), seconds=30)
         own = [line for line in stored if "[base]" in line]
         assert own == [line for line in shown if "[base]" in line], f"{address} is not what the API shows"
-        assert [line for line in own if "line" in line] == [f"[base] line {number}" for number in range(1, 41)]
+        assert [line.rstrip() for line in own if "line" in line] == [f"[base] line {number}" for number in range(1, 41)]
         assert f"[base] revision {revision}" in own
         assert "[base] token False" in own, "a task pod must have no service account token"
         assert "[base] uid 65532" in own
@@ -61,7 +61,7 @@ def test_the_pipeline_of_a_client(found):
 
 def test_a_dag_that_does_not_import_is_shown_and_leaves_the_others(airflow, push):
     before = {dag["dag_id"] for dag in airflow.call("GET", "dags")["dags"]}
-    push("broken.py", lambda _: "import a_module_that_is_not_there\n")
+    push("broken.py", lambda _: "from airflow.sdk import DAG\nimport a_module_that_is_not_there\n")
     try:
         shown = wait_for("the import error", lambda: airflow.call("GET", "importErrors")["import_errors"], seconds=60)
         assert any("a_module_that_is_not_there" in error["stack_trace"] for error in shown)
