@@ -112,7 +112,10 @@ def schema(values: str) -> dict[str, Any]:
     Raises:
         ValuesError: a key has no comment, no known type, or a hint that is not one.
     """
-    root = yaml.compose(values)
+    try:
+        root = yaml.compose(values)
+    except yaml.YAMLError as error:
+        raise ValuesError(f"values.yaml is not valid YAML: {error}") from None
     if not isinstance(root, yaml.MappingNode):
         raise ValuesError("values.yaml is not a map")
     made = _map(root, values.splitlines(), described=False)
@@ -175,7 +178,10 @@ def _comment(lines: list[str], line: int) -> tuple[str, str | dict[str, Any]]:
     for number, text in enumerate(lines[first:line], first + 1):
         text = text.strip().removeprefix("#").strip()
         if text.startswith("@schema "):
-            hint = yaml.safe_load(text.removeprefix("@schema "))
+            try:
+                hint = yaml.safe_load(text.removeprefix("@schema "))
+            except yaml.YAMLError:
+                hint = None
             if not isinstance(hint, (str, dict)):
                 raise ValuesError(f"values.yaml:{number}: @schema takes a map or the name of a type")
         elif text.startswith("-- "):

@@ -29,14 +29,21 @@ def link_programs() -> None:
             link.symlink_to(programs / name)
 
 
-def write() -> dict:
+class Access(dict):
+    """The content of access.json, which no message may show: neither a traceback nor a test that fails."""
+
+    def __repr__(self) -> str:
+        return f"Access({', '.join(self)})"
+
+
+def write() -> Access:
     """Write access.json, readable by its owner alone; what stands in it."""
     user, password = (secret(settings.NAMESPACE, "git-credentials", key) for key in ("username", "password"))
     access = {
         "ui": f"http://localhost:{settings.port('ui')}",
         "user": "admin",
         "password": secret(settings.NAMESPACE, f"{settings.RELEASE}-generated", "admin-password"),
-        "git": f"http://{quote(user)}:{quote(password)}@localhost:{settings.port('git')}/dags.git",
+        "git": f"http://{quote(user, safe='')}:{quote(password, safe='')}@localhost:{settings.port('git')}/dags.git",
         "s3": {
             "endpoint": f"http://localhost:{settings.port('s3')}",
             "bucket": "airflow-logs",
@@ -48,7 +55,7 @@ def write() -> dict:
     with os.fdopen(handle, "w") as file:
         json.dump(access, file, indent=2)
     os.replace(name, FILE)
-    return access
+    return Access(access)
 
 
 def show_path(path: Path) -> str:

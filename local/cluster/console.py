@@ -13,18 +13,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from local.cluster import settings
+from local.cluster.problem import Problem
 
 #: A step that runs longer than this many seconds says how far it is, again and again at this interval.
 PROGRESS_EVERY = 15.0
 
 _printing = threading.Lock()
-
-
-class Problem(Exception):
-    """Something that the person at the keyboard can mend: what is wrong, and what to do."""
-
-    def __init__(self, what: str, do: str) -> None:
-        super().__init__(f"{what}\n       {do}")
 
 
 def say(line: str) -> None:
@@ -140,7 +134,8 @@ def main(command: Callable[[], None]) -> int:
     """Run ``command``; a :class:`Problem` becomes one error, never a traceback. The exit code."""
     try:
         command()
-    except Problem as problem:
+    except (Problem, subprocess.CalledProcessError) as error:
+        problem = error if isinstance(error, Problem) else _failed(error)
         sys.stdout.flush()
         print(f"error: {problem}", file=sys.stderr)
         return 1
@@ -148,3 +143,13 @@ def main(command: Callable[[], None]) -> int:
         print("interrupted: run the same command again to go on", file=sys.stderr)
         return 130
     return 0
+
+
+def _failed(error: subprocess.CalledProcessError) -> Problem:
+    said = error.stderr or b""
+    words = " ".join(os.fspath(word) for word in error.cmd[:3])
+    what = said if isinstance(said, str) else said.decode("utf-8", "replace")
+    return Problem(
+        f"{words} failed (exit {error.returncode}) {what.strip()}".rstrip(),
+        "Does the Docker engine still answer (`docker info`)? Then run the same command again.",
+    )

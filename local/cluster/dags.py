@@ -27,12 +27,13 @@ def push(folder: Path, message: str = "") -> str:
     """
     if not folder.is_dir():
         raise Problem(f"{folder} is not a folder", "Name a folder of DAG files: make dags-push FROM=dags")
-    entries = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith((".", "__pycache__"))]
+    entries = [entry for entry in sorted(folder.iterdir()) if _is_pushed(entry.name)]
     if not entries:
         raise Problem(f"there is nothing in {folder}", "Name a folder of DAG files: make dags-push FROM=dags")
     address, environment = _remote(access.write()["git"])
     with tempfile.TemporaryDirectory() as temporary:
         clone = Path(temporary)
+        environment |= _author(clone)
 
         def git(*words: str) -> str:
             return run(["git", *words], log="git", env=environment, cwd=clone, doing=f"git {words[0]}")
@@ -42,8 +43,10 @@ def push(folder: Path, message: str = "") -> str:
         target.mkdir(exist_ok=True)
         for entry in entries:
             there = target / entry.name
-            if there.is_dir():
+            if there.is_dir() and not there.is_symlink():
                 shutil.rmtree(there)
+            else:
+                there.unlink(missing_ok=True)
             if entry.is_dir():
                 shutil.copytree(entry, there, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
             else:
@@ -53,6 +56,22 @@ def push(folder: Path, message: str = "") -> str:
             git("commit", "--quiet", "--message", message or f"DAGs of {folder.name}")
             git("push", "--quiet", "origin", f"HEAD:{BRANCH}")
         return git("rev-parse", "HEAD").strip()
+
+
+def _is_pushed(name: str) -> bool:
+    return name == ".airflowignore" or not name.startswith((".", "__pycache__"))
+
+
+def _author(folder: Path) -> dict[str, str]:
+    """Names for a commit where whoever runs this has told git none; asked in ``folder``, where it is made."""
+    asked = [
+        subprocess.run(["git", "var", f"GIT_{role}_IDENT"], cwd=folder, capture_output=True, check=False).returncode
+        for role in ("AUTHOR", "COMMITTER")
+    ]
+    if not any(asked):
+        return {}
+    names = {f"GIT_{role}_NAME": "local" for role in ("AUTHOR", "COMMITTER")}
+    return names | {f"GIT_{role}_EMAIL": "local@localhost" for role in ("AUTHOR", "COMMITTER")}
 
 
 def _remote(url: str) -> tuple[str, dict[str, str]]:
@@ -65,7 +84,4 @@ def _remote(url: str) -> tuple[str, dict[str, str]]:
         "GIT_CONFIG_KEY_0": "http.extraHeader",
         "GIT_CONFIG_VALUE_0": f"Authorization: Basic {token}",
     }
-    if subprocess.run(["git", "config", "user.email"], capture_output=True, check=False).returncode:
-        for role in ("AUTHOR", "COMMITTER"):
-            environment |= {f"GIT_{role}_NAME": "local", f"GIT_{role}_EMAIL": "local@localhost"}
-    return urlunsplit(parts._replace(netloc=f"{parts.hostname}:{parts.port}")), environment
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])), environment

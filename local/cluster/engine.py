@@ -22,7 +22,7 @@ def ensure() -> None:
 
     :raises Problem: there is none and this is not root, or it cannot be installed or started.
     """
-    if _answers():
+    if answers():
         _bound_capabilities()
         return
     if os.environ.get("DOCKER_HOST"):
@@ -42,7 +42,8 @@ def ensure() -> None:
     _start()
 
 
-def _answers() -> bool:
+def answers() -> bool:
+    """Whether a Docker engine can be reached from here."""
     if shutil.which("docker") is None:
         return False
     return subprocess.run(["docker", "version"], capture_output=True, check=False).returncode == 0
@@ -80,7 +81,7 @@ def _start() -> None:
                     ["dockerd"], stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True, cwd="/"
                 )
             current.note(f"log in {log}")
-        wait_for("the Docker engine", _answers, seconds=60)
+        wait_for("the Docker engine", answers, seconds=60)
 
 
 def _remove_stale(pid_file: Path) -> None:
@@ -105,24 +106,33 @@ def _bound_capabilities() -> None:
     wrapper = settings.CACHE / "runc-bounded"
     wrapper.parent.mkdir(parents=True, exist_ok=True)
     if not wrapper.exists() or wrapper.read_bytes() != source.read_bytes():
-        _write(wrapper, source.read_text())
-        wrapper.chmod(0o755)
-    try:
-        config = json.loads(DAEMON_JSON.read_text()) if DAEMON_JSON.exists() else {}
-    except json.JSONDecodeError as error:
-        raise Problem(f"{DAEMON_JSON} is not valid JSON: {error}", "Mend it, then run this again.") from None
+        _write(wrapper, source.read_text(), mode=0o755)
+    config = _configuration()
     wanted = {
-        "runtimes": {**config.get("runtimes", {}), "bounded": {"path": str(wrapper)}},
+        "runtimes": {**(config.get("runtimes") or {}), "bounded": {"path": str(wrapper)}},
         "default-runtime": "bounded",
     }
     if config | wanted != config:
         with step(f"Docker engine: no CAP_SYS_RESOURCE here, adding a runtime that does without to {DAEMON_JSON}"):
             DAEMON_JSON.parent.mkdir(parents=True, exist_ok=True)
-            _write(DAEMON_JSON, json.dumps(config | wanted, indent=2) + "\n")
-    if _answers() and _default_runtime() != "bounded":
+            mode = DAEMON_JSON.stat().st_mode & 0o777 if DAEMON_JSON.exists() else 0o644
+            _write(DAEMON_JSON, json.dumps(config | wanted, indent=2) + "\n", mode=mode)
+    if answers() and _default_runtime() != "bounded":
         # Both keys are among those that the engine reads again on SIGHUP.
         subprocess.run(["pkill", "-HUP", "-x", "dockerd"], check=False)
         wait_for("the Docker engine's new runtime", lambda: _default_runtime() == "bounded", seconds=15)
+
+
+def _configuration() -> dict:
+    """What stands in daemon.json; an empty file is as good as none, for the engine too."""
+    text = DAEMON_JSON.read_text().strip() if DAEMON_JSON.exists() else ""
+    try:
+        config = json.loads(text or "{}")
+    except json.JSONDecodeError as error:
+        raise Problem(f"{DAEMON_JSON} is not valid JSON: {error}", "Mend it, then run this again.") from None
+    if not isinstance(config, dict):
+        raise Problem(f"{DAEMON_JSON} does not hold a JSON object", "Mend it, then run this again.")
+    return config
 
 
 def _default_runtime() -> str:
@@ -137,9 +147,9 @@ def _has_capability(bit: int) -> bool:
     return True
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str, mode: int) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent)
     with os.fdopen(handle, "w") as file:
         file.write(text)
-    os.chmod(name, 0o644)
+    os.chmod(name, mode)
     os.replace(name, path)

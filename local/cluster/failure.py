@@ -26,8 +26,11 @@ def collect() -> Path:
     for namespace, pod in _pods():
         name = f"{namespace}-{pod}"
         _save(f"logs/{name}.log", "logs", "-n", namespace, pod, "--all-containers", "--prefix", "--tail=2000")
-    docker = subprocess.run(["docker", "ps", "-a"], capture_output=True, text=True, check=False)
-    (FOLDER / "docker.txt").write_text(docker.stdout + docker.stderr)
+    try:
+        docker = subprocess.run(["docker", "ps", "-a"], capture_output=True, text=True, check=False)
+        (FOLDER / "docker.txt").write_text(docker.stdout + docker.stderr)
+    except FileNotFoundError as error:
+        (FOLDER / "docker.txt").write_text(f"{error}\n")
     say(f"what is left to look at is in {FOLDER.relative_to(settings.REPO)}/")
     return FOLDER
 
@@ -50,5 +53,5 @@ def _save(name: str, *words: str) -> None:
     path.parent.mkdir(exist_ok=True)
     try:
         path.write_text(kind.kubectl(*words, "--request-timeout=20s"))
-    except (Problem, OSError) as error:
+    except Problem as error:
         path.write_text(f"{error}\n")

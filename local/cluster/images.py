@@ -190,14 +190,22 @@ def _context(image: Image) -> BinaryIO:
     # GNU's format: Docker knows a context by its first 512 bytes, which in Python's default are not a file's header.
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
         for path in _context_files(image.folder, image.target):
-            tar.add(path, path.relative_to(image.folder).as_posix())
+            tar.add(path, path.relative_to(image.folder).as_posix(), filter=_as_anyone_clones_it)
         for name, path in image.programs.items():
-            tar.add(path, f"bin/{name}")
+            tar.add(path, f"bin/{name}", filter=_as_anyone_clones_it)
         bundle = Path(os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"))
         if bundle.exists():
-            tar.add(bundle.resolve(), "ca-certificates.crt")
+            tar.add(bundle.resolve(), "ca-certificates.crt", filter=_as_anyone_clones_it)
     buffer.seek(0)
     return buffer
+
+
+def _as_anyone_clones_it(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Modes as git knows them: under a strict umask the image's user could not read what was copied in."""
+    member.mode = 0o755 if member.mode & stat.S_IXUSR else 0o644
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    return member
 
 
 def size(name: str) -> int:

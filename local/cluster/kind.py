@@ -27,7 +27,10 @@ def kubectl(*words: str, stdin: str | None = None) -> str:
     :raises Problem: kubectl's own words.
     """
     command = [settings.STATE / "bin" / "kubectl", "--kubeconfig", settings.kubeconfig(), *words]
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise Problem(f"{command[0]} is not there", "Run `make up`, which puts it there.") from None
     if done.returncode:
         raise Problem(f"kubectl {' '.join(words[:4])}: {done.stderr.strip()}", "See `make status`.")
     return done.stdout
@@ -43,14 +46,27 @@ def ensure() -> None:
 
     :raises Problem: it could not be made.
     """
-    if is_up():
-        return
-    if _exists():
-        with step("Cluster: there, but not whole; starting its nodes") as current:
-            if _start_again():
-                return
-            current.note("they do not come back: making it again")
-            remove()
+    if not is_up() and not _repair():
+        _make()
+    # Each time: what made the cluster may have been interrupted before it came to this.
+    if _nodes_are_own():
+        _keep_dns_inside()
+    _trust_registry()
+
+
+def _repair() -> bool:
+    """Bring back a cluster whose nodes were stopped; one that does not come back is removed."""
+    if not _exists():
+        return False
+    with step("Cluster: there, but not whole; starting its nodes") as current:
+        if _start_again():
+            return True
+        current.note("they do not come back: making it again")
+        remove()
+    return False
+
+
+def _make() -> None:
     image = node.image()
     with step("Cluster: creating it with kind") as current:
         with tempfile.TemporaryDirectory() as folder:
@@ -59,12 +75,9 @@ def ensure() -> None:
             words = ["create", "cluster", "--name", settings.CLUSTER, "--config", str(config), "--wait", "180s"]
             words += ["--kubeconfig", str(settings.kubeconfig())]
             kind(*words, *(["--image", image] if image else []), doing="creating the cluster")
-        if image:
-            _keep_dns_inside()
         wait_for("the nodes", _ready, seconds=120)
         current.note(f"3 nodes, {image or 'the image of kind'}")
     os.chmod(settings.kubeconfig(), 0o600)
-    _trust_registry()
 
 
 def remove() -> None:
@@ -139,6 +152,12 @@ def _containers() -> list[str]:
     return sorted(subprocess.check_output(words, text=True).split())
 
 
+def _nodes_are_own() -> bool:
+    """Whether the nodes run the image of :mod:`local.cluster.node`, not kind's."""
+    words = ["docker", "inspect", "-f", "{{.Config.Image}}", *_containers()]
+    return node.REPOSITORY in subprocess.check_output(words, text=True)
+
+
 def _start_again() -> bool:
     names = _containers()
     if len(names) != len(POOLS) + 1:
@@ -168,18 +187,26 @@ def _network_is_ready() -> bool:
 def _keep_dns_inside() -> None:
     """Take the upstream resolver out of CoreDNS: a pod cannot reach Docker's, and without one CoreDNS crash-loops."""
     found = json.loads(kubectl("get", "configmap", "coredns", "-n", "kube-system", "-o", "json"))
+    corefile = _without_upstream(found["data"]["Corefile"])
+    if corefile == found["data"]["Corefile"]:
+        return
+    found["data"]["Corefile"] = corefile
+    found["metadata"] = {"name": "coredns", "namespace": "kube-system"}
+    kubectl("replace", "-f", "-", stdin=json.dumps(found))
+    kubectl("rollout", "restart", "deployment/coredns", "-n", "kube-system")
+
+
+def _without_upstream(corefile: str) -> str:
+    """``corefile`` without ``forward``, on one line or with a block, and without ``loop``, which looks for one."""
     kept, skipping = [], False
-    for line in found["data"]["Corefile"].splitlines():
+    for line in corefile.splitlines():
         word = line.strip().partition(" ")[0]
         skipping = skipping or word == "forward"
         if not skipping and word != "loop":
             kept.append(line)
         if skipping and (line.strip() == "}" or (not line.rstrip().endswith("{") and word == "forward")):
             skipping = False
-    found["data"]["Corefile"] = "\n".join(kept) + "\n"
-    found["metadata"] = {"name": "coredns", "namespace": "kube-system"}
-    kubectl("replace", "-f", "-", stdin=json.dumps(found))
-    kubectl("rollout", "restart", "deployment/coredns", "-n", "kube-system")
+    return "\n".join(kept) + "\n"
 
 
 def _trust_registry() -> None:

@@ -16,6 +16,8 @@ from tools import build
 
 HERE = settings.REPO / "local" / "node"
 SYSTEM = Image("node-system", HERE / "system")
+#: What the image is called in the engine, without its tag.
+REPOSITORY = "airflow-platform/node"
 #: Our own images in the node, for what kind applies from /kind/manifests.
 KUBERNETES_IMAGE, NETWORK_IMAGE = "local/kubernetes:1", "local/network:1"
 CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd", "coredns")

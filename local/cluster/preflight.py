@@ -50,10 +50,17 @@ def _disk() -> None:
 
 
 def check_ports() -> None:
-    """The host ports are free, or held by this cluster itself. :raises Problem: another program has one."""
+    """The host ports are free, or held by this cluster itself.
+
+    :raises Problem: another program has one, or two settings name the same.
+    """
     ours = _published()
+    seen: dict[int, str] = {}
     for name, (variable, _, _) in settings.PORTS.items():
         number = settings.port(name)
+        if number in seen:
+            raise Problem(f"{seen[number]} and {variable} both name port {number}", "Give each a port of its own.")
+        seen[number] = variable
         if number in ours:
             continue
         with socket.socket() as probe:
@@ -62,7 +69,7 @@ def check_ports() -> None:
                 probe.bind(("127.0.0.1", number))
             except OSError as error:
                 raise Problem(
-                    f"port {number} (for {name}) is in use on this machine ({error.strerror})",
+                    f"port {number} (for {name}, {variable}) is in use on this machine ({error.strerror})",
                     f"Stop what listens there, or choose another: {variable}={number + 10000} make up",
                 ) from None
 
@@ -72,5 +79,9 @@ def _published() -> set[int]:
     names = subprocess.run(
         ["docker", "ps", "--format", "{{.Names}} {{.Ports}}"], capture_output=True, text=True, check=False
     ).stdout
-    ours = [line for line in names.splitlines() if line.startswith(f"{settings.CLUSTER}-")]
-    return {int(port) for line in ours for port in re.findall(r"127\.0\.0\.1:(\d+)->", line)}
+    # Not by the prefix alone: another cluster's name may begin with this one's.
+    own = re.compile(rf"{re.escape(settings.CLUSTER)}-(registry|control-plane|worker\d*) ")
+    ours = [line for line in names.splitlines() if own.match(line)]
+    # "127.0.0.1:8080->30080/tcp"; Docker joins ports that follow each other: "127.0.0.1:30080-30081->30080-30081/tcp".
+    ranges = [found for line in ours for found in re.findall(r"127\.0\.0\.1:(\d+)(?:-(\d+))?->", line)]
+    return {port for first, last in ranges for port in range(int(first), int(last or first) + 1)}

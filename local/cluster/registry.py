@@ -93,8 +93,8 @@ def push(wanted: list[Image]) -> None:
 def _push_one(image: Image) -> None:
     built = images.build(image)
     digest = subprocess.check_output(["docker", "image", "inspect", "-f", "{{.Id}}", built], text=True).strip()
-    there = _config_digest(image)
-    if there == digest:
+    there = _digests(image)
+    if digest in there:
         return
     remote = f"{settings.registry()}/{image.name}:{image.tag()}"
     with step(f"Image {image.name}:{image.tag()}: pushing") as current, tempfile.TemporaryDirectory() as folder:
@@ -115,12 +115,20 @@ def _nodes() -> list[str]:
     return subprocess.check_output(words, text=True).split()
 
 
-def _config_digest(image: Image) -> str | None:
-    accept = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json"
+def _digests(image: Image) -> set[str]:
+    """What an engine may call the image that the registry has under this tag; empty where it has none.
+
+    An image's id is the digest of its configuration, or with containerd's image store that of its manifest or index.
+    """
+    docker, oci = "application/vnd.docker.distribution.manifest", "application/vnd.oci.image"
+    accept = f"{docker}.v2+json, {docker}.list.v2+json, {oci}.manifest.v1+json, {oci}.index.v1+json"
     answer = requests.get(
         _url(f"{image.name}/manifests/{image.tag()}"),
         auth=(USER, _password()),
         headers={"Accept": accept},
         timeout=10,
     )
-    return answer.json().get("config", {}).get("digest") if answer.ok else None
+    if not answer.ok:
+        return set()
+    found = {answer.headers.get("Docker-Content-Digest"), answer.json().get("config", {}).get("digest")}
+    return {digest for digest in found if digest}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from local.cluster.problem import Problem
+
 REPO = Path(__file__).resolve().parents[2]
 #: What a run leaves for people and tools: kubeconfig, bin/, access.json, logs. Ignored by git, mode 700.
 STATE = REPO / ".local"
@@ -34,9 +36,12 @@ PORTS = {
 
 
 def port(name: str) -> int:
-    """The host port of ``name``, one of :data:`PORTS`."""
+    """The host port of ``name``, one of :data:`PORTS`. :raises Problem: what its variable holds is none."""
     variable, default, _ = PORTS[name]
-    return int(os.environ.get(variable, default))
+    given = os.environ.get(variable) or str(default)
+    if not (given.isdecimal() and 0 < int(given) < 2**16):
+        raise Problem(f"{variable}={given}: that is not a port", "Give a number from 1 to 65535, or unset it.")
+    return int(given)
 
 
 def registry() -> str:

@@ -69,19 +69,18 @@ def run_dag(airflow):
     return run_dag
 
 
-def wait_for_version(airflow, dag_id, number, seconds=60):
-    """Seconds until the DAG has a version newer than ``number``."""
+def wait_for_source(airflow, dag_id, text, seconds=60):
+    """Seconds until the DAG as Airflow has parsed it holds ``text``.
+
+    Not its version number: Airflow changes a version that no run has used yet in place.
+    """
     began = time.monotonic()
-    wait_for(f"a new version of {dag_id}", lambda: version(airflow, dag_id) > number, seconds=seconds, every=0.5)
+
+    def parsed():
+        return airflow.dag(dag_id) and text in airflow.call("GET", f"dagSources/{dag_id}")["content"]
+
+    wait_for(f"{text} in {dag_id}", parsed, seconds=seconds, every=0.5)
     return time.monotonic() - began
-
-
-def version(airflow, dag_id):
-    """The newest version number of the DAG, 0 where it has none."""
-    if airflow.dag(dag_id) is None:
-        return 0
-    versions = airflow.call("GET", f"dags/{dag_id}/dagVersions?order_by=-version_number&limit=1")["dag_versions"]
-    return versions[0]["version_number"] if versions else 0
 
 
 def pytest_sessionfinish(session, exitstatus):

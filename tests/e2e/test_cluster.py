@@ -79,17 +79,16 @@ def test_access_json_is_for_its_owner_alone(found):
     assert set(found["s3"]) >= {"endpoint", "bucket", "key", "secret"}
 
 
-def test_an_upgrade_with_the_same_values_changes_no_secret_and_restarts_nothing(get, kubectl):
-    def state():
-        pods = {
-            pod["metadata"]["uid"] for pod in get("pods", "-n", "airflow", "-l", "app.kubernetes.io/instance")["items"]
-        }
-        data = {one["metadata"]["name"]: one.get("data") for one in get("secrets", "-n", "airflow")["items"]}
-        return pods, {name: value for name, value in data.items() if not name.startswith("sh.helm.")}
-
-    before = state()
+def test_an_upgrade_with_the_same_values_changes_no_secret_and_restarts_nothing(get):
+    before = _pods_and_secrets(get, "airflow")
     releases.install()
-    assert state() == before
+    assert _pods_and_secrets(get, "airflow") == before
+
+
+def _pods_and_secrets(get, namespace):
+    pods = {pod["metadata"]["uid"] for pod in get("pods", "-n", namespace, "-l", "app.kubernetes.io/instance")["items"]}
+    secrets = {one["metadata"]["name"]: one.get("data") for one in get("secrets", "-n", namespace)["items"]}
+    return pods, {name: data for name, data in secrets.items() if not name.startswith("sh.helm.")}
 
 
 def test_a_release_without_helm(kubectl, get):
@@ -110,9 +109,10 @@ def test_a_release_without_helm(kubectl, get):
         rendered = releases.render(name, [*more, "--set", f"tasks.namespaces={{{name}}}"])
         kubectl("apply", "-n", name, "-f", "-", stdin=rendered)
         kubectl("wait", "deployments", "--all", "-n", name, "--for=condition=Available", "--timeout=240s")
-        before = get("secret", "airflow-generated", "-n", name)["data"]
-        assert "configured" not in kubectl("apply", "-n", name, "-f", "-", stdin=rendered)
-        assert get("secret", "airflow-generated", "-n", name)["data"] == before
+        before = _pods_and_secrets(get, name)
+        assert "airflow-generated" in before[1]
+        kubectl("apply", "-n", name, "-f", "-", stdin=rendered)
+        assert _pods_and_secrets(get, name) == before
     finally:
         kubectl("delete", "namespace", name, "--ignore-not-found", "--timeout=120s")
         kubectl(*psql, "DROP DATABASE IF EXISTS airflow_apply WITH (FORCE)")
