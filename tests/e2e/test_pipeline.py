@@ -31,7 +31,7 @@ def test_a_pushed_change_is_parsed_run_on_the_right_nodes_and_logged(airflow, fo
         address, stored = wait_for("the log in S3", lambda one=instance: airflow.stored_log(one), seconds=30)
         own = [line for line in stored if "[base]" in line]
         assert own == [line for line in shown if "[base]" in line], f"{address} is not what the API shows"
-        # The stock operator reads the last seconds again when a container ends: a line may come twice, none may be lost.
+        # The stock operator reads the last seconds again when a container ends: a line may come twice, none is lost.
         lines = dict.fromkeys(line.rstrip() for line in own if "line" in line)
         assert list(lines) == [f"[base] line {number}" for number in range(1, 41)]
         assert f"[base] revision {revision}" in own
@@ -105,3 +105,15 @@ def test_a_push_of_nothing_says_what_to_do(tmp_path, folder, sentence):
 def _pods(get, namespace, component):
     pods = get("pods", "-n", namespace)["items"]
     return [pod for pod in pods if component in pod["metadata"]["labels"].values()]
+
+
+def test_a_log_that_cannot_be_uploaded_is_said_and_changes_no_state(airflow, push, run_dag):
+    push("lost_log.py")
+    wait_for("DAG e2e_lost_log", lambda: airflow.dag("e2e_lost_log"), seconds=60)
+    state, instances = run_dag("e2e_lost_log")
+    assert state == "failed"
+    assert {name: one["state"] for name, one in instances.items()} == {"succeeds": "success", "fails": "failed"}
+    for instance in instances.values():
+        (line,) = airflow.log(instance)[-1:]
+        assert "There is no log of this try at s3://airflow-logs/" in line
+        assert "the upload failed" in line

@@ -21,6 +21,8 @@ dag_processor:
 {{- if .bucket }}
 logging:
   remote_logging: true
+  # The image's own module: S3, and a plain line where a log is missing.
+  logging_config_class: airflow_platform.task_log.LOGGING_CONFIG
   remote_log_conn_id: aws_logs
   remote_base_log_folder: s3://{{ .bucket }}{{ with .prefix | default "" | trimSuffix "/" }}/{{ . }}{{ end }}
   encrypt_s3_logs: false
