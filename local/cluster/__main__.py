@@ -45,7 +45,6 @@ def up(run_pipeline: bool = True) -> None:
         found = access.write()
         commit = dags.push(settings.REPO / "dags")
         say(f"      DAGs pushed as commit {commit[:12]}")
-        releases.wait_until_seeded()
         summary = smoke.last_or_run(found) if run_pipeline else ""
     say("")
     say(f"  UI        {found['ui']}")

@@ -94,16 +94,11 @@ class Airflow:
         if instance["map_index"] >= 0:
             prefix += f"map_index={instance['map_index']}/"
         wanted = f"{prefix}attempt={instance['try_number']}.log"
-        keys = [
-            entry["Key"]
-            for page in client.get_paginator("list_objects_v2").paginate(Bucket=s3["bucket"])
-            for entry in page.get("Contents", [])
-            if entry["Key"].endswith(wanted)
-        ]
-        if not keys:
-            raise Problem(f"there is no log {wanted} in bucket {s3['bucket']}", "Was it uploaded?")
-        body = client.get_object(Bucket=s3["bucket"], Key=keys[0])["Body"].read().decode()
-        return f"s3://{s3['bucket']}/{keys[0]}", [_event(line) for line in body.splitlines() if line]
+        try:
+            body = client.get_object(Bucket=s3["bucket"], Key=wanted)["Body"].read().decode()
+        except client.exceptions.NoSuchKey:
+            raise Problem(f"there is no log {wanted} in bucket {s3['bucket']}", "Was it uploaded?") from None
+        return f"s3://{s3['bucket']}/{wanted}", [_event(line) for line in body.splitlines() if line]
 
 
 def _event(line: str) -> str:

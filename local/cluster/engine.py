@@ -15,6 +15,8 @@ from local.cluster.console import Problem, run, step, wait_for
 #: Bit of CAP_SYS_RESOURCE in a capability set (linux/capability.h).
 SYS_RESOURCE = 24
 DAEMON_JSON = Path("/etc/docker/daemon.json")
+#: Where the engine finds the runtime: not in the cache, which may be cleared while the engine still needs it.
+WRAPPER = Path("/usr/local/libexec/airflow-platform/runc-bounded")
 
 
 def ensure() -> None:
@@ -103,24 +105,24 @@ def _bound_capabilities() -> None:
     if os.geteuid() or _has_capability(SYS_RESOURCE) or shutil.which("dockerd") is None:
         return
     source = settings.REPO / "local" / "node" / "runc-bounded"
-    wrapper = settings.CACHE / "runc-bounded"
-    wrapper.parent.mkdir(parents=True, exist_ok=True)
-    if not wrapper.exists() or wrapper.read_bytes() != source.read_bytes():
-        _write(wrapper, source.read_text(), mode=0o755)
+    if not WRAPPER.exists() or WRAPPER.read_bytes() != source.read_bytes():
+        WRAPPER.parent.mkdir(parents=True, exist_ok=True)
+        _write(WRAPPER, source.read_text(), mode=0o755)
     config = _configuration()
     wanted = {
-        "runtimes": {**(config.get("runtimes") or {}), "bounded": {"path": str(wrapper)}},
+        "runtimes": {**(config.get("runtimes") or {}), "bounded": {"path": str(WRAPPER)}},
         "default-runtime": "bounded",
     }
-    if config | wanted != config:
-        with step(f"Docker engine: no CAP_SYS_RESOURCE here, adding a runtime that does without to {DAEMON_JSON}"):
-            DAEMON_JSON.parent.mkdir(parents=True, exist_ok=True)
-            mode = DAEMON_JSON.stat().st_mode & 0o777 if DAEMON_JSON.exists() else 0o644
-            _write(DAEMON_JSON, json.dumps(config | wanted, indent=2) + "\n", mode=mode)
-    if answers() and _default_runtime() != "bounded":
-        # Both keys are among those that the engine reads again on SIGHUP.
-        subprocess.run(["pkill", "-HUP", "-x", "dockerd"], check=False)
-        wait_for("the Docker engine's new runtime", lambda: _default_runtime() == "bounded", seconds=15)
+    if config | wanted == config:
+        return
+    with step(f"Docker engine: no CAP_SYS_RESOURCE here, adding a runtime that does without to {DAEMON_JSON}"):
+        DAEMON_JSON.parent.mkdir(parents=True, exist_ok=True)
+        mode = DAEMON_JSON.stat().st_mode & 0o777 if DAEMON_JSON.exists() else 0o644
+        _write(DAEMON_JSON, json.dumps(config | wanted, indent=2) + "\n", mode=mode)
+        if answers():
+            # Both keys are among those that the engine reads again on SIGHUP.
+            subprocess.run(["pkill", "-HUP", "-x", "dockerd"], check=False)
+            wait_for("the Docker engine's new runtime", lambda: _default_runtime() == "bounded", seconds=15)
 
 
 def _configuration() -> dict:

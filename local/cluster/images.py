@@ -100,10 +100,7 @@ def base() -> str:
         if exists(name):
             return name
     with step(f"Base image {DEBIAN}") as current:
-        if (
-            reachable(DOCKER_HUB)
-            and subprocess.run(["docker", "pull", "-q", DEBIAN], capture_output=True, check=False).returncode == 0
-        ):
+        if reachable(DOCKER_HUB) and pull(DEBIAN):
             current.note("pulled")
             return DEBIAN
         current.note("no registry can be reached: made by debootstrap")
@@ -127,6 +124,13 @@ def reachable(registry: str) -> bool:
         return False
 
 
+def pull(name: str) -> bool:
+    """Pull an image into the engine unless it is there; whether it is there then."""
+    return (
+        exists(name) or subprocess.run(["docker", "pull", "-q", name], capture_output=True, check=False).returncode == 0
+    )
+
+
 def exists(name: str) -> bool:
     """Whether the engine has this image."""
     return subprocess.run(["docker", "image", "inspect", name], capture_output=True, check=False).returncode == 0
@@ -145,15 +149,16 @@ def build(image: Image) -> str:
     ) as current:
 
         def note(line: str) -> None:
-            if match := re.match(r"Step (\d+/\d+) : (\S+)", line):
-                current.note(f"step {match[1]} {match[2]}")
+            if match := re.match(r"Step (\d+/\d+) : (\S+)|#\d+ \[(.+)\]", line):
+                current.note(match[3] or f"step {match[1]} {match[2]}")
 
         words = ["docker", "build", "--network", "host", "--target", image.target, "--tag", name]
         for key, value in {"BASE": base(), **image.build_args}.items():
             words += ["--build-arg", f"{key}={value}"]
         log = f"image-{image.name.replace('/', '-')}-{image.target}"
-        # The classic builder where BuildKit's client is missing; the Dockerfiles suit both.
-        env = {} if _has_buildx() else {"DOCKER_BUILDKIT": "0"}
+        # The classic builder where BuildKit's client is missing; the Dockerfiles suit both. The default builder puts
+        # what it builds into the engine, which another may not.
+        env = {"BUILDX_BUILDER": "default"} if _has_buildx() else {"DOCKER_BUILDKIT": "0"}
         with _context(image) as context:
             run([*words, "-"], log=log, env=env, stdin=context, on_line=note, doing=f"building {image.folder.name}")
         size = subprocess.check_output(["docker", "image", "inspect", "-f", "{{.Size}}", name], text=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import tempfile
 from pathlib import Path
@@ -81,8 +82,9 @@ def _make() -> None:
 
 
 def remove() -> None:
-    """Delete the cluster, whatever state it is in."""
-    kind("delete", "cluster", "--name", settings.CLUSTER, doing="deleting the cluster")
+    """Delete the cluster, whatever state it is in: its containers and their volumes, as ``kind delete`` does."""
+    if names := _containers():
+        run(["docker", "rm", "--force", "--volumes", *names], log="kind", doing="removing the nodes")
 
 
 def configuration(own_image: bool) -> dict:
@@ -159,19 +161,38 @@ def _nodes_are_own() -> bool:
 
 
 def _start_again() -> bool:
+    """Start the nodes' containers; False where the cluster cannot come back and has to be made again.
+
+    :raises Problem: it came back, but is not well: to make it again would lose its data without being asked.
+    """
     names = _containers()
     if len(names) != len(POOLS) + 1:
         return False
-    # In the order of creation, so that each is given the address that its certificates name.
+    # In the order of creation, which mostly gives each node the address that its certificates name.
     done = subprocess.run(["docker", "start", *names], capture_output=True, check=False)
-    if done.returncode or not _write_kubeconfig():
+    if done.returncode or not all(_has_its_address(name) for name in names) or not _write_kubeconfig():
         return False
     try:
-        wait_for("the nodes", _ready, seconds=60)
-        wait_for("the pod network", _network_is_ready, seconds=60)
+        wait_for("the API server", lambda: kubectl("get", "--raw", "/readyz", "--request-timeout=5s"), seconds=120)
     except Problem:
         return False
+    try:
+        wait_for("the nodes", _ready, seconds=180)
+        wait_for("the pod network", _network_is_ready, seconds=120)
+    except Problem as problem:
+        raise Problem(
+            f"the cluster is there, but not well: {problem}",
+            "`make status` says more. `make down` removes it with its data, `make up` then makes a new one.",
+        ) from None
     return True
+
+
+def _has_its_address(name: str) -> bool:
+    """Whether a node's container has the address that its kubelet was set up with."""
+    words = ["docker", "exec", name, "sh", "-c", "hostname -i; cat /var/lib/kubelet/kubeadm-flags.env"]
+    found = subprocess.run(words, capture_output=True, text=True, check=False).stdout
+    wanted = re.search(r"--node-ip=([0-9a-f.:]+)", found)
+    return wanted is not None and wanted[1] in found.partition("\n")[0].split()
 
 
 def _network_is_ready() -> bool:

@@ -20,6 +20,8 @@ SYSTEM = Image("node-system", HERE / "system")
 REPOSITORY = "airflow-platform/node"
 #: Our own images in the node, for what kind applies from /kind/manifests.
 KUBERNETES_IMAGE, NETWORK_IMAGE = "local/kubernetes:1", "local/network:1"
+#: What the pinned kind runs its nodes on unless told otherwise (sigs.k8s.io/kind, pkg/apis/config/defaults/image.go).
+KIND_IMAGE = "kindest/node:v1.37.0@sha256:a1ed56cfb0e7b93589bdf97c8cd566405a265939e3620fc4f5de89adff580ae5"
 CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd", "coredns")
 
 
@@ -28,7 +30,9 @@ def image() -> str | None:
 
     :raises Problem: a build failed.
     """
-    return None if images.reachable(images.DOCKER_HUB) else _build()
+    if images.reachable(images.DOCKER_HUB) and images.pull(KIND_IMAGE):
+        return None
+    return _build()
 
 
 def _build() -> str:

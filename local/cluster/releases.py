@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from local.cluster import images, registry, settings
-from local.cluster.console import Problem, run, step, wait_for
+from local.cluster.console import Problem, run, step
 from local.cluster.kind import kubectl
 from tools import build
 
@@ -88,9 +88,10 @@ def helm(*words: str, doing: str = "") -> str:
 def _release(name: str, chart: Path, namespace: str, values: Sequence[str]) -> None:
     with step(f"Release {name}: {chart.relative_to(settings.REPO)}"):
         _finish_interrupted(name, namespace)
+        _remove_failed_jobs(namespace)
         words = ["upgrade", "--install", name, str(chart), "--namespace", namespace, *values]
         try:
-            helm(*words, "--wait", f"--timeout={TIMEOUT}s", doing=f"installing {name}")
+            helm(*words, "--wait", "--wait-for-jobs", f"--timeout={TIMEOUT}s", doing=f"installing {name}")
         except Problem as problem:
             pods = kubectl("get", "pods", "-n", namespace, "-o", "wide")
             raise Problem(f"{problem}\n{pods}", f"`kubectl -n {namespace} get events` says more.") from None
@@ -106,20 +107,17 @@ def _finish_interrupted(name: str, namespace: str) -> None:
             helm("rollback", name, "--namespace", namespace)
 
 
+def _remove_failed_jobs(namespace: str) -> None:
+    """A Job that has failed stays so: the release makes it again."""
+    jobs = json.loads(kubectl("get", "jobs", "-n", namespace, "-l", "app.kubernetes.io/managed-by=Helm", "-o", "json"))
+    for job in jobs["items"]:
+        if any(one["type"] == "Failed" and one["status"] == "True" for one in job["status"].get("conditions", [])):
+            kubectl("delete", "job", job["metadata"]["name"], "-n", namespace, "--wait")
+
+
 def secret(namespace: str, name: str, key: str) -> str:
     """A value of a Secret of the cluster. :raises Problem: it does not exist."""
     found = json.loads(kubectl("get", "secret", name, "-n", namespace, "-o", "json"))
     if key not in found.get("data", {}):
         raise Problem(f"Secret {namespace}/{name} has no key {key}", "Run `make up` again.")
     return base64.b64decode(found["data"][key]).decode()
-
-
-def wait_until_seeded() -> None:
-    """The tickets are in the clients' databases. :raises Problem: they are not in time."""
-    with step("Tickets: seeding the clients' databases"):
-        wait_for("the Job that seeds the tickets", _seeded, seconds=180)
-
-
-def _seeded() -> bool:
-    jobs = json.loads(kubectl("get", "jobs", "-n", settings.STAND_INS, "-o", "json"))["items"]
-    return bool(jobs) and all(job["status"].get("succeeded") for job in jobs)

@@ -1,4 +1,4 @@
-"""A machine of its own for each test: empty state and cache, and fakes of programs only where Docker or the cluster is."""
+"""A machine of its own for each test: empty state and cache, fakes only where Docker or a cluster would be."""
 
 import os
 import threading

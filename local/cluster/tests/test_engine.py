@@ -127,13 +127,15 @@ def process(fake):
     started = []
 
     def process(name):
-        script = fake(name, "read line")
-        started.append(subprocess.Popen([script], stdin=subprocess.PIPE))
+        script = fake(name, "echo started; read line")
+        started.append(subprocess.Popen([script], stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        started[-1].stdout.readline()
         return started[-1]
 
     yield process
     for one in started:
         one.stdin.close()
+        one.stdout.close()
         one.wait()
 
 
