@@ -27,6 +27,7 @@ from local.cluster import (
     releases,
     settings,
     smoke,
+    usage,
 )
 from local.cluster.console import Problem, duration, say
 
@@ -105,11 +106,13 @@ def push_dags(folder: Path) -> None:
 
 
 def status() -> None:
-    """Nodes, and pods that are not well."""
+    """Nodes, pods, warnings, and what all of it takes of this machine."""
     _need_cluster()
     say(kind.kubectl("get", "nodes", "-L", "node-pool"))
     say(kind.kubectl("get", "pods", "-A", "-o", "wide"))
     say(kind.kubectl("get", "events", "-A", "--field-selector=type=Warning"))
+    memory, cores = usage.measure()
+    say(f"cluster and platform take {memory:.1f} GiB of memory and {cores:.2f} cores now")
 
 
 def collect() -> None:
