@@ -28,11 +28,15 @@ dags-push: ## Push a folder of DAG files to the local git server: FROM=<folder>
 	@$(CLUSTER) dags-push $(or $(FROM),$(error name a folder: make dags-push FROM=<folder>))
 
 .PHONY: test
-test: lint test-chart test-images test-dags test-e2e ## All tests, the fast ones first
+test: lint test-unit test-chart test-images test-dags test-e2e ## All tests, the fast ones first
 
 .PHONY: lint
 lint: ## Style and known mistakes, in every language
 	@$(CHECK) lint
+
+.PHONY: test-unit
+test-unit: ## The unit tests of the local cluster and the tools
+	@$(CHECK) unit
 
 .PHONY: test-chart
 test-chart: ## The charts, without a cluster

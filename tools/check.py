@@ -1,6 +1,6 @@
 """``python -m tools.check PART``: everything that ``make test`` checks before it needs a cluster.
 
-The parts are ``lint``, ``chart``, ``images`` (which takes names, as in ``images airflow``) and ``dags``.
+The parts are ``lint``, ``unit``, ``chart``, ``images`` (which takes names, as in ``images airflow``) and ``dags``.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from local.cluster import console, engine, images, settings
+from local.cluster import console, engine, images, settings, toolchain
 from local.cluster.console import Problem, run, say, step
-from tools import build
 
 REPO = settings.REPO
 CHARTS = (REPO / "charts" / "airflow-platform", REPO / "local" / "chart")
@@ -23,7 +22,7 @@ VALUES = REPO / "values"
 
 def lint() -> None:
     """Style and known mistakes, in every language of the repository."""
-    programs = build.programs("go")
+    programs = toolchain.programs("go")
     files = run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], log="lint").splitlines()
     there = [name for name in files if (REPO / name).is_file()]
     shells = [
@@ -46,7 +45,7 @@ def lint() -> None:
 
 def chart() -> None:
     """The charts: generated files, helm lint, unit tests, the render against Kubernetes' own schemas."""
-    programs = build.programs("go")
+    programs = toolchain.programs("go")
     env = {"PATH": f"{programs}:{os.environ['PATH']}", "HELM": str(programs / "helm")}
     with step("chart: schema and README are those of values.yaml"):
         words = [sys.executable, "tools/chart_reference.py", "--check", "--helm-docs", programs / "helm-docs"]
@@ -65,7 +64,7 @@ def chart() -> None:
         words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/chart"]
         say(_tail(run(words, log="chart", env=env, doing="tests/chart"), 1))
     with step("chart: kubeconform"):
-        location = f"{build.schemas()}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
+        location = f"{toolchain.schemas()}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
         for name in ("kind", "production"):
             files = ["--values", VALUES / "common.yaml", "--values", VALUES / f"{name}.yaml"]
             rendered = subprocess.check_output([programs / "helm", "template", "airflow", CHARTS[0], *files], cwd=REPO)
@@ -87,6 +86,13 @@ def _local_tags() -> list[str]:
     ]
 
 
+def unit() -> None:
+    """The unit tests of what runs on the host: the local cluster and the tools."""
+    with step("unit tests: local cluster and tools"):
+        words = [sys.executable, "-m", "pytest", "local/cluster/tests", "tools/tests"]
+        say(_tail(run(words, log="unit", doing="the unit tests"), 1))
+
+
 def test_images(names: list[str]) -> None:
     """The tests of each image, in the image: no capabilities, a read-only root, a writable /tmp.
 
@@ -95,7 +101,7 @@ def test_images(names: list[str]) -> None:
     engine.ensure()
     tested = [
         image
-        for image in (images.AIRFLOW, *images.tasks(), *images.stand_ins(build.programs("go")))
+        for image in (images.AIRFLOW, *images.tasks(), *images.stand_ins(toolchain.programs("go")))
         if _has_tests(image)
     ]
     known = {image.name.removeprefix("local/"): image for image in tested}
@@ -137,7 +143,7 @@ def dags() -> None:
 
 def chart_docs() -> None:
     """Make the chart's schema and README anew."""
-    words = [sys.executable, "tools/chart_reference.py", "--helm-docs", build.programs("go") / "helm-docs"]
+    words = [sys.executable, "tools/chart_reference.py", "--helm-docs", toolchain.programs("go") / "helm-docs"]
     run(words, log="chart", doing="chart_reference")
 
 
@@ -150,6 +156,7 @@ def main(arguments: list[str]) -> int:
     parts: dict[str, Callable[[list[str]], None]] = {
         "lint": lambda _: lint(),
         "chart": lambda _: chart(),
+        "unit": lambda _: unit(),
         "images": test_images,
         "dags": lambda _: dags(),
         "chart-docs": lambda _: chart_docs(),

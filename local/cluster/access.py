@@ -8,9 +8,8 @@ import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
-from local.cluster import settings
+from local.cluster import settings, toolchain
 from local.cluster.releases import secret
-from tools import build
 
 FILE = settings.STATE / "access.json"
 PROGRAMS = ("kind", "kubectl", "helm")
@@ -21,7 +20,7 @@ def link_programs() -> None:
     settings.STATE.mkdir(mode=0o700, exist_ok=True)
     folder = settings.STATE / "bin"
     folder.mkdir(exist_ok=True)
-    programs = build.programs("go")
+    programs = toolchain.programs("go")
     for name in PROGRAMS:
         link = folder / name
         if not link.exists() or link.resolve() != (programs / name).resolve():

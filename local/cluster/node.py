@@ -9,10 +9,9 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from local.cluster import images, settings
+from local.cluster import images, settings, toolchain
 from local.cluster.console import run, step
 from local.cluster.images import Image
-from tools import build
 
 HERE = settings.REPO / "local" / "node"
 SYSTEM = Image("node-system", HERE / "system")
@@ -36,8 +35,8 @@ def image() -> str | None:
 
 
 def _build() -> str:
-    programs, containerd = build.programs("go"), build.programs("containerd")
-    local_path = build.programs("local-path") / "local-path-provisioner"
+    programs, containerd = toolchain.programs("go"), toolchain.programs("containerd")
+    local_path = toolchain.programs("local-path") / "local-path-provisioner"
     scratch = {name: programs / name for name in CONTROL_PLANE} | {"local-path-provisioner": local_path}
     network = {name: programs / name for name in ("kube-proxy", "kube-router")}
     system = {
@@ -53,7 +52,7 @@ def _build() -> str:
             # The archive stands in the key by its folder, which is named after what it holds.
             "images.tar": Path(_system_key(system)) / "images.tar",
         },
-        build_args={"VERSION": build.KUBERNETES},
+        build_args={"VERSION": toolchain.KUBERNETES},
     )
     if images.exists(node.built()):
         return node.built()
@@ -72,7 +71,7 @@ def _system_key(system: dict[str, Image]) -> str:
 @contextlib.contextmanager
 def _archive(kubeadm: Path, names: dict[str, str]):
     """All images of the control plane in one archive, under the names that kubeadm wants."""
-    wanted = run([kubeadm, "config", "images", "list", f"--kubernetes-version={build.KUBERNETES}"], log="node")
+    wanted = run([kubeadm, "config", "images", "list", f"--kubernetes-version={toolchain.KUBERNETES}"], log="node")
     tags = [KUBERNETES_IMAGE, NETWORK_IMAGE]
     for line in wanted.splitlines():
         if "/" not in line or " " in line:

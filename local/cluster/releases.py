@@ -7,10 +7,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from local.cluster import images, registry, settings
+from local.cluster import images, registry, settings, toolchain
 from local.cluster.console import Problem, run, step
 from local.cluster.kind import kubectl
-from tools import build
 
 CHART = settings.REPO / "charts" / "airflow-platform"
 VALUES = [settings.REPO / "values" / name for name in ("common.yaml", "kind.yaml")]
@@ -57,7 +56,7 @@ def _platform_values() -> list[str]:
 
 
 def _stand_ins() -> list[images.Image]:
-    return images.stand_ins(build.programs("go"))
+    return images.stand_ins(toolchain.programs("go"))
 
 
 def _namespaces() -> None:

@@ -7,7 +7,7 @@ def docker(tmp_path, monkeypatch):
     """An engine that builds nothing and runs what it is told; what it was told."""
     told = []
     monkeypatch.setattr(check.engine, "ensure", lambda: None)
-    monkeypatch.setattr(check.build, "programs", lambda module: tmp_path)
+    monkeypatch.setattr(check.toolchain, "programs", lambda module: tmp_path)
     monkeypatch.setattr(check.images, "build", lambda image: f"{image.name}:{image.target}")
     monkeypatch.setattr(check, "run", lambda words, **_: told.append(words) or "collected\n2 passed")
     return told

@@ -3,7 +3,7 @@ import base64
 import pytest
 from cryptography.fernet import Fernet
 
-from airflow_platform.generated_secrets import KINDS, ensure
+from airflow_platform.generated_secrets import KINDS, ensure, main
 
 KEYS = {"fernet-key": "fernet", "jwt-secret": "random", "admin-password": "password"}
 SECRETS = "/api/v1/namespaces/airflow/secrets"
@@ -79,3 +79,9 @@ def test_a_refusal_is_told_without_values(refused, data):
         ensure(api, "airflow", "airflow-generated", KEYS)
     reason = f"the API server answered 403: secrets is forbidden: cannot {refused}"
     assert str(raised.value) == f"Secret airflow/airflow-generated: {reason}"
+
+
+def test_two_values_of_one_key_are_refused(capsys):
+    with pytest.raises(SystemExit):
+        main(["airflow-generated", "fernet=key", "random=key"])
+    assert "the key 'key' is named twice" in capsys.readouterr().err

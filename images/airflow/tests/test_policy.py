@@ -2,6 +2,7 @@
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
+from airflow.exceptions import AirflowClusterPolicyViolation
 from airflow.settings import get_policy_plugin_manager, pod_mutation_hook
 from kubernetes.client import models as k8s
 
@@ -17,9 +18,6 @@ def example():
     KubernetesPodOperator.partial(task_id="mapped", image="report:1.0.0", pool="gpu").expand(arguments=[["a"], ["b"]])
     KubernetesPodOperator.partial(task_id="kwargs", image="report:1.0.0", pool="gpu").expand_kwargs(
         [{{"arguments": ["a"]}}]
-    )
-    KubernetesPodOperator.partial(task_id="annotated", image="report:1.0.0", pool="gpu").expand(
-        annotations=[{{"a": "b"}}]
     )
     KubernetesPodOperator(task_id="anywhere", image="report:1.0.0")
 
@@ -69,9 +67,40 @@ def test_pods_of_plain_and_mapped_tasks_run_in_their_pool(platform, load):
     assert pods[0].metadata.annotations == {"team": "support", POOL_ANNOTATION: "gpu"}
 
 
-def test_a_task_mapped_over_annotations_still_expands(platform, load):
-    task = load().dags["example"].get_task("annotated")
-    assert "annotations" not in task.partial_kwargs
+REFUSED = """
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG
+
+with DAG("refused", schedule=None):
+    before = EmptyOperator(task_id="before")
+    image = {{"task_id": "work", "image": "report:1.0.0"}}
+    {task}
+"""
+
+
+@pytest.mark.parametrize(
+    ("task", "reason"),
+    [
+        ('KubernetesPodOperator.partial(**image).expand(pool=["gpu", "light"])', "maps its pool"),
+        ('KubernetesPodOperator.partial(**image).expand_kwargs([{"cmds": ["a"]}, {"pool": "gpu"}])', "maps its pool"),
+        ('KubernetesPodOperator.partial(**image).expand(annotations=[{"a": "b"}])', "maps its annotations"),
+        ("KubernetesPodOperator.partial(**image).expand(annotations=before.output)", "maps its annotations"),
+        ('KubernetesPodOperator.partial(**image).expand_kwargs([{"annotations": {}}])', "maps its annotations"),
+        ('KubernetesPodOperator(**image, annotations="{{ params.a }}")', "annotations as a template or an XCom"),
+        ("KubernetesPodOperator(**image, annotations=before.output)", "annotations as a template or an XCom"),
+    ],
+)
+def test_a_task_that_would_lose_its_pool_is_an_import_error(platform, tmp_path, task, reason):
+    (tmp_path / "refused.py").write_text(REFUSED.format(task=task))
+    (error,) = DagBag(tmp_path / "refused.py").import_errors.values()
+    assert f"Task refused.work {reason}" in error or f"Task refused.work gives its {reason}" in error
+
+
+def test_a_pod_whose_annotations_an_xcom_replaced_is_refused(platform, load):
+    task = load().dags["example"].get_task("kwargs").unmap({"arguments": ["a"], "annotations": {"a": "b"}})
+    with pytest.raises(AirflowClusterPolicyViolation, match="replaced those that name its pool"):
+        build(task)
 
 
 def test_a_task_of_the_default_pool_runs_anywhere(platform, load):

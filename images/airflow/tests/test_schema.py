@@ -1,3 +1,5 @@
+import traceback
+
 import pytest
 
 from airflow_platform import schema
@@ -88,6 +90,19 @@ def test_a_database_out_of_reach_is_named_without_its_password(monkeypatch, url,
     with pytest.raises(NotReady, match=reason) as raised, schema.connect():
         pass
     assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize("password", ["hun%ter2", "hun/ter2", "4/ter2", "hun?ter2", "4?host=ter2", "hun@ter2"])
+def test_a_password_that_is_not_encoded_is_not_repeated(password):
+    url = f"postgresql://me:{password}@127.0.0.1:1/airflow"
+    with pytest.raises(NotReady, match="not a valid URL: percent-encode user and password") as raised:
+        schema.connect(url).__enter__()
+    assert "ter2" not in "".join(traceback.format_exception(raised.value)).replace(url, "")
+
+
+def test_a_password_that_is_encoded_reaches_the_database():
+    with pytest.raises(NotReady, match="does not answer: .*refused"):
+        schema.connect("postgresql://me:h%25u%2Fn%40@127.0.0.1:1,127.0.0.1:2/airflow?sslmode=disable").__enter__()
 
 
 class Clock:

@@ -1,4 +1,5 @@
 import pytest
+from airflow.exceptions import AirflowClusterPolicyViolation
 from kubernetes.client import models as k8s
 
 from airflow_platform.config import PlatformConfig
@@ -130,6 +131,26 @@ def test_contexts_written_as_dicts_are_filled_in_and_kept(platform):
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
     }
+
+
+@pytest.mark.parametrize(
+    ("container", "spec", "wrong", "right"),
+    [
+        ({"volume_mounts": [{"name": "data", "mount_path": "/data"}]}, {}, "mount_path", "mountPath"),
+        ({"security_context": {"run_as_user": 7}}, {}, "run_as_user", "runAsUser"),
+        ({}, {"security_context": {"fs_group": 7}}, "fs_group", "fsGroup"),
+        ({}, {"volumes": [{"name": "data", "empty_dir": {}}]}, "empty_dir", "emptyDir"),
+    ],
+)
+def test_a_dict_that_the_api_would_drop_is_refused(platform, container, spec, wrong, right):
+    with pytest.raises(AirflowClusterPolicyViolation, match=f"{wrong}.* Write '{right}'"):
+        fill_in(make_pod(container=container, **spec), platform, None)
+
+
+def test_a_mount_without_a_path_is_left_to_the_api(platform):
+    pod = make_pod(container={"volume_mounts": [{"name": "data"}]})
+    fill_in(pod, platform, None)
+    assert pod.spec.containers[0].volume_mounts[0] == {"name": "data"}
 
 
 def test_a_privileged_container_stays_valid(platform):

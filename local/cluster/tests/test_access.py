@@ -3,7 +3,6 @@ import os
 
 import pytest
 from local.cluster import access, settings
-from tools import build
 
 SECRETS = {
     ("git-credentials", "username"): "air/flow",
@@ -72,7 +71,7 @@ def test_the_pinned_programs_are_linked_again_when_they_change(monkeypatch, tmp_
         (tmp_path / version).mkdir()
         for name in access.PROGRAMS:
             (tmp_path / version / name).write_text(version)
-        monkeypatch.setattr(build, "programs", lambda module, version=version: tmp_path / version)
+        monkeypatch.setattr(toolchain, "programs", lambda module, version=version: tmp_path / version)
         access.link_programs()
         access.link_programs()
         assert {name: (settings.STATE / "bin" / name).read_text() for name in access.PROGRAMS} == dict.fromkeys(
@@ -84,6 +83,6 @@ def test_a_link_to_a_cache_that_was_removed_is_made_again(monkeypatch, tmp_path)
     (settings.STATE / "bin").mkdir()
     (settings.STATE / "bin" / "kind").symlink_to(tmp_path / "gone")
     (tmp_path / "kind").write_text("there")
-    monkeypatch.setattr(build, "programs", lambda module: tmp_path)
+    monkeypatch.setattr(toolchain, "programs", lambda module: tmp_path)
     access.link_programs()
     assert (settings.STATE / "bin" / "kind").read_text() == "there"

@@ -3,7 +3,7 @@ import os
 import subprocess
 
 import pytest
-from local.cluster import engine, settings
+from local.cluster import engine
 from local.cluster.console import Problem
 
 
@@ -64,6 +64,7 @@ def bounded(bare_machine, as_user, fake, monkeypatch, tmp_path):
     as_user(0)
     monkeypatch.setattr(engine, "_has_capability", lambda bit: bit != engine.SYS_RESOURCE)
     monkeypatch.setattr(engine, "DAEMON_JSON", tmp_path / "etc" / "daemon.json")
+    monkeypatch.setattr(engine, "WRAPPER", tmp_path / "libexec" / "runc-bounded")
     (tmp_path / "etc").mkdir()
     fake("dockerd", "exit 1")
     # The engine's runtime is "runc" until it is told to read its configuration again.
@@ -76,7 +77,7 @@ def test_the_runtime_is_added_and_other_keys_stay(bounded, tmp_path):
     others = {"data-root": "/data", "runtimes": {"nvidia": {"path": "/usr/bin/nvidia"}}, "log-opts": {"max-size": "9m"}}
     bounded.write_text(json.dumps(others))
     engine.ensure()
-    wrapper = settings.CACHE / "runc-bounded"
+    wrapper = engine.WRAPPER
     assert json.loads(bounded.read_text()) == {
         **others,
         "runtimes": {"nvidia": {"path": "/usr/bin/nvidia"}, "bounded": {"path": str(wrapper)}},

@@ -107,6 +107,8 @@ def main(arguments: list[str] | None = None) -> None:
         kind, _, key = argument.partition("=")
         if kind not in KINDS or not key:
             parser.error(f"{argument!r} is not KIND=KEY with KIND one of {', '.join(KINDS)}")
+        if key in keys:
+            parser.error(f"the key {key!r} is named twice: each value needs a key of its own")
         keys[key] = kind
     namespace = (_ACCOUNT / "namespace").read_text().strip()
     try:

@@ -10,6 +10,7 @@ This module is imported by every Airflow process, so what is heavy is imported w
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.policies import hookimpl
@@ -30,15 +31,21 @@ def task_policy(task: Any) -> None:
     """Check the task's pool; note it on the pod of a KubernetesPodOperator, mapped or not.
 
     Raises:
-        AirflowClusterPolicyViolation: there are node pools, and the task's pool is none of them.
+        AirflowClusterPolicyViolation: there are node pools, and the task's pool is none of them, is mapped, or cannot
+            be noted on the pod.
         ConfigError: the platform's configuration is malformed.
     """
     platform = config.load()
     if not platform.node_pools:
         return
+    mapped = _mapped_arguments(task)
+    if "pool" in mapped:
+        raise _violation(task, "maps its pool, which Airflow takes from partial() alone. Name one pool there.")
     _check_pool(task, [pool.name for pool in platform.node_pools])
     if _is_pod_operator(task):
-        _annotate(task, task.pool)
+        if "annotations" in mapped:
+            raise _violation(task, "maps its annotations, which carry its pool to the pod. Set them in partial().")
+        _annotate(task)
 
 
 @hookimpl
@@ -49,6 +56,7 @@ def pod_mutation_hook(pod: V1Pod) -> None:
     for another cluster, which has neither our nodes nor our service accounts.
 
     Raises:
+        AirflowClusterPolicyViolation: the pod of a KubernetesPodOperator has lost the note of its pool.
         ConfigError: the platform's configuration is malformed.
     """
     labels = pod.metadata.labels or {}
@@ -57,20 +65,41 @@ def pod_mutation_hook(pod: V1Pod) -> None:
     from airflow_platform import task_pod
 
     platform = config.load()
-    pool = platform.node_pool((pod.metadata.annotations or {}).get(POOL_ANNOTATION, _DEFAULT_POOL))
-    task_pod.fill_in(pod, platform, pool)
+    annotations = pod.metadata.annotations or {}
+    if platform.node_pools and "airflow_kpo_in_cluster" in labels and POOL_ANNOTATION not in annotations:
+        from airflow.exceptions import AirflowClusterPolicyViolation
+
+        raise AirflowClusterPolicyViolation(
+            "The annotations of this pod came from expand_kwargs() and replaced those that name its pool. "
+            "Set annotations in partial()."
+        )
+    task_pod.fill_in(pod, platform, platform.node_pool(annotations.get(POOL_ANNOTATION, _DEFAULT_POOL)))
 
 
 def _check_pool(task: Any, names: list[str]) -> None:
     if task.pool == _DEFAULT_POOL or task.pool in names:
         return
+    known = ", ".join(sorted({*names, _DEFAULT_POOL}))
+    raise _violation(
+        task,
+        f"names the pool {task.pool!r}, which does not exist. "
+        f"Known pools: {known}. Name one of them, or add it under nodePools in the values of the platform's chart.",
+    )
+
+
+def _violation(task: Any, what: str) -> Exception:
     from airflow.exceptions import AirflowClusterPolicyViolation
 
-    known = ", ".join(sorted({*names, _DEFAULT_POOL}))
-    raise AirflowClusterPolicyViolation(
-        f"Task {task.dag_id}.{task.task_id} names the pool {task.pool!r}, which does not exist. "
-        f"Known pools: {known}. Name one of them, or add it under nodePools in the values of the platform's chart."
-    )
+    return AirflowClusterPolicyViolation(f"Task {task.dag_id}.{task.task_id} {what}")
+
+
+def _mapped_arguments(task: Any) -> set[str]:
+    """Names of what the task maps over, as far as the DAG's file says them: an XCom's come with the run."""
+    if not task.is_mapped:
+        return set()
+    mapped = task.expand_input.value
+    parts = [mapped] if isinstance(mapped, Mapping) else mapped if isinstance(mapped, Sequence) else []
+    return {name for part in parts if isinstance(part, Mapping) for name in part}
 
 
 def _is_pod_operator(task: Any) -> bool:
@@ -81,12 +110,16 @@ def _is_pod_operator(task: Any) -> bool:
     return issubclass(task.operator_class if task.is_mapped else type(task), module.KubernetesPodOperator)
 
 
-def _annotate(task: Any, pool: str) -> None:
-    if not task.is_mapped:
-        task.annotations = {**task.annotations, POOL_ANNOTATION: pool}
-        return
-    # An argument must not be both partial and mapped: a task mapped over its annotations brings its own.
-    mapped = task.expand_input.value
-    if not (isinstance(mapped, dict) and "annotations" in mapped):
-        annotations = task.partial_kwargs.get("annotations") or {}
-        task.partial_kwargs["annotations"] = {**annotations, POOL_ANNOTATION: pool}
+def _annotate(task: Any) -> None:
+    annotations = (task.partial_kwargs.get("annotations") if task.is_mapped else task.annotations) or {}
+    if not isinstance(annotations, Mapping):
+        raise _violation(
+            task,
+            "gives its annotations as a template or an XCom, which its pool cannot be added to. "
+            "Give a dict; its values may be templates.",
+        )
+    annotations = {**annotations, POOL_ANNOTATION: task.pool}
+    if task.is_mapped:
+        task.partial_kwargs["annotations"] = annotations
+    else:
+        task.annotations = annotations

@@ -11,6 +11,7 @@ import argparse
 import ast
 import importlib.util
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
+from psycopg2.extensions import parse_dsn
 
 URL_VARIABLE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 
@@ -69,21 +71,40 @@ def connect(url: str | None = None) -> Iterator[Any]:
     ``url`` is SQLAlchemy's; by default the environment's.
 
     Raises:
-        NotReady: there is no PostgreSQL URL, or the database does not answer.
+        NotReady: there is no PostgreSQL URL, it is malformed, or the database does not answer. No message repeats the
+            password.
     """
     url = url or os.environ.get(URL_VARIABLE, "")
     scheme, separator, rest = url.partition("://")
     if scheme.split("+")[0] not in ("postgres", "postgresql"):
         raise NotReady(f"{URL_VARIABLE} is no PostgreSQL URL: {scheme + separator + '…' if separator else 'not set'}")
+    if not _well_formed(rest):
+        raise NotReady(f"{URL_VARIABLE} is not a valid URL: percent-encode user and password")
     try:
         connection = psycopg2.connect(f"postgresql://{rest}", connect_timeout=5)
-    except psycopg2.OperationalError as error:
-        raise NotReady(f"the database does not answer: {str(error).strip()}") from error
+    except psycopg2.Error as error:
+        raise NotReady(f"the database does not answer: {str(error).strip()}") from None
     try:
         with connection:
             yield connection
     finally:
         connection.close()
+
+
+def _well_formed(rest: str) -> bool:
+    """Whether libpq reads the URL after ``://`` as it is meant.
+
+    A raw ``%``, ``/``, ``?`` or ``@`` in a password moves a piece of it to the host, the port or the database's name,
+    which libpq repeats in its errors.
+    """
+    authority = re.split("[/?]", rest, maxsplit=1)[0]
+    if authority.count("@") > 1 or "@" in rest[len(authority) :]:
+        return False
+    try:
+        port = parse_dsn(f"postgresql://{rest}").get("port", "")
+    except psycopg2.Error:
+        return False
+    return re.fullmatch("[0-9,]*", port) is not None
 
 
 def check(connection: Any, heads: dict[str, str]) -> None:

@@ -29,6 +29,9 @@ def fill_in(pod: k8s.V1Pod, platform: PlatformConfig, pool: NodePool | None) -> 
             where the DAG's author wrote them so.
         platform: the platform's configuration.
         pool: where the pod runs; None: on any node.
+
+    Raises:
+        AirflowClusterPolicyViolation: one of these dicts is in Python's spelling, which the API would drop.
     """
     spec = pod.spec
     if pool:
@@ -80,7 +83,7 @@ def _secure(container: k8s.V1Container, spec: k8s.V1PodSpec) -> None:
 
 def _mount_tmp(container: k8s.V1Container, spec: k8s.V1PodSpec) -> None:
     mounts = container.volume_mounts or []
-    if any(_get(mount, "mount_path").rstrip("/") == _TMP for mount in mounts):
+    if any((_get(mount, "mount_path") or "").rstrip("/") == _TMP for mount in mounts):
         return
     container.volume_mounts = [*mounts, k8s.V1VolumeMount(name=_TMP_VOLUME, mount_path=_TMP)]
     volumes = spec.volumes or []
@@ -95,9 +98,20 @@ def _toleration(toleration: Toleration) -> k8s.V1Toleration:
 def _get(part: Any, name: str) -> Any:
     """A field of a model, or of a dict in the API's spelling; None where there is none."""
     if isinstance(part, dict):
-        head, *tail = name.split("_")
-        return part.get(head + "".join(word.title() for word in tail))
+        if wrong := sorted(key for key in part if "_" in key):
+            from airflow.exceptions import AirflowClusterPolicyViolation
+
+            raise AirflowClusterPolicyViolation(
+                f"A dict of this pod has the key {wrong[0]!r}, which Kubernetes does not know. "
+                f"Write {_camel(wrong[0])!r}, or use the classes of kubernetes.client."
+            )
+        return part.get(_camel(name))
     return getattr(part, name, None)
+
+
+def _camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return head + "".join(word.title() for word in tail)
 
 
 def _with_defaults(part: Any, defaults: Any) -> Any:

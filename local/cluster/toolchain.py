@@ -1,7 +1,7 @@
 """Build the Go programs of ``tools/go``, ``tools/containerd`` and ``tools/local-path``, once, into the cache.
 
 The key is what determines them: go.mod, go.sum, tools.go, how they are compiled and the Go version.
-``python -m tools.build`` builds all and prints the folders.
+``python -m local.cluster.toolchain`` builds all and prints the folders.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from local.cluster import settings
 from local.cluster.console import Step, run, step
 
-HERE = Path(__file__).resolve().parent
+HERE = settings.REPO / "tools"
 #: The Kubernetes version that is built, as kubeadm wants to see it.
 KUBERNETES = re.search(r"k8s\.io/kubernetes (v\S+)", (HERE / "go" / "go.mod").read_text()).group(1)  # type: ignore[union-attr]
 #: Build tags, by module.
