@@ -2,7 +2,7 @@ import json
 import os
 
 import pytest
-from local.cluster import access, settings
+from local.cluster import access, settings, toolchain
 
 SECRETS = {
     ("git-credentials", "username"): "air/flow",
