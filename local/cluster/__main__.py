@@ -66,7 +66,6 @@ def _cluster() -> None:
     preflight.check_ports()
     if shutil.which("git") is None:
         engine.apt_install("git")
-    images.base()
     # Compiling keeps the processors busy, building images the network and the disk.
     with ThreadPoolExecutor(max_workers=2) as pool:
         building = pool.submit(lambda: [images.build(image) for image in (images.AIRFLOW, *images.tasks())])
@@ -80,11 +79,12 @@ def _cluster() -> None:
 def down() -> None:
     """Remove cluster, containers and networks; what was built and pushed stays."""
     with _alone():
-        if not engine.answers():
-            say("no Docker engine runs here: nothing to remove")
+        if not engine.answers() and shutil.which("dockerd") is None:
+            say("no Docker engine here: nothing to remove")
             return
+        # An engine that does not run still keeps the containers of an earlier one.
+        engine.ensure()
         with console.step("Cluster, registry and network: removing them"):
-            access.link_programs()
             kind.remove()
             registry.remove()
             # Left alone where other clusters of kind still use it.

@@ -139,6 +139,10 @@ def main(command: Callable[[], None]) -> int:
         sys.stdout.flush()
         print(f"error: {problem}", file=sys.stderr)
         return 1
+    except OSError as error:
+        # Among others every failure to reach a server: requests' errors are OSErrors.
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted: run the same command again to go on", file=sys.stderr)
         return 130

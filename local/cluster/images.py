@@ -10,6 +10,7 @@ import stat
 import subprocess
 import tarfile
 import tempfile
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -23,6 +24,8 @@ from local.cluster.console import Problem, run, step
 #: Debian, with nothing added: what every Dockerfile here starts from.
 DEBIAN = "debian:bookworm-slim"
 SUITE = "bookworm"
+#: Several images may be built at once, and all start from this one.
+_making_base = threading.Lock()
 DOCKER_HUB = "registry-1.docker.io"
 
 
@@ -89,12 +92,17 @@ def test_stage(image: Image) -> Image:
     return replace(image, target="test")
 
 
-@cache
 def base() -> str:
     """The name of the Debian image in the engine: pulled, or made by debootstrap where no registry can be reached.
 
     :raises Problem: neither worked.
     """
+    with _making_base:
+        return _base()
+
+
+@cache
+def _base() -> str:
     ours = f"airflow-platform/debian:{SUITE}"
     for name in (ours, DEBIAN):
         if exists(name):

@@ -93,20 +93,17 @@ def _pods_and_secrets(get, namespace):
 
 def test_a_release_without_helm(kubectl, get):
     """``helm template | kubectl apply``, as GitOps tools do, twice: it comes up, and its generated secrets stay."""
-    name = "e2e-apply"
-    restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": restricted}}
+    name, tasks = "e2e-apply", "e2e-apply-tasks"
     psql = ("exec", "-n", "local", "postgres-0", "--", "psql", "-h", "/tmp", "-U", "postgres", "-c")
-    url = releases.secret("airflow", "airflow-database", "url")
     secrets = [_copy(get, "airflow", one, name) for one in ("registry", "airflow-s3", "git-credentials")]
     database = {"metadata": {"name": "airflow-database", "namespace": name}, "apiVersion": "v1", "kind": "Secret"}
-    database["stringData"] = {"url": f"{url}_apply"}
+    database["stringData"] = {"url": f"{releases.secret('airflow', 'airflow-database', 'url')}_apply"}
     try:
         kubectl(*psql, "CREATE DATABASE airflow_apply OWNER airflow")
-        for one in (namespace, *secrets, database):
+        for one in (_namespace(name), _namespace(tasks), *secrets, database):
             kubectl("apply", "-f", "-", stdin=json.dumps(one))
         more = ["--set", "apiServer.service.type=ClusterIP,apiServer.service.nodePort=null"]
-        rendered = releases.render(name, [*more, "--set", f"tasks.namespaces={{{name}}}"])
+        rendered = releases.render(name, [*more, "--set", f"tasks.namespaces={{{tasks}}}"])
         kubectl("apply", "-n", name, "-f", "-", stdin=rendered)
         kubectl("wait", "deployments", "--all", "-n", name, "--for=condition=Available", "--timeout=240s")
         before = _pods_and_secrets(get, name)
@@ -114,8 +111,13 @@ def test_a_release_without_helm(kubectl, get):
         kubectl("apply", "-n", name, "-f", "-", stdin=rendered)
         assert _pods_and_secrets(get, name) == before
     finally:
-        kubectl("delete", "namespace", name, "--ignore-not-found", "--timeout=120s")
+        kubectl("delete", "namespace", name, tasks, "--ignore-not-found", "--timeout=120s")
         kubectl(*psql, "DROP DATABASE IF EXISTS airflow_apply WITH (FORCE)")
+
+
+def _namespace(name):
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
 
 
 def _copy(get, namespace, name, to):

@@ -1,7 +1,8 @@
 {{/* Environment of Airflow's containers. One block a concern, each given only to the components that need it. */}}
 
 {{/*
-`env` of a container. Takes `root`, `values` (the component's) and `blocks`, the texts of the blocks below.
+`env` of a container. Takes `root`, `values` (the component's), `blocks`, the texts of the blocks below, and `bare`, for a
+container that reads none of the configuration files.
 A user's variable replaces the chart's of the same name: the API server refuses a list with both.
 */}}
 {{- define "airflow-platform.env" -}}
@@ -9,7 +10,9 @@ A user's variable replaces the chart's of the same name: the API server refuses 
 {{- $names := dict -}}
 {{- range $own }}{{ $_ := set $names .name true }}{{ end -}}
 {{- $env := list -}}
-{{- range concat (fromYamlArray (include "airflow-platform.env.files" .root)) (fromYamlArray (join "\n" .blocks)) -}}
+{{- $files := "[]" -}}
+{{- if not .bare }}{{ $files = include "airflow-platform.env.files" .root }}{{ end -}}
+{{- range concat (fromYamlArray $files) (fromYamlArray (join "\n" .blocks)) -}}
 {{- if not (hasKey $names .name) }}{{ $env = append $env . }}{{ end -}}
 {{- end -}}
 {{- /* The component's entry wins over the one for all. */ -}}

@@ -29,7 +29,7 @@ A Job's pod template cannot change: each that differs is a new Job. Takes `root`
 
 {{/* Namespaces where tasks create their pods, as a JSON list: templates read it with fromJsonArray. */}}
 {{- define "airflow-platform.task-namespaces" -}}
-{{- default (list .Release.Namespace) .Values.tasks.namespaces | uniq | toJson -}}
+{{- .Values.tasks.namespaces | default list | uniq | toJson -}}
 {{- end -}}
 
 {{/* Image reference of a `{repository, tag, digest}`. Takes `image` and `defaultTag`. */}}

@@ -100,14 +100,16 @@ securityContext:
 
 {{/*
 Init container that holds a component back until the database has the schema of this image. It reads one row and imports
-no Airflow, so waiting costs next to nothing.
+no Airflow, so waiting costs next to nothing. Takes `root` and `values`, the component's.
 */}}
 {{- define "airflow-platform.wait-for-migrations" -}}
 - name: wait-for-migrations
-  {{- include "airflow-platform.airflow-container" . | nindent 2 }}
-  args: [python, -m, airflow_platform.schema, --timeout, {{ .Values.migrations.waitTimeout | int | quote }}]
+  {{- include "airflow-platform.airflow-container" .root | nindent 2 }}
+  args: [python, -m, airflow_platform.schema, --timeout, {{ .root.Values.migrations.waitTimeout | int | quote }}]
   env:
-    {{- include "airflow-platform.env.database" . | nindent 4 }}
+    {{- include "airflow-platform.env" (dict "root" .root "values" .values "bare" true "blocks" (list
+      (include "airflow-platform.env.database" .root)
+    )) | nindent 4 }}
   resources:
     requests: {cpu: 10m, memory: 32Mi}
     limits: {memory: 128Mi}

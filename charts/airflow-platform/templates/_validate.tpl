@@ -3,9 +3,17 @@ Combinations of values that the schema cannot judge. Each stops the render with 
 */}}
 {{- define "airflow-platform.validate" -}}
 {{- range list
-  "database" "image" "secrets-in-config" "executor" "service" "git-sync" "logs" "node-pools"
+  "release" "database" "image" "generated-keys" "admin" "secrets-in-config" "chart-options" "executor" "service" "dags"
+  "git-sync" "logs" "task-namespaces" "node-pools"
 -}}
 {{- include (printf "airflow-platform.validate.%s" .) $ -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "airflow-platform.validate.release" -}}
+{{- $name := include "airflow-platform.fullname" . -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
+{{- fail (printf "%q begins the names of all objects, and a Service's name must begin with a letter and hold only a-z, 0-9 and \"-\". Choose another name of the release, or set fullnameOverride." $name) -}}
 {{- end -}}
 {{- end -}}
 
@@ -23,26 +31,79 @@ Combinations of values that the schema cannot judge. Each stops the render with 
 {{- end -}}
 {{- end -}}
 
+{{/* One Secret holds them all: of two values with one key, one would be lost. */}}
+{{- define "airflow-platform.validate.generated-keys" -}}
+{{- $seen := dict -}}
+{{- range $value := list "fernetKey" "apiSecretKey" "jwtSecret" "admin" -}}
+{{- $secret := get $.Values $value -}}
+{{- if not (or $secret.existingSecret (and (eq $value "admin") (not $secret.enabled))) -}}
+{{- with get $seen $secret.secretKey -}}
+{{- fail (printf "%s.secretKey and %s.secretKey are both %q, and both values are generated in one Secret. Give them different keys." . $value $secret.secretKey) -}}
+{{- end -}}
+{{- $_ := set $seen $secret.secretKey $value -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "airflow-platform.validate.admin" -}}
+{{- $manager := (get .Values.config "core" | default dict).auth_manager | default "" | toString -}}
+{{- if and .Values.admin.enabled (not (hasSuffix ".FabAuthManager" $manager)) -}}
+{{- fail (printf "admin.enabled is true, but config.core.auth_manager is %q, and only FabAuthManager's users can be made. Set admin.enabled to false." $manager) -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+Options that Airflow 3.3 marks sensitive (config.yml of core, get_provider_info of providers), and whatever is named like a
+secret. `<option>_secret` names a sensitive option's place in a secrets backend, and is none itself.
+*/}}
 {{- define "airflow-platform.validate.secrets-in-config" -}}
-{{- range list
-  (list "core" "fernet_key" "fernetKey.existingSecret")
-  (list "database" "sql_alchemy_conn" "database.existingSecret")
-  (list "database" "sql_alchemy_conn_async" "database.existingSecret")
-  (list "api" "secret_key" "apiSecretKey.existingSecret")
-  (list "api_auth" "jwt_secret" "jwtSecret.existingSecret")
+{{- $values := dict
+  "core.fernet_key" "fernetKey.existingSecret"
+  "database.sql_alchemy_conn" "database.existingSecret"
+  "database.sql_alchemy_conn_async" "database.existingSecret"
+  "api.secret_key" "apiSecretKey.existingSecret"
+  "api_auth.jwt_secret" "jwtSecret.existingSecret"
 -}}
-{{- if get (get $.Values.config (index . 0) | default dict) (index . 1) -}}
-{{- fail (printf "config.%s.%s would write a secret to a ConfigMap. Put it in a Secret and set %s to its name." (index . 0) (index . 1) (index . 2)) -}}
+{{- $sensitive := concat (keys $values) (list
+  "atlas.password" "celery.broker_url" "celery.flower_basic_auth" "celery.result_backend"
+  "celery_broker_transport_options.sentinel_kwargs" "celery_result_backend_transport_options.sentinel_kwargs"
+  "core.asset_manager_kwargs" "core.sql_alchemy_conn" "database.sql_alchemy_engine_args"
+  "logging.remote_task_handler_kwargs" "opensearch.password" "secrets.backend_kwargs" "sentry.sentry_dsn"
+  "smtp.smtp_password" "webserver.secret_key" "workers.secrets_backend_kwargs"
+) -}}
+{{- $harmless := list "logging.min_length_masked_secret" -}}
+{{- range $section, $options := .Values.config -}}
+{{- range $option, $value := $options -}}
+{{- $name := printf "%s.%s" $section $option | lower -}}
+{{- $place := and (hasSuffix "_secret" $name) (has (trimSuffix "_secret" $name) $sensitive) -}}
+{{- if and $value (not $place) (not (has $name $harmless)) (or (has $name $sensitive) (regexMatch "(password|secret|token|dsn)$" $name)) -}}
+{{- $instead := printf "give it by extraEnv as %s, with valueFrom.secretKeyRef" (printf "AIRFLOW__%s__%s" $section $option | upper) -}}
+{{- with get $values $name -}}{{- $instead = printf "set %s to its name" . -}}{{- end -}}
+{{- fail (printf "config.%s.%s would write a secret to a ConfigMap. Put it in a Secret and %s." $section $option $instead) -}}
 {{- end -}}
 {{- end -}}
-{{- with (get .Values.config "api" | default dict).port -}}
-{{- fail "config.api.port is the container's own. Set apiServer.service.port to change the port that clients use." -}}
+{{- end -}}
+{{- end -}}
+
+{{/* What the chart owns: another value would break a release that renders. */}}
+{{- define "airflow-platform.validate.chart-options" -}}
+{{- range $option, $why := dict
+  "api.port" "is the container's own. Set apiServer.service.port to change the port that clients use."
+  "kubernetes_executor.namespace" "is the chart's own: the scheduler may create worker pods in the release's namespace alone. Take it out; namespaces of task pods are tasks.namespaces."
+  "kubernetes_executor.multi_namespace_mode" "is the chart's own: the scheduler may create worker pods in the release's namespace alone. Take it out; namespaces of task pods are tasks.namespaces."
+  "kubernetes_executor.multi_namespace_mode_namespace_list" "is the chart's own: the scheduler may create worker pods in the release's namespace alone. Take it out; namespaces of task pods are tasks.namespaces."
+  "kubernetes_executor.pod_template_file" "is the chart's own. Take it out, and set workers.* to change the pods of workers."
+-}}
+{{- $path := splitList "." $option -}}
+{{- if hasKey (get $.Values.config (first $path) | default dict) (last $path) -}}
+{{- fail (printf "config.%s %s" $option $why) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
 {{- define "airflow-platform.validate.executor" -}}
 {{- $executor := (get .Values.config "core" | default dict).executor | default "" | toString -}}
-{{- if not (contains "KubernetesExecutor" $executor) -}}
+{{- if not (regexMatch "(^|[,;:=.\\s])KubernetesExecutor\\s*($|[,;])" $executor) -}}
 {{- fail (printf "config.core.executor is %q, but the only workers that this chart runs are KubernetesExecutor's. Set config.core.executor to \"KubernetesExecutor\", or to a list that contains it." $executor) -}}
 {{- end -}}
 {{- end -}}
@@ -55,14 +116,27 @@ Combinations of values that the schema cannot judge. Each stops the render with 
 {{- end -}}
 {{- end -}}
 
+{{- define "airflow-platform.validate.dags" -}}
+{{- if has ".." (splitList "/" (.Values.dags.subPath | default "")) -}}
+{{- fail (printf "dags.subPath is %q, which leaves the repository. Name a folder in it." .Values.dags.subPath) -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "airflow-platform.validate.git-sync" -}}
 {{- with .Values.dags.gitSync -}}
 {{- if .enabled -}}
 {{- if not .repo -}}
 {{- fail "dags.gitSync.repo is not set. Name the repository that holds the DAGs, or set dags.gitSync.enabled to false to take them from the image." -}}
 {{- end -}}
-{{- if regexMatch "^[a-z+]+://[^/@]*:[^/@]*@" .repo -}}
-{{- fail "dags.gitSync.repo contains a password. Put it in a Secret and set dags.gitSync.credentials.existingSecret to its name." -}}
+{{- /* The address is not repeated where it may hold a secret. */ -}}
+{{- if or (regexMatch "^https?://.*@" .repo) (regexMatch "^[A-Za-z+]+://[^/]*:[^/]*@" .repo) -}}
+{{- fail "dags.gitSync.repo contains a user, a password or a token. Put them in a Secret and set dags.gitSync.credentials.existingSecret to its name." -}}
+{{- end -}}
+{{- if not (regexMatch "^(https?|ssh|git|file)://.|^[^/@:]+@[^/@:]+:." .repo) -}}
+{{- fail "dags.gitSync.repo is no address of a repository. Write https://…, ssh://…, git://…, file://… or user@host:path." -}}
+{{- end -}}
+{{- if or (regexMatch "^/(tmp|opt/airflow|opt/python|etc|usr|bin|sbin|lib|lib64|var|run|dev|proc|sys)(/|$)|^/opt$" .root) (regexMatch "/\\.{1,2}(/|$)" .root) -}}
+{{- fail (printf "dags.gitSync.root is %q, which would hide what the containers have there. Choose a folder of its own, such as /git." .root) -}}
 {{- end -}}
 {{- if and (eq (include "airflow-platform.git-sync.protocol" $) "ssh") (not .credentials.existingSecret) -}}
 {{- fail (printf "dags.gitSync.repo (%s) is reached by ssh, which needs a key. Set dags.gitSync.credentials.existingSecret to a Secret whose key %q is the private key." .repo .credentials.sshKey) -}}
@@ -86,9 +160,22 @@ Combinations of values that the schema cannot judge. Each stops the render with 
 {{- end -}}
 {{- end -}}
 
+{{- define "airflow-platform.validate.task-namespaces" -}}
+{{- $namespaces := .Values.tasks.namespaces | default list -}}
+{{- if not $namespaces -}}
+{{- fail "tasks.namespaces is not set. Name the namespaces where tasks create their pods; they must exist." -}}
+{{- end -}}
+{{- if has .Release.Namespace $namespaces -}}
+{{- fail (printf "tasks.namespaces has the release's own namespace, %q: a task's pod could mount the platform's Secrets there. Name another." .Release.Namespace) -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "airflow-platform.validate.node-pools" -}}
 {{- $seen := dict -}}
 {{- range .Values.nodePools -}}
+{{- if not (regexMatch "^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$" .name) -}}
+{{- fail (printf "nodePools has a pool named %q. Use up to 63 of a-z, A-Z, 0-9, \"-\", \"_\" and \".\", the first and the last a letter or a digit." .name) -}}
+{{- end -}}
 {{- if eq .name "default_pool" -}}
 {{- fail "nodePools has a pool \"default_pool\": that one is Airflow's own, for tasks that name none. Give the node pool another name." -}}
 {{- end -}}

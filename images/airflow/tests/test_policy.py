@@ -17,7 +17,7 @@ def example():
     KubernetesPodOperator(task_id="plain", image="report:1.0.0", pool="gpu", annotations={{"team": "support"}})
     KubernetesPodOperator.partial(task_id="mapped", image="report:1.0.0", pool="gpu").expand(arguments=[["a"], ["b"]])
     KubernetesPodOperator.partial(task_id="kwargs", image="report:1.0.0", pool="gpu").expand_kwargs(
-        [{{"arguments": ["a"]}}]
+        [{{"arguments": ["a"]}}], strict=False
     )
     KubernetesPodOperator(task_id="anywhere", image="report:1.0.0")
 
@@ -99,8 +99,11 @@ def test_a_task_that_would_lose_its_pool_is_an_import_error(platform, tmp_path, 
 
 def test_a_pod_whose_annotations_an_xcom_replaced_is_refused(platform, load):
     task = load().dags["example"].get_task("kwargs").unmap({"arguments": ["a"], "annotations": {"a": "b"}})
+    pod = build(task)
+    # Of a pod that is really created; a dry run has no cluster.
+    pod.metadata.labels["airflow_kpo_in_cluster"] = "True"
     with pytest.raises(AirflowClusterPolicyViolation, match="replaced those that name its pool"):
-        build(task)
+        pod_mutation_hook(pod)
 
 
 def test_a_task_of_the_default_pool_runs_anywhere(platform, load):

@@ -19,7 +19,7 @@ def own_folders(tmp_path, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
     for variable in ("DOCKER_HOST", "SSL_CERT_FILE", *(variable for variable, _, _ in settings.PORTS.values())):
         monkeypatch.delenv(variable, raising=False)
-    for cached in (images.base, images.reachable, images._has_buildx):
+    for cached in (images._base, images.reachable, images._has_buildx):
         cached.cache_clear()
     state.mkdir(mode=0o700)
     cache.mkdir()

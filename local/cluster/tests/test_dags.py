@@ -187,6 +187,7 @@ def test_a_name_that_only_this_clone_knows_does_not_break_the_push(repository, f
     """Git's configuration where make runs is not that of the temporary clone."""
     here = tmp_path / "here"
     git("init", "--quiet", str(here), cwd=tmp_path)
+    git("config", "user.name", "Ada", cwd=here)
     git("config", "user.email", "ada@example.com", cwd=here)
     (tmp_path / "config").write_text("[user]\n\tuseConfigOnly = true\n")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "config"))

@@ -60,6 +60,7 @@ def test_base_target_arguments_and_programs_make_another_image(image, monkeypatc
     built = [
         image.built(),
         Image("extract", folder, target="test").built(),
+        Image("extract", folder, target="builder").built(),
         Image("extract", folder, build_args={"VERSION": "1"}).built(),
         Image("extract", folder, build_args={"VERSION": "2"}).built(),
         Image("extract", folder, programs={"etcd": tmp_path / "go-1" / "etcd"}).built(),

@@ -15,7 +15,7 @@ def test_two_at_once_do_not_undo_each_others_work(capsys):
 
 def test_down_where_docker_is_missing(bare_machine, capsys):
     assert cluster.main(["down"]) == 0
-    assert capsys.readouterr().out == "no Docker engine runs here: nothing to remove\n"
+    assert capsys.readouterr().out == "no Docker engine here: nothing to remove\n"
 
 
 @pytest.mark.parametrize("command", [["smoke"], ["status"], ["dags-push", "dags"]])

@@ -11,6 +11,11 @@ api:
   {{- with .Values.apiServer.baseUrl }}
   base_url: {{ . | quote }}
   {{- end }}
+{{- if hasPrefix "https://" .Values.apiServer.baseUrl }}
+fab:
+  # TLS ends at a proxy.
+  enable_proxy_fix: true
+{{- end }}
 dag_processor:
   dag_bundle_config_list:
     - name: dags

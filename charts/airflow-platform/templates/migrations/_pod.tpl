@@ -24,6 +24,10 @@ spec:
         {{- range $generated }}
         - {{ . }}
         {{- end }}
+      {{- with include "airflow-platform.env" (dict "root" . "values" $values "bare" true "blocks" list) | fromYamlArray }}
+      env:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
       resources:
         requests: {cpu: 10m, memory: 32Mi}
         limits: {memory: 128Mi}

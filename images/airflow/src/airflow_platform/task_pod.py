@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow.exceptions import AirflowClusterPolicyViolation
 from kubernetes.client import ApiClient
 from kubernetes.client import models as k8s
 
@@ -98,15 +99,18 @@ def _toleration(toleration: Toleration) -> k8s.V1Toleration:
 def _get(part: Any, name: str) -> Any:
     """A field of a model, or of a dict in the API's spelling; None where there is none."""
     if isinstance(part, dict):
-        if wrong := sorted(key for key in part if "_" in key):
-            from airflow.exceptions import AirflowClusterPolicyViolation
-
-            raise AirflowClusterPolicyViolation(
-                f"A dict of this pod has the key {wrong[0]!r}, which Kubernetes does not know. "
-                f"Write {_camel(wrong[0])!r}, or use the classes of kubernetes.client."
-            )
+        _check_spelling(part)
         return part.get(_camel(name))
     return getattr(part, name, None)
+
+
+def _check_spelling(part: dict) -> None:
+    for key in part:
+        if "_" in key:
+            raise AirflowClusterPolicyViolation(
+                f"A dict of this pod has the key {key!r}, which Kubernetes does not know. "
+                f"Write {_camel(key)!r}, or use the classes of kubernetes.client."
+            )
 
 
 def _camel(name: str) -> str:
@@ -119,6 +123,7 @@ def _with_defaults(part: Any, defaults: Any) -> Any:
     if not part:
         return defaults
     if isinstance(part, dict):
+        _check_spelling(part)
         return {**ApiClient().sanitize_for_serialization(defaults), **part}
     for name in defaults.openapi_types:
         if getattr(part, name) is None:
