@@ -37,15 +37,18 @@ def up(run_pipeline: bool = True) -> None:
     began = time.monotonic()
     with _alone():
         _cluster()
-        with ThreadPoolExecutor(max_workers=1) as pool:
-            # What the platform itself runs on comes first; the tasks' images are pushed while it starts.
-            releases.push()
+        # What the platform itself runs on comes first; the tasks' images are pushed while it starts.
+        releases.push()
+        releases.namespaces()
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            platform = pool.submit(releases.install_platform)
             pushing = pool.submit(registry.push, images.tasks())
-            releases.install()
+            releases.install_stand_ins()
+            commit = dags.push(settings.REPO / "dags")
+            say(f"      DAGs pushed as commit {commit[:12]}")
             pushing.result()
+            platform.result()
         found = access.write()
-        commit = dags.push(settings.REPO / "dags")
-        say(f"      DAGs pushed as commit {commit[:12]}")
         summary = smoke.last_or_run(found) if run_pipeline else ""
     say("")
     say(f"  UI        {found['ui']}")

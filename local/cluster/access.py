@@ -37,12 +37,11 @@ class Access(dict):
 
 def write() -> Access:
     """Write access.json, readable by its owner alone; what stands in it."""
-    user, password = (secret(settings.NAMESPACE, "git-credentials", key) for key in ("username", "password"))
     access = {
         "ui": f"http://localhost:{settings.port('ui')}",
         "user": "admin",
         "password": secret(settings.NAMESPACE, f"{settings.RELEASE}-generated", "admin-password"),
-        "git": f"http://{quote(user, safe='')}:{quote(password, safe='')}@localhost:{settings.port('git')}/dags.git",
+        "git": git(),
         "s3": {
             "endpoint": f"http://localhost:{settings.port('s3')}",
             "bucket": "airflow-logs",
@@ -55,6 +54,12 @@ def write() -> Access:
         json.dump(access, file, indent=2)
     os.replace(name, FILE)
     return Access(access)
+
+
+def git() -> str:
+    """The address of the DAGs' repository, with user and password: there before the platform is."""
+    user, password = (secret(settings.NAMESPACE, "git-credentials", key) for key in ("username", "password"))
+    return f"http://{quote(user, safe='')}:{quote(password, safe='')}@localhost:{settings.port('git')}/dags.git"
 
 
 def show_path(path: Path) -> str:

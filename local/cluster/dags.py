@@ -30,7 +30,7 @@ def push(folder: Path, message: str = "") -> str:
     entries = [entry for entry in sorted(folder.iterdir()) if _is_pushed(entry.name)]
     if not entries:
         raise Problem(f"there is nothing in {folder}", "Name a folder of DAG files: make dags-push FROM=dags")
-    address, environment = _remote(access.write()["git"])
+    address, environment = _remote(access.git())
     with tempfile.TemporaryDirectory() as temporary:
         clone = Path(temporary)
         environment |= _author(clone)

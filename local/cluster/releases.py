@@ -22,14 +22,20 @@ def push() -> None:
     registry.push([*_stand_ins(), images.AIRFLOW])
 
 
-def install() -> None:
-    """Everything is installed and ready. :raises Problem: with the state of what is not."""
-    _namespaces()
+def install_stand_ins() -> None:
+    """PostgreSQL, S3, git server and tickets are ready. :raises Problem: with the state of what is not."""
     tags = {image.name.removeprefix("local/"): image.tag() for image in _stand_ins()}
     words = ["--set-string", f"image.registry={settings.registry()}/local", "--set", "persistence.enabled=true"]
     for name in ("postgres", "s3", "git-server", "seed"):
         words += ["--set-string", f"image.tags.{name}={tags[name]}"]
     _release(settings.STAND_INS, settings.REPO / "local" / "chart", settings.STAND_INS, words)
+
+
+def install_platform() -> None:
+    """The platform is ready; its pods wait for what the stand-ins' release makes.
+
+    :raises Problem: with the state of what is not.
+    """
     _release(settings.RELEASE, CHART, settings.NAMESPACE, _platform_values())
 
 
@@ -59,7 +65,7 @@ def _stand_ins() -> list[images.Image]:
     return images.stand_ins(toolchain.programs("go"))
 
 
-def _namespaces() -> None:
+def namespaces() -> None:
     """Namespaces that refuse whatever is not Pod Security "restricted", each with the registry's pull secret."""
     objects = []
     for name in (settings.NAMESPACE, settings.STAND_INS, settings.TASK_NAMESPACE):

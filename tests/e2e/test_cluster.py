@@ -81,7 +81,7 @@ def test_access_json_is_for_its_owner_alone(found):
 
 def test_an_upgrade_with_the_same_values_changes_no_secret_and_restarts_nothing(get):
     before = _pods_and_secrets(get, "airflow")
-    releases.install()
+    releases.install_platform()
     assert _pods_and_secrets(get, "airflow") == before
 
 

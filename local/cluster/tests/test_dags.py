@@ -76,7 +76,7 @@ def repository(tmp_path, serve, monkeypatch):
     git("config", "http.receivepack", "true", cwd=root / "dags.git")
     port = serve(type("Handler", (GitServer,), {"root": str(root)}))
     url = f"http://{quote(USER, safe='')}:{quote(PASSWORD, safe='')}@127.0.0.1:{port}/dags.git"
-    monkeypatch.setattr(access, "write", lambda: {"git": url})
+    monkeypatch.setattr(access, "git", lambda: url)
     return root / "dags.git"
 
 
@@ -169,8 +169,8 @@ def test_the_password_is_in_no_argument_log_or_repository(repository, folder, fa
 
 
 def test_a_wrong_password_is_git_s_error_without_it(repository, folder, monkeypatch):
-    url = access.write()["git"].replace(quote(PASSWORD, safe=""), "wrong-one")
-    monkeypatch.setattr(access, "write", lambda: {"git": url})
+    url = access.git().replace(quote(PASSWORD, safe=""), "wrong-one")
+    monkeypatch.setattr(access, "git", lambda: url)
     with pytest.raises(Problem, match="git clone failed") as raised:
         dags.push(folder)
     assert "wrong-one" not in str(raised.value)
