@@ -36,8 +36,7 @@ def image() -> str | None:
 
 def _build() -> str:
     programs, containerd = toolchain.programs("go"), toolchain.programs("containerd")
-    local_path = toolchain.programs("local-path") / "local-path-provisioner"
-    scratch = {name: programs / name for name in CONTROL_PLANE} | {"local-path-provisioner": local_path}
+    scratch = {name: programs / name for name in (*CONTROL_PLANE, "local-path-provisioner")}
     network = {name: programs / name for name in ("kube-proxy", "kube-router")}
     system = {
         target: replace(SYSTEM, target=target, programs=scratch if target in ("kubernetes", "coredns") else network)

