@@ -114,16 +114,19 @@ def _check_places(airflow: Airflow, instances: list[dict]) -> str:
         placed[event["involvedObject"]["name"]] = pool_of.get(event["message"].rpartition(" ")[2])
     seen: dict[str, int] = {}
     for instance in instances:
-        log = "\n".join(airflow.log(instance))
-        pods = [name for name in placed if name in log]
         wanted = PLACES[instance["task_id"]]
-        if not pods:
-            raise Problem(f"no pod is known for task {instance['task_id']}", "Look at its log and at the events.")
-        for pod in pods:
+        # A task is done a moment before its log is uploaded.
+        named = f"its pod in the log of task {instance['task_id']}"
+        for pod in wait_for(named, lambda one=instance: _pods_of(airflow, one, placed), seconds=30):
             if placed[pod] != wanted:
                 raise Problem(f"pod {pod} ran on pool {placed[pod]}, not on {wanted}", "Look at the policy's settings.")
             seen[wanted] = seen.get(wanted, 0) + 1
     return ", ".join(f"{count} on {pool}" for pool, count in sorted(seen.items()))
+
+
+def _pods_of(airflow: Airflow, instance: dict, placed: dict[str, str]) -> list[str]:
+    log = "\n".join(airflow.log(instance))
+    return [name for name in placed if name in log]
 
 
 def _task_line(lines: list[str]) -> str:

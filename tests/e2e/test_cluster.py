@@ -104,11 +104,11 @@ def test_a_release_without_helm(kubectl, get):
             kubectl("apply", "-f", "-", stdin=json.dumps(one))
         more = ["--set", "apiServer.service.type=ClusterIP,apiServer.service.nodePort=null"]
         rendered = releases.render(name, [*more, "--set", f"tasks.namespaces={{{tasks}}}"])
-        kubectl("apply", "-n", name, "-f", "-", stdin=rendered)
+        kubectl("apply", "-f", "-", stdin=rendered)
         kubectl("wait", "deployments", "--all", "-n", name, "--for=condition=Available", "--timeout=240s")
         before = _pods_and_secrets(get, name)
         assert "airflow-generated" in before[1]
-        kubectl("apply", "-n", name, "-f", "-", stdin=rendered)
+        kubectl("apply", "-f", "-", stdin=rendered)
         assert _pods_and_secrets(get, name) == before
     finally:
         kubectl("delete", "namespace", name, tasks, "--ignore-not-found", "--timeout=120s")

@@ -4,6 +4,7 @@ import re
 import time
 
 import pytest
+import requests
 from conftest import wait_for_source
 from local.cluster import smoke
 from local.cluster.console import Problem, wait_for
@@ -27,8 +28,8 @@ def test_a_pushed_change_is_parsed_run_on_the_right_nodes_and_logged(airflow, fo
     pool_of = {node["metadata"]["name"]: node["metadata"]["labels"].get("node-pool") for node in get("nodes")["items"]}
     for pool in ("light", "gpu"):
         instance = instances[f"on_{pool}"]
-        shown = airflow.log(instance)
         address, stored = wait_for("the log in S3", lambda one=instance: airflow.stored_log(one), seconds=30)
+        shown = airflow.log(instance)
         own = [line for line in stored if "[base]" in line]
         assert own == [line for line in shown if "[base]" in line], f"{address} is not what the API shows"
         # The stock operator reads the last seconds again when a container ends: a line may come twice, none is lost.
@@ -72,7 +73,7 @@ def test_a_dag_that_does_not_import_is_shown_and_leaves_the_others(airflow, push
     wait_for("its end", lambda: not airflow.call("GET", "importErrors")["import_errors"], seconds=90)
 
 
-def test_an_unreachable_git_server_leaves_the_last_good_dags(airflow, kubectl, push, get):
+def test_an_unreachable_git_server_leaves_the_last_good_dags(airflow, found, kubectl, push, get):
     before = {dag["dag_id"] for dag in airflow.call("GET", "dags")["dags"]}
     kubectl("scale", "statefulset/git", "-n", "local", "--replicas=0")
     try:
@@ -90,6 +91,7 @@ def test_an_unreachable_git_server_leaves_the_last_good_dags(airflow, kubectl, p
     finally:
         kubectl("scale", "statefulset/git", "-n", "local", "--replicas=1")
         kubectl("rollout", "status", "statefulset/git", "-n", "local", "--timeout=90s")
+        wait_for("the git server on its port", lambda: _answers(found["git"]), seconds=60)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +102,13 @@ def test_a_push_of_nothing_says_what_to_do(tmp_path, folder, sentence):
 
     with pytest.raises(Problem, match=sentence):
         dags.push(tmp_path / folder)
+
+
+def _answers(url):
+    try:
+        return requests.get(f"{url}/info/refs?service=git-upload-pack", timeout=5).ok
+    except requests.RequestException:
+        return False
 
 
 def _pods(get, namespace, component):
@@ -114,6 +123,10 @@ def test_a_log_that_cannot_be_uploaded_is_said_and_changes_no_state(airflow, pus
     assert state == "failed"
     assert {name: one["state"] for name, one in instances.items()} == {"succeeds": "success", "fails": "failed"}
     for instance in instances.values():
-        (line,) = airflow.log(instance)[-1:]
-        assert "There is no log of this try at s3://airflow-logs/" in line
-        assert "the upload failed" in line
+
+        def said(one=instance):
+            (line,) = airflow.log(one)[-1:]
+            return "There is no log of this try at s3://airflow-logs/" in line and "the upload failed" in line
+
+        # Until then the log may still be on its way.
+        wait_for("the upload's failure in the log", said, seconds=90)

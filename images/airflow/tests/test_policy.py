@@ -97,6 +97,24 @@ def test_a_task_that_would_lose_its_pool_is_an_import_error(platform, tmp_path, 
     assert f"Task refused.work {reason}" in error or f"Task refused.work gives its {reason}" in error
 
 
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        ("executor_config=k8s.V1EnvVar(name='A')", "has an executor_config that is a V1EnvVar, not a dict"),
+        ("executor_config={'pod_override': {'spec': {}}}", "has an executor_config whose pod_override is a dict"),
+    ],
+)
+@pytest.mark.parametrize("task", ["PythonOperator({})", "PythonOperator.partial({}).expand(op_args=[[1]])"])
+def test_an_executor_config_that_would_stop_the_scheduler_is_an_import_error(tmp_path, task, written, reason):
+    (tmp_path / "refused.py").write_text(
+        "from airflow.providers.standard.operators.python import PythonOperator\n"
+        "from airflow.sdk import DAG\nfrom kubernetes.client import models as k8s\n"
+        "with DAG('refused', schedule=None):\n    " + task.format(f"task_id='work', python_callable=print, {written}")
+    )
+    (error,) = DagBag(tmp_path / "refused.py").import_errors.values()
+    assert f"Task refused.work {reason}" in error
+
+
 def test_a_pod_whose_annotations_an_xcom_replaced_is_refused(platform, load):
     task = load().dags["example"].get_task("kwargs").unmap({"arguments": ["a"], "annotations": {"a": "b"}})
     pod = build(task)

@@ -1,3 +1,4 @@
+from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 
 import pytest
@@ -44,8 +45,8 @@ def task_log(tmp_path):
     return task_log
 
 
-def ti(state):
-    return SimpleNamespace(state=state)
+def ti(state, seconds_ago=61):
+    return SimpleNamespace(state=state, end_date=datetime.now(timezone.utc) - timedelta(seconds=seconds_ago))
 
 
 def test_a_log_that_is_there_is_read(task_log):
@@ -58,6 +59,12 @@ def test_an_ended_try_without_a_log_says_so(task_log, state):
     assert sources == ["s3://logs/a.log"]
     assert "There is no log of this try at s3://logs/a.log" in text
     assert "the upload failed" in text
+
+
+def test_a_try_that_ended_a_moment_ago_may_still_upload(task_log):
+    assert task_log().read("a.log", ti("success", 1))[1] == [
+        "The log of this try is being uploaded to s3://logs/a.log. Look again in a moment."
+    ]
 
 
 @pytest.mark.parametrize("state", ["running", "deferred", "queued", None])

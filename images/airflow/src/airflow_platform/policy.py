@@ -28,13 +28,14 @@ _DEFAULT_POOL = "default_pool"
 
 @hookimpl
 def task_policy(task: Any) -> None:
-    """Check the task's pool; note it on the pod of a KubernetesPodOperator, mapped or not.
+    """Check the task's pool and executor_config; note the pool on the pod of a KubernetesPodOperator, mapped or not.
 
     Raises:
         AirflowClusterPolicyViolation: there are node pools, and the task's pool is none of them, is mapped, or cannot
-            be noted on the pod.
+            be noted on the pod. Or its executor_config is not what an executor can read.
         ConfigError: the platform's configuration is malformed.
     """
+    _check_executor_config(task)
     platform = config.load()
     if not platform.node_pools:
         return
@@ -85,6 +86,25 @@ def _check_pool(task: Any, names: list[str]) -> None:
         f"names the pool {task.pool!r}, which does not exist. "
         f"Known pools: {known}. Name one of them, or add it under nodePools in the values of the platform's chart.",
     )
+
+
+def _check_executor_config(task: Any) -> None:
+    """A wrong one would not fail the task: the scheduler ends with an error each time that it queues it."""
+    found = task.executor_config
+    if not found:
+        return
+    if not isinstance(found, Mapping):
+        raise _violation(
+            task,
+            f"has an executor_config that is a {type(found).__name__}, not a dict. "
+            "Write executor_config={'pod_override': V1Pod(…)}.",
+        )
+    override = found.get("pod_override")
+    if override is not None and type(override).__name__ != "V1Pod":
+        raise _violation(
+            task,
+            f"has an executor_config whose pod_override is a {type(override).__name__}, not a kubernetes.client.V1Pod.",
+        )
 
 
 def _violation(task: Any, what: str) -> Exception:

@@ -8,6 +8,7 @@ from this module (airflow._shared.logging.remote).
 from __future__ import annotations
 
 import os
+from datetime import datetime, timedelta, timezone
 
 from airflow.config_templates.airflow_local_settings import DEFAULT_LOGGING_CONFIG as LOGGING_CONFIG
 from airflow.providers.amazon.aws.log.s3_task_handler import S3RemoteLogIO
@@ -17,6 +18,9 @@ __all__ = ["LOGGING_CONFIG", "REMOTE_TASK_LOG", "TaskLog"]
 
 #: States in which a try has ended: its log is in S3, or nowhere.
 ENDED = {"success", "failed", "skipped", "up_for_retry", "upstream_failed", "removed"}
+
+#: A worker uploads its log a moment after its task has ended.
+UPLOAD = timedelta(seconds=60)
 
 
 class TaskLog(S3RemoteLogIO):
@@ -49,6 +53,9 @@ class TaskLog(S3RemoteLogIO):
             return [address], [f"The log could not be read from {address}: {error}"]
         if texts or ti is None or str(ti.state) not in ENDED:
             return sources, texts
+        ended = getattr(ti, "end_date", None)
+        if ended and datetime.now(timezone.utc) - ended < UPLOAD:
+            return [address], [f"The log of this try is being uploaded to {address}. Look again in a moment."]
         return [address], [
             f"There is no log of this try at {address}. It is uploaded when the task ends: the upload failed (wrong "
             "bucket, endpoint or credentials, or S3 was away), or the pod was killed before it. "

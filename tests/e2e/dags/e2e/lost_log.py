@@ -18,7 +18,7 @@ with DAG(
         "owner": "e2e",
         "retries": 0,
         "execution_timeout": timedelta(minutes=5),
-        "executor_config": WRONG_KEY,
+        "executor_config": {"pod_override": WORKER},
     },
 ):
 
