@@ -20,7 +20,7 @@ __all__ = ["LOGGING_CONFIG", "REMOTE_TASK_LOG", "TaskLog"]
 ENDED = {"success", "failed", "skipped", "up_for_retry", "upstream_failed", "removed"}
 
 #: A worker uploads its log a moment after its task has ended.
-UPLOAD = timedelta(seconds=60)
+UPLOAD = timedelta(seconds=20)
 
 
 class TaskLog(S3RemoteLogIO):
