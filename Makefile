@@ -55,6 +55,14 @@ test-e2e: ## End to end on the local cluster, which is made if there is none
 	@$(CLUSTER) up --no-run || { $(CLUSTER) collect; exit 1; }
 	@$(PYTHON) -m pytest tests/e2e
 
+.PHONY: faults
+faults: ## Take parts away from running tasks (hours); some: SCENARIO="s3 postgresql" LAUNCH=platform N=20
+	@$(PYTHON) -m tests.faults $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(LAUNCH),--launch $(LAUNCH)) $(if $(N),-n $(N))
+
+.PHONY: faults-short
+faults-short: ## The triggerer is killed once under ten tasks: nothing is lost, nothing runs twice
+	@$(PYTHON) -m tests.faults --short
+
 .PHONY: chart-docs
 chart-docs: ## Make the chart's schema and README from its values.yaml
 	@$(CHECK) chart-docs

@@ -9,7 +9,7 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from local.cluster import console, engine, images, settings, toolchain
@@ -18,6 +18,8 @@ from local.cluster.console import Problem, run, say, step
 REPO = settings.REPO
 CHARTS = (REPO / "charts" / "airflow-platform", REPO / "local" / "chart")
 VALUES = REPO / "values"
+#: The environments, each by the files of `values/` that make it.
+ENVIRONMENTS = (("common", "kind"), ("common", "kind", "kind-celery"), ("common", "production"))
 
 
 def lint() -> None:
@@ -51,8 +53,7 @@ def chart() -> None:
         words = [sys.executable, "tools/chart_reference.py", "--check", "--helm-docs", programs / "helm-docs"]
         run(words, log="chart", doing="chart_reference")
     with step("chart: helm lint"):
-        for name in ("kind", "production"):
-            files = ["--values", VALUES / "common.yaml", "--values", VALUES / f"{name}.yaml"]
+        for files in map(_values, ENVIRONMENTS):
             run(["helm", "lint", "--strict", CHARTS[0], *files], log="chart", env=env, doing="helm lint")
         run(["helm", "lint", CHARTS[1], *_local_tags()], log="chart", env=env, doing="helm lint local/chart")
     with step("chart: unit tests"):
@@ -65,8 +66,7 @@ def chart() -> None:
         say(_tail(run(words, log="chart", env=env, doing="tests/chart"), 1))
     with step("chart: kubeconform"):
         location = f"{toolchain.schemas()}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
-        for name in ("kind", "production"):
-            files = ["--values", VALUES / "common.yaml", "--values", VALUES / f"{name}.yaml"]
+        for files in map(_values, ENVIRONMENTS):
             rendered = subprocess.check_output([programs / "helm", "template", "airflow", CHARTS[0], *files], cwd=REPO)
             _conform(programs, location, rendered)
         local = subprocess.check_output([programs / "helm", "template", "local", CHARTS[1], *_local_tags()], cwd=REPO)
@@ -80,10 +80,13 @@ def _conform(programs: Path, location: str, rendered: bytes) -> None:
         raise Problem(f"kubeconform:\n{done.stdout.decode()}{done.stderr.decode()}", "Mend the template it names.")
 
 
+def _values(names: Sequence[str]) -> list[str | Path]:
+    return [word for name in names for word in ("--values", VALUES / f"{name}.yaml")]
+
+
 def _local_tags() -> list[str]:
-    return [
-        word for name in ("postgres", "s3", "git-server", "seed") for word in ("--set-string", f"image.tags.{name}=1")
-    ]
+    names = ("postgres", "redis", "s3", "git-server", "seed")
+    return [word for name in names for word in ("--set-string", f"image.tags.{name}=1")]
 
 
 def unit() -> None:

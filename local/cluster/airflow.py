@@ -66,7 +66,13 @@ class Airflow:
 
     def task_instances(self, dag_id: str, run_id: str) -> list[dict]:
         """All task instances of a run, mapped ones each."""
-        return self.call("GET", f"dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances")["task_instances"]
+        path = f"dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances?order_by=id&limit=100"
+        found: list[dict] = []
+        while True:
+            page = self.call("GET", f"{path}&offset={len(found)}")
+            found += page["task_instances"]
+            if not page["task_instances"] or len(found) >= page["total_entries"]:
+                return found
 
     def log(self, instance: dict) -> list[str]:
         """The lines of a task instance's last try, from the API: the text of each event, without those of Airflow's
@@ -77,7 +83,9 @@ class Airflow:
         return [line["event"] for line in found["content"] if isinstance(line, dict) and not _is_group(line["event"])]
 
     def stored_log(self, instance: dict) -> tuple[str, list[str]]:
-        """The address in S3 of a task instance's last try, and the lines that stand there.
+        """Where in S3 the log of a task instance's last try stands, and its lines.
+
+        A try has an object for each process that wrote to its log: the address is that of the last.
 
         :raises Problem: nothing is there.
         """
@@ -93,12 +101,13 @@ class Airflow:
         prefix = f"dag_id={instance['dag_id']}/run_id={instance['dag_run_id']}/task_id={instance['task_id']}/"
         if instance["map_index"] >= 0:
             prefix += f"map_index={instance['map_index']}/"
-        wanted = f"{prefix}attempt={instance['try_number']}.log"
-        try:
-            body = client.get_object(Bucket=s3["bucket"], Key=wanted)["Body"].read().decode()
-        except client.exceptions.NoSuchKey:
-            raise Problem(f"there is no log {wanted} in bucket {s3['bucket']}", "Was it uploaded?") from None
-        return f"s3://{s3['bucket']}/{wanted}", [_event(line) for line in body.splitlines() if line]
+        prefix += f"attempt={instance['try_number']}.log"
+        found = client.list_objects_v2(Bucket=s3["bucket"], Prefix=prefix).get("Contents", [])
+        if not found:
+            raise Problem(f"there is no log {prefix} in bucket {s3['bucket']}", "Was it uploaded?")
+        keys = [one["Key"] for one in sorted(found, key=lambda one: one["LastModified"])]
+        bodies = [client.get_object(Bucket=s3["bucket"], Key=key)["Body"].read().decode() for key in keys]
+        return f"s3://{s3['bucket']}/{keys[-1]}", [_event(line) for body in bodies for line in body.splitlines() if line]
 
 
 def _event(line: str) -> str:

@@ -80,6 +80,7 @@ def stand_ins(programs: Path) -> list[Image]:
     folder = settings.REPO / "local"
     return [
         Image("local/postgres", folder / "postgres"),
+        Image("local/redis", folder / "redis"),
         Image("local/s3", folder / "s3", programs={"versitygw": programs / "versitygw"}),
         Image("local/git-server", folder / "git-server"),
         Image("local/git-sync", folder / "git-sync"),

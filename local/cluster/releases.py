@@ -23,10 +23,10 @@ def push() -> None:
 
 
 def install_stand_ins() -> None:
-    """PostgreSQL, S3, git server and tickets are ready. :raises Problem: with the state of what is not."""
+    """PostgreSQL, Redis, S3, git server and tickets are ready. :raises Problem: with the state of what is not."""
     tags = {image.name.removeprefix("local/"): image.tag() for image in _stand_ins()}
     words = ["--set-string", f"image.registry={settings.registry()}/local", "--set", "persistence.enabled=true"]
-    for name in ("postgres", "s3", "git-server", "seed"):
+    for name in ("postgres", "redis", "s3", "git-server", "seed"):
         words += ["--set-string", f"image.tags.{name}={tags[name]}"]
     _release(settings.STAND_INS, settings.REPO / "local" / "chart", settings.STAND_INS, words)
 

@@ -27,7 +27,7 @@ def last_or_run(access: dict) -> str:
     current = airflow.call("GET", f"dags/{DAG}/dagVersions?order_by=-version_number&limit=1")["dag_versions"]
     if last and last["state"] == "success" and last["dag_versions"][-1]["id"] == current[0]["id"]:
         return _summary(airflow, last["dag_run_id"], "success")
-    return run(access)
+    return _run(airflow, access["ui"])
 
 
 def run(access: dict) -> str:
@@ -38,11 +38,15 @@ def run(access: dict) -> str:
     airflow = Airflow(access)
     with step(f"DAG {DAG}: parsed from what was pushed"):
         wait_for(f"DAG {DAG}", lambda: _parsed(airflow), seconds=120)
+    return _run(airflow, access["ui"])
+
+
+def _run(airflow: Airflow, ui: str) -> str:
     with step(f"DAG {DAG}: running it") as current:
         run_id = _start(airflow)
         state = wait_for("the run's end", lambda: _ended(airflow, run_id, current), seconds=TIMEOUT, every=2)
         if state != "success":
-            raise Problem(f"run {run_id} of {DAG}: {state}\n{_why(airflow, run_id)}", f"See {access['ui']}/dags/{DAG}")
+            raise Problem(f"run {run_id} of {DAG}: {state}\n{_why(airflow, run_id)}", f"See {ui}/dags/{DAG}")
     instances = airflow.task_instances(DAG, run_id)
     tried_again = [one["task_id"] for one in instances if one["try_number"] > 1]
     if tried_again:

@@ -54,7 +54,8 @@ ALL = {"api-server", "scheduler", "dag-processor", "triggerer", "migrations"}
         ("scheduler.replicas=2", set()),
         ('workers.resources={"requests": {"memory": "1Gi"}}', set()),
         ('workers.nodeSelector={"node-pool": "light"}', set()),
-        ('dags.gitSync.ref="release"', {"dag-processor"}),
+        ("launcher.slots=4", {"scheduler", "dag-processor", "migrations"}),
+        ('dags.gitSync.ref="release"', {"scheduler", "dag-processor"}),
         ('apiServer.service.annotations={"a": "b"}', set()),
         ('triggerer.podAnnotations={"a": "b"}', {"triggerer"}),
         ('migrations.podAnnotations={"a": "b"}', {"migrations"}),
@@ -72,7 +73,25 @@ def test_a_value_restarts_what_reads_it(setting, restarts):
     assert (job_name(before) != job_name(after)) == ("migrations" in restarts)
 
 
-@pytest.mark.parametrize("values", [("common", "kind"), ("common", "production")])
+@pytest.mark.parametrize(
+    ("setting", "restarts"),
+    [
+        ('launcher.celery.podAnnotations={"a": "b"}', {"launcher"}),
+        ('launcher.celery.broker.secretKey="uri"', {"scheduler", "launcher"}),
+        ('nodePools=[{"name": "light", "slots": 8}]', {"scheduler", "dag-processor", "launcher", "migrations"}),
+        ('dags.gitSync.ref="release"', {"dag-processor", "launcher"}),
+        ("launcher.celery.replicas=2", set()),
+        ('launcher.celery.autoscaling={"hpa": {"enabled": true}}', set()),
+        ('launcher.celery.autoscaling={"keda": {"enabled": true}}', set()),
+    ],
+)
+def test_a_value_restarts_what_reads_it_with_celery(setting, restarts):
+    values = ("common", "kind", "kind-celery")
+    old, new = pods(render(values=values)), pods(render(setting, values=values))
+    assert {component for component in new if new[component] != old[component]} == restarts
+
+
+@pytest.mark.parametrize("values", [("common", "kind"), ("common", "kind", "kind-celery"), ("common", "production")])
 def test_the_same_values_render_the_same(values):
     assert render(values=values) == render(values=values)
 
@@ -110,8 +129,13 @@ def test_every_environment_names_only_what_differs():
             else:
                 yield (*path, key), value
 
-    defaults = dict(leaves(yaml.safe_load((CHART / "values.yaml").read_text())))
-    common = dict(leaves(yaml.safe_load((ROOT / "values" / "common.yaml").read_text())))
-    for name in ("kind", "production"):
-        for path, value in leaves(yaml.safe_load((ROOT / "values" / f"{name}.yaml").read_text())):
-            assert (defaults | common).get(path, None) != value, f"values/{name}.yaml: {'.'.join(path)} is the default"
+    def read(path):
+        return dict(leaves(yaml.safe_load(path.read_text())))
+
+    for names in (("common", "kind", "kind-celery"), ("common", "production")):
+        known = read(CHART / "values.yaml")
+        for name in names:
+            own = read(ROOT / "values" / f"{name}.yaml")
+            for path, value in own.items():
+                assert known.get(path) != value, f"values/{name}.yaml: {'.'.join(path)} is that without it"
+            known |= own

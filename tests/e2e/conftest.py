@@ -1,39 +1,16 @@
-"""The cluster that ``make up`` made, as a user of it sees it."""
+"""What an author does: push DAG files, run a DAG."""
 
-import json
 import shutil
-import time
 from pathlib import Path
 
 import pytest
-from local.cluster import access, dags, failure, kind
-from local.cluster.airflow import ENDED, Airflow
+from local.cluster import dags
+from local.cluster.airflow import ENDED
 from local.cluster.console import wait_for
 
+pytest_plugins = ["tests.cluster"]
+
 DAGS = Path(__file__).parent / "dags"
-
-
-@pytest.fixture(scope="session")
-def found():
-    return access.write()
-
-
-@pytest.fixture(scope="session")
-def airflow(found):
-    return Airflow(found)
-
-
-@pytest.fixture(scope="session")
-def kubectl():
-    return kind.kubectl
-
-
-@pytest.fixture
-def get(kubectl):
-    def get(*words):
-        return json.loads(kubectl("get", *words, "-o", "json"))
-
-    return get
 
 
 @pytest.fixture
@@ -67,22 +44,3 @@ def run_dag(airflow):
         return state, {one["task_id"]: one for one in airflow.task_instances(dag_id, run_id)}
 
     return run_dag
-
-
-def wait_for_source(airflow, dag_id, text, seconds=60):
-    """Seconds until the DAG as Airflow has parsed it holds ``text``.
-
-    Not its version number: Airflow changes a version that no run has used yet in place.
-    """
-    began = time.monotonic()
-
-    def parsed():
-        return airflow.dag(dag_id) and text in airflow.call("GET", f"dagSources/{dag_id}")["content"]
-
-    wait_for(f"{text} in {dag_id}", parsed, seconds=seconds, every=0.5)
-    return time.monotonic() - began
-
-
-def pytest_sessionfinish(session, exitstatus):
-    if exitstatus == 1:
-        failure.collect()

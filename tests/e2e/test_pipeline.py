@@ -5,9 +5,9 @@ import time
 
 import pytest
 import requests
-from conftest import wait_for_source
 from local.cluster import smoke
 from local.cluster.console import Problem, wait_for
+from tests.observe.dags import wait_for_source
 
 DAG = "e2e_places"
 

@@ -48,7 +48,7 @@ A user's variable replaces the chart's of the same name: the API server refuses 
       {{- include "airflow-platform.secret-ref" (dict "root" . "secret" .Values.fernetKey) | nindent 6 }}
 {{- end -}}
 
-{{/* Signs UI sessions, and the api-server's requests to the triggerer's log server. */}}
+{{/* Signs UI sessions, and the api-server's requests to the log servers of triggerer and launcher. */}}
 {{- define "airflow-platform.env.api-secret" -}}
 - name: AIRFLOW__API__SECRET_KEY
   valueFrom:
@@ -62,6 +62,19 @@ A user's variable replaces the chart's of the same name: the API server refuses 
   valueFrom:
     secretKeyRef:
       {{- include "airflow-platform.secret-ref" (dict "root" . "secret" .Values.jwtSecret) | nindent 6 }}
+{{- end -}}
+
+{{/* Where the scheduler leaves tasks for Celery's launcher, which leaves the results there: it needs no database for them. */}}
+{{- define "airflow-platform.env.broker" -}}
+{{- if eq .Values.launcher.kind "celery" -}}
+{{- range list "AIRFLOW__CELERY__BROKER_URL" "AIRFLOW__CELERY__RESULT_BACKEND" }}
+- name: {{ . }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ $.Values.launcher.celery.broker.existingSecret }}
+      key: {{ $.Values.launcher.celery.broker.secretKey }}
+{{- end }}
+{{- end -}}
 {{- end -}}
 
 {{/* The user that the migrations Job creates. */}}

@@ -8,6 +8,7 @@
 {{- define "airflow-platform.scheduler.name" -}}{{ include "airflow-platform.fullname" . }}-scheduler{{- end -}}
 {{- define "airflow-platform.dag-processor.name" -}}{{ include "airflow-platform.fullname" . }}-dag-processor{{- end -}}
 {{- define "airflow-platform.triggerer.name" -}}{{ include "airflow-platform.fullname" . }}-triggerer{{- end -}}
+{{- define "airflow-platform.launcher.name" -}}{{ include "airflow-platform.fullname" . }}-launcher{{- end -}}
 {{- define "airflow-platform.worker.name" -}}{{ include "airflow-platform.fullname" . }}-worker{{- end -}}
 {{- define "airflow-platform.migrations.name" -}}{{ include "airflow-platform.fullname" . }}-migrations{{- end -}}
 {{- define "airflow-platform.airflow-config.name" -}}{{ include "airflow-platform.fullname" . }}-config{{- end -}}

@@ -3,7 +3,7 @@ Combinations of values that the schema cannot judge. Each stops the render with 
 */}}
 {{- define "airflow-platform.validate" -}}
 {{- range list
-  "release" "database" "image" "generated-keys" "admin" "secrets-in-config" "chart-options" "executor" "service" "dags"
+  "release" "database" "image" "generated-keys" "admin" "secrets-in-config" "chart-options" "executor" "launcher" "service" "dags"
   "git-sync" "logs" "task-namespaces" "node-pools"
 -}}
 {{- include (printf "airflow-platform.validate.%s" .) $ -}}
@@ -63,9 +63,10 @@ secret. `<option>_secret` names a sensitive option's place in a secrets backend,
   "database.sql_alchemy_conn_async" "database.existingSecret"
   "api.secret_key" "apiSecretKey.existingSecret"
   "api_auth.jwt_secret" "jwtSecret.existingSecret"
+  "celery.broker_url" "launcher.celery.broker.existingSecret"
 -}}
 {{- $sensitive := concat (keys $values) (list
-  "atlas.password" "celery.broker_url" "celery.flower_basic_auth" "celery.result_backend"
+  "atlas.password" "celery.flower_basic_auth" "celery.result_backend"
   "celery_broker_transport_options.sentinel_kwargs" "celery_result_backend_transport_options.sentinel_kwargs"
   "core.asset_manager_kwargs" "core.sql_alchemy_conn" "database.sql_alchemy_engine_args"
   "logging.remote_task_handler_kwargs" "opensearch.password" "secrets.backend_kwargs" "sentry.sentry_dsn"
@@ -101,10 +102,45 @@ secret. `<option>_secret` names a sensitive option's place in a secrets backend,
 {{- end -}}
 {{- end -}}
 
+{{/* The chart's own, unless the user sets another. */}}
 {{- define "airflow-platform.validate.executor" -}}
-{{- $executor := (get .Values.config "core" | default dict).executor | default "" | toString -}}
+{{- $core := get .Values.config "core" | default dict -}}
+{{- if hasKey $core "executor" -}}
+{{- $executor := $core.executor | default "" | toString -}}
+{{- $kind := .Values.launcher.kind -}}
 {{- if not (regexMatch "(^|[,;:=.\\s])KubernetesExecutor\\s*($|[,;])" $executor) -}}
-{{- fail (printf "config.core.executor is %q, but the only workers that this chart runs are KubernetesExecutor's. Set config.core.executor to \"KubernetesExecutor\", or to a list that contains it." $executor) -}}
+{{- fail (printf "config.core.executor is %q, but tasks other than a launcher's run in KubernetesExecutor's workers alone. Take config.core.executor out, or set it to a list that contains \"KubernetesExecutor\"." $executor) -}}
+{{- end -}}
+{{- $launcher := regexFind "(^|[,;=\\s])launcher:[^,;]*" $executor -}}
+{{- if and (ne $kind "none") (not $launcher) -}}
+{{- fail (printf "config.core.executor is %q, which has no \"launcher:…\", but launcher.kind is %q. Take config.core.executor out, add %q to it, or set launcher.kind to \"none\"." $executor $kind (include "airflow-platform.executor" . | trimPrefix "KubernetesExecutor,")) -}}
+{{- end -}}
+{{- range $other, $class := include "airflow-platform.launcher-classes" . | fromYaml -}}
+{{- if and (ne $kind $other) (hasSuffix $class (trim $launcher)) -}}
+{{- fail (printf "config.core.executor has the launcher of kind %q, but launcher.kind is %q. Take config.core.executor out, or set launcher.kind to %q." $other $kind $other) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "airflow-platform.validate.launcher" -}}
+{{- $celery := .Values.launcher.celery -}}
+{{- if eq .Values.launcher.kind "celery" -}}
+{{- if not $celery.broker.existingSecret -}}
+{{- fail (printf "launcher.kind is \"celery\", but launcher.celery.broker.existingSecret is not set. Create a Secret whose key %q is redis://:password@host:6379/0, and set launcher.celery.broker.existingSecret to its name: the chart brings no broker." $celery.broker.secretKey) -}}
+{{- end -}}
+{{- $scaling := $celery.autoscaling -}}
+{{- if and $scaling.hpa.enabled $scaling.keda.enabled -}}
+{{- fail "launcher.celery.autoscaling.hpa and launcher.celery.autoscaling.keda are both enabled, and would undo each other's work. Turn one of them off." -}}
+{{- end -}}
+{{- range $name, $one := $scaling -}}
+{{- if and $one.enabled (gt (int $one.minReplicas) (int $one.maxReplicas)) -}}
+{{- fail (printf "launcher.celery.autoscaling.%s.minReplicas is %v, more than its maxReplicas, %v. Lower the one or raise the other." $name $one.minReplicas $one.maxReplicas) -}}
+{{- end -}}
+{{- end -}}
+{{- if and $scaling.hpa.enabled (not (dig "requests" "cpu" "" ($celery.resources | default dict))) -}}
+{{- fail "launcher.celery.autoscaling.hpa scales by the CPU that pods use of what they request, but launcher.celery.resources.requests.cpu is not set. Set it." -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 

@@ -2,6 +2,7 @@
 
 {{- define "airflow-platform.derived-config" -}}
 core:
+  executor: {{ include "airflow-platform.executor" . }}
   dags_folder: {{ include "airflow-platform.dags-folder" . }}
   execution_api_server_url: http://{{ include "airflow-platform.api-server.address" . }}/execution/
 api:
@@ -37,6 +38,29 @@ logging:
 kubernetes_executor:
   namespace: {{ .Release.Namespace }}
   pod_template_file: /etc/airflow-platform/worker-pod.yaml
+{{- if eq .Values.launcher.kind "celery" }}
+celery:
+  # Nothing waits at a pod whose slots are taken, and what a lost pod had is delivered again.
+  worker_prefetch_multiplier: 1
+  task_acks_late: true
+  # A message takes Redis a millisecond. Airflow would fork as many senders as the node has cores.
+  sync_parallelism: 1
+celery_broker_transport_options:
+  # A task that runs for longer is delivered a second time, which Airflow ignores.
+  visibility_timeout: 86400
+{{- end }}
+{{- end -}}
+
+{{/* [core] executor: KubernetesExecutor is the default, "launcher" the alias that the cluster policy gives tasks. */}}
+{{- define "airflow-platform.executor" -}}
+{{- $launchers := include "airflow-platform.launcher-classes" . | fromYaml -}}
+KubernetesExecutor{{ with get $launchers .Values.launcher.kind }},launcher:{{ . }}{{ end }}
+{{- end -}}
+
+{{/* The image's executors, by launcher.kind. */}}
+{{- define "airflow-platform.launcher-classes" -}}
+local: airflow_platform.launcher.LocalLauncher
+celery: airflow_platform.celery_launcher.CeleryLauncher
 {{- end -}}
 
 {{/*
@@ -75,11 +99,16 @@ maps, "%" doubled (the file has interpolation), further lines indented.
 {{ end -}}
 {{- end -}}
 
-{{/* What airflow_platform reads: node pools and defaults of task pods. */}}
+{{/* What airflow_platform reads: the launcher, node pools, defaults of task pods. */}}
 {{- define "airflow-platform.platform-yaml" -}}
 imageRegistry: {{ .Values.tasks.imageRegistry | default "" | quote }}
 tasks:
   serviceAccountName: {{ .Values.tasks.serviceAccountName }}
+launcher:
+  kind: {{ .Values.launcher.kind }}
+  launch: {{ .Values.launcher.launch }}
+  slots: {{ .Values.launcher.slots | int }}
+  preload: {{ .Values.launcher.preload | default list | toJson }}
 nodePools:
   {{- range .Values.nodePools }}
   - name: {{ .name | quote }}

@@ -1,4 +1,7 @@
-{{/* A RoleBinding of a component's ServiceAccount to the Role of the same name. Takes `root`, `component`, `name` and `namespace`. */}}
+{{/*
+A RoleBinding of a component's ServiceAccount to the Role of the same name. Takes `root`, `component`, `name`, `namespace`
+and, for another component that does the same work, `also`, the name of its account.
+*/}}
 {{- define "airflow-platform.rolebinding" -}}
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
@@ -12,7 +15,9 @@ roleRef:
   kind: Role
   name: {{ .name }}
 subjects:
+  {{- range compact (list .name .also) }}
   - kind: ServiceAccount
-    name: {{ .name }}
-    namespace: {{ .root.Release.Namespace }}
+    name: {{ . }}
+    namespace: {{ $.root.Release.Namespace }}
+  {{- end }}
 {{- end -}}

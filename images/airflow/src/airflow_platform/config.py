@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 from pydantic.alias_generators import to_camel
 
 ENVIRONMENT_VARIABLE = "AIRFLOW_PLATFORM_CONFIG"
@@ -55,11 +56,26 @@ class Tasks(_Section):
     service_account_name: str = ""
 
 
+class Launcher(_Section):
+    """Where and how tasks of KubernetesPodOperator are launched.
+
+    ``kind`` is the executor (none: there is no launcher), ``launch`` what a task does that says nothing itself:
+    ``trigger`` is the launcher and the pod trigger, ``worker`` the operator as it comes, in a worker pod. ``slots`` is
+    the number of the launcher's processes, ``preload`` names further modules that it imports before it forks them.
+    """
+
+    kind: Literal["local", "celery", "none"] = "none"
+    launch: Literal["trigger", "worker"] = "trigger"
+    slots: PositiveInt = 8
+    preload: tuple[str, ...] = ()
+
+
 class PlatformConfig(_Section):
     """The whole file. ``image_registry`` is put before images that name no registry; empty means: leave them."""
 
     image_registry: str = ""
     tasks: Tasks = Tasks()
+    launcher: Launcher = Launcher()
     node_pools: tuple[NodePool, ...] = ()
 
     def node_pool(self, name: str) -> NodePool | None:

@@ -1,8 +1,8 @@
 """Airflow's cluster policies of the platform, loaded through the entry point group ``airflow.policy``.
 
 A DAG author writes the stock ``KubernetesPodOperator(image="report:1.2.0", pool="gpu", …)``. `task_policy` runs where
-DAGs are parsed: it checks the pool and notes it on the pod-to-be. `pod_mutation_hook` runs where the pod is
-created: it fills in what the task left open.
+DAGs are parsed: it checks the pool, notes it on the pod-to-be, and gives the task the launcher. `pod_mutation_hook`
+runs where the pod is created: it fills in what the task left open.
 
 This module is imported by every Airflow process, so what is heavy is imported where it is used.
 """
@@ -37,16 +37,15 @@ def task_policy(task: Any) -> None:
     """
     _check_executor_config(task)
     platform = config.load()
-    if not platform.node_pools:
-        return
-    mapped = _mapped_arguments(task)
-    if "pool" in mapped:
-        raise _violation(task, "maps its pool, which Airflow takes from partial() alone. Name one pool there.")
-    _check_pool(task, [pool.name for pool in platform.node_pools])
-    if _is_pod_operator(task):
-        if "annotations" in mapped:
-            raise _violation(task, "maps its annotations, which carry its pool to the pod. Set them in partial().")
-        _annotate(task)
+    pod_operator = _is_pod_operator(task)
+    if platform.node_pools:
+        _check_pool(task, [pool.name for pool in platform.node_pools])
+        if pod_operator:
+            _note_pool(task)
+    if pod_operator and platform.launcher.kind != "none":
+        from airflow_platform import launch
+
+        launch.assign(task, platform.launcher)
 
 
 @hookimpl
@@ -78,6 +77,8 @@ def pod_mutation_hook(pod: V1Pod) -> None:
 
 
 def _check_pool(task: Any, names: list[str]) -> None:
+    if "pool" in _mapped_arguments(task):
+        raise _violation(task, "maps its pool, which Airflow takes from partial() alone. Name one pool there.")
     if task.pool == _DEFAULT_POOL or task.pool in names:
         return
     known = ", ".join(sorted({*names, _DEFAULT_POOL}))
@@ -130,7 +131,9 @@ def _is_pod_operator(task: Any) -> bool:
     return issubclass(task.operator_class if task.is_mapped else type(task), module.KubernetesPodOperator)
 
 
-def _annotate(task: Any) -> None:
+def _note_pool(task: Any) -> None:
+    if "annotations" in _mapped_arguments(task):
+        raise _violation(task, "maps its annotations, which carry its pool to the pod. Set them in partial().")
     annotations = (task.partial_kwargs.get("annotations") if task.is_mapped else task.annotations) or {}
     if not isinstance(annotations, Mapping):
         raise _violation(

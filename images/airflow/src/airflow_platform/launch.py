@@ -1,0 +1,115 @@
+"""Which way a task of KubernetesPodOperator is launched, decided where its DAG is parsed.
+
+By the launcher and the pod trigger: tasks of the stock operator and its decorators, mapped or not. By a worker pod, as
+the operator comes: tasks that name an executor, that say ``executor_config={"launch": "worker"}`` (in a DAG's
+``default_args``: all of it), or that need what only a process beside the pod can do. What kept a task on the old way is
+a line in the log of whoever parses it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+
+from airflow_platform.config import Launcher
+
+log = logging.getLogger(__name__)
+
+#: The launcher's alias in ``[core] executor``.
+EXECUTOR = "launcher"
+
+#: Modules whose subclasses of the operator keep to what the platform relies on.
+_STOCK = (
+    "airflow.providers.cncf.kubernetes.operators.pod",
+    "airflow.providers.cncf.kubernetes.decorators.kubernetes",
+    "airflow.providers.cncf.kubernetes.decorators.kubernetes_cmd",
+    "airflow_platform.operator",
+)
+
+#: What `airflow_platform.operator.PodTask` replaces, or calls as the stock operator has it.
+_RELIED_ON = (
+    "execute", "execute_sync", "execute_async", "invoke_defer_method", "trigger_reentry", "resume_execution",
+    "find_pod", "get_or_create_pod", "await_pod_start", "await_pod_completion", "extract_xcom", "cleanup",
+    "post_complete_action", "process_pod_deletion", "on_kill", "hook", "client", "pod_manager",
+)  # fmt: skip
+
+#: Arguments that are code, called while the pod runs: they cannot be sent to the triggerer.
+_CODE = ("callbacks", "log_formatter", "progress_callback")
+
+#: Arguments that name files of the worker.
+_FILES = ("config_file",)
+
+#: What ``executor_config["launch"]`` may say.
+_WAYS = ("trigger", "worker")
+
+
+def assign(task: Any, launcher: Launcher) -> None:
+    """Give a task of the operator its executor, and the class that launches it.
+
+    Args:
+        task: a task of KubernetesPodOperator or a subclass, or a mapped one; changed in place.
+        launcher: the platform's configuration.
+
+    Raises:
+        AirflowClusterPolicyViolation: the task asks for a way that does not exist.
+    """
+    if task.executor not in (None, EXECUTOR):
+        return
+    way = _way(task) or launcher.launch
+    if way == "worker":
+        return
+    operator = task.operator_class if task.is_mapped else type(task)
+    if reason := _old_way_because(operator, _arguments(task)):
+        log.info("Task %s.%s is launched by a worker pod: %s", task.dag_id, task.task_id, reason)
+        return
+    from airflow_platform.operator import PodTask, pod_task
+
+    if issubclass(operator, PodTask):
+        return
+    if task.is_mapped:
+        task.operator_class = pod_task(operator)
+        task.partial_kwargs["executor"] = EXECUTOR
+    else:
+        task.__class__ = pod_task(operator)
+        task.executor = EXECUTOR
+
+
+def _way(task: Any) -> str | None:
+    way = (task.executor_config or {}).get("launch")
+    if way is not None and way not in _WAYS:
+        from airflow.exceptions import AirflowClusterPolicyViolation
+
+        raise AirflowClusterPolicyViolation(
+            f"Task {task.dag_id}.{task.task_id} has executor_config={{'launch': {way!r}}}. "
+            f"Known ways: {', '.join(_WAYS)}."
+        )
+    return way
+
+
+def _arguments(task: Any) -> Mapping[str, Any]:
+    """What of the operator's arguments may keep a task on the old way."""
+    if not task.is_mapped:
+        names = {name: name for name in (*_CODE, *_FILES)} | {"progress_callback": "_progress_callback"}
+        return {name: getattr(task, attribute, None) for name, attribute in names.items()}
+    mapped = task.expand_input.value
+    of_mapping = dict.fromkeys(mapped, True) if isinstance(mapped, Mapping) else {}
+    return {**task.partial_kwargs, **of_mapping}
+
+
+def _old_way_because(operator: type[KubernetesPodOperator], arguments: Mapping[str, Any]) -> str:
+    for owner in operator.__mro__:
+        if owner.__module__ in _STOCK:
+            break
+        for name in _RELIED_ON:
+            if name in vars(owner):
+                return f"its class {owner.__name__} has a {name} of its own"
+    for name in _CODE:
+        if arguments.get(name):
+            return f"{name} is code that runs beside the pod"
+    for name in _FILES:
+        if arguments.get(name):
+            return f"{name} is a file that the triggerer may not have"
+    return ""

@@ -1,0 +1,97 @@
+"""The launcher: task phases in processes that are forked from one that has imported everything.
+
+A phase of a task (create its pod and defer; finish) takes a fraction of a second, and nearly all that a fresh process
+spends on it is imports. So `LocalLauncher` imports first and forks then. In all else it is Airflow's LocalExecutor.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from airflow.executors.local_executor import LocalExecutor
+from airflow.utils.state import TaskInstanceState
+
+from airflow_platform import config
+
+log = logging.getLogger(__name__)
+
+#: What a task phase imports: the supervisor and the runner of Airflow's task SDK, the DAG bag, the operator with its
+#: decorators and their Kubernetes client, and the upload of the log.
+MODULES = (
+    "airflow.sdk.execution_time.supervisor",
+    "airflow.sdk.execution_time.task_runner",
+    "airflow.dag_processing.dagbag",
+    "airflow.dag_processing.bundles.local",
+    "airflow.providers.cncf.kubernetes.operators.pod",
+    "airflow.providers.cncf.kubernetes.decorators.kubernetes",
+    "airflow.providers.cncf.kubernetes.decorators.kubernetes_cmd",
+    "airflow.providers.standard.operators.empty",
+    "airflow.providers.standard.operators.python",
+    "airflow_platform.operator",
+    "airflow_platform.task_log",
+    "airflow_platform.task_pod",
+)
+
+
+def preload(further: Iterable[str] = ()) -> None:
+    """Import what task phases need.
+
+    A module of ``further`` that cannot be imported is a warning: the tasks that need it say so themselves.
+
+    Raises:
+        ImportError: one of `MODULES` is not there: the image is broken.
+    """
+    for name in MODULES:
+        importlib.import_module(name)
+    for name in further:
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            log.warning("launcher.preload names %s, which cannot be imported: %s", name, error)
+
+
+class LocalLauncher(LocalExecutor):
+    """Airflow's LocalExecutor, with as many processes as the platform's configuration says, forked warm.
+
+    A task that defers and resumes runs twice under one key. Where its pod ends soon, the second phase is queued before
+    the end of the first is read, and the scheduler would take this end for the second's and fail the task
+    (apache/airflow #71580). So phases are counted, and an end is told only where no later phase is there.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("parallelism", config.load().launcher.slots)
+        super().__init__(*args, **kwargs)
+        self._phases: Counter = Counter()
+
+    def start(self) -> None:
+        """Import, then fork."""
+        # Here, not above: the api-server imports this module too, and none of the scheduler's.
+        from airflow_platform import limits
+
+        preload(config.load().launcher.preload)
+        limits.count_deferred()
+        super().start()
+
+    def _process_workloads(self, workload_list: list) -> None:
+        for workload in workload_list:
+            self._phases[workload.key] += 1
+        super()._process_workloads(workload_list)
+
+    def has_task(self, task_instance: Any) -> bool:
+        """Whether a phase of the task is queued or running here."""
+        return self._phases[task_instance.key] > 0 or super().has_task(task_instance)
+
+    def change_state(self, key: Any, state: Any, info: Any = None, remove_running: bool = True) -> None:
+        """Tell the scheduler of a phase's end, unless it is stale."""
+        if state in (TaskInstanceState.SUCCESS, TaskInstanceState.FAILED) and key in self._phases:
+            self._phases[key] -= 1
+            if self._phases[key] <= 0:
+                del self._phases[key]
+            if state == TaskInstanceState.SUCCESS and (key in self._phases or key in self.queued_tasks):
+                self.log.debug("The end of an earlier phase of %s is not told", key)
+                return
+        super().change_state(key, state, info, remove_running)

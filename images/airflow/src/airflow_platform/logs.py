@@ -1,0 +1,426 @@
+"""The log of a container as lines: each once and in order, in bounded memory, whatever happens on the way.
+
+What this rests on is how Kubernetes serves logs (1.36: k8s.io/cri-client/pkg/logs and pkg/kubelet/kubelet_pods.go;
+apiserver/pkg/endpoints/handlers/responsewriters):
+
+- The API server cuts ``sinceTime`` to whole seconds, and kubelet sends every line that is not before it. So a reconnect
+  reads lines again.
+- A log file keeps its order, and timestamps need not follow it: stdout and stderr are stamped apart, and clocks are set
+  back. So what comes again is told by the place of the last emitted line, and not by comparing times.
+- Only the newest file of a container can be read. When the node has rotated it, the place may be gone.
+- The end of a stream is not the end of the log: the API server ends a stream in the same way when kubelet goes away.
+- An error after the first byte is text at the end of the body, without a timestamp.
+- A stream that was opened on a file which is rotated before kubelet has reached its end stays with that file, silent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import aiohttp
+from airflow.providers.cncf.kubernetes.utils.pod_manager import is_log_group_marker
+from airflow.providers.cncf.kubernetes.utils.xcom_sidecar import PodDefaults
+
+from airflow_platform.cluster import ApiError, Cluster
+
+#: Bytes of a line that are emitted, and held, at once. A longer line comes in pieces.
+MAX_LINE = 64 * 1024
+#: Bytes of one container's log that are emitted, with their timestamps.
+MAX_BYTES = 256 * 1024 * 1024
+
+#: How the pieces of a line after its first one begin.
+CONTINUED = "[continued] "
+#: How a line begins that is not the container's.
+NOTE = "[platform] "
+
+#: Seconds of work after which other tasks of the event loop have their turn.
+_TURN = 0.005
+#: Seconds until the next attempt: they double up to the one where the log is waited for, to the other after failures.
+_FIRST, _WAITING, _FAILING = 0.2, 1.0, 5.0
+#: Seconds of silence after which a stream is opened anew. A lost connection and one that kubelet forgot are silent too.
+_SILENCE = 300.0
+#: The same for a stream that has just brought much: its file may have been rotated.
+_SILENCE_AFTER_MUCH, _MUCH = 3.0, 1024 * 1024
+#: The same once the container has ended: kubelet takes up to a second to see it.
+_SILENCE_AT_END = 0.5
+#: The same while the end is read, which is written already; and how long that is tried.
+_SILENCE_IN_REST, _REST = 15.0, 45.0
+
+#: Bytes of a timestamp, the space after it, and a newline.
+_OVERHEAD = 32
+
+_FAILURES = (ApiError, aiohttp.ClientError, OSError)
+_STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)(?: |$)")
+
+#: Timestamp, text, and whether it continues the line of the record before.
+_Record = tuple[str, bytes, bool]
+
+
+async def follow(
+    cluster: Cluster,
+    namespace: str,
+    pod: str,
+    container: str,
+    *,
+    emit: Callable[[str, str], None],
+    finished: asyncio.Event,
+    start_time: str | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> None:
+    """Emit the lines of a container, each once and in order, until its log has been read to its end.
+
+    Failures are retried and never raised. Where lines may be missing, one line between them says so; it begins with
+    `NOTE`.
+
+    Args:
+        emit: called with each line's timestamp (RFC 3339, UTC, nanoseconds) and text. Bytes that are not UTF-8 are
+            escaped; a carriage return at the end is left out. A line over `MAX_LINE` bytes comes in pieces, which but
+            the first begin with `CONTINUED`.
+        finished: set when the container has ended, or will never start. What is left is read then.
+        start_time: RFC 3339; lines before it are left out.
+        max_bytes: what is emitted at most. A line then says how to read the rest, and this returns.
+    """
+    path = f"/api/v1/namespaces/{namespace}/pods/{pod}"
+    log = _Log(emit, _canonical(start_time) if start_time else "", max_bytes)
+    waiting = failing = _FIRST
+    give_up = told = None
+    while True:
+        rest = finished.is_set()
+        query = {"container": container, "timestamps": "true"}
+        if not rest:
+            query["follow"] = "true"
+        if log.since:
+            query["sinceTime"] = log.since
+        try:
+            ended = await _read(cluster, f"{path}/log", query, log, finished)
+        except _Full:
+            log.note(
+                f"The log is longer than {max_bytes} bytes and is cut off here. While the pod exists, the rest can be "
+                f"read by: kubectl logs --namespace {namespace} {pod} --container {container} --since-time {log.last}"
+            )
+            return
+        except _FAILURES as error:
+            if isinstance(error, ApiError) and _not_started(error):
+                if rest:
+                    return
+                log.complete = not log.last
+                await _pause(waiting, finished)
+                waiting = min(2 * waiting, _WAITING)
+                continue
+            if isinstance(error, ApiError) and error.status == 404 and await _is_gone(cluster, path):
+                log.end()
+                if not log.complete:
+                    log.note(f"The pod is gone: lines {log.after}may be missing")
+                return
+            now = time.monotonic()
+            if rest and (give_up is None or log.brought):
+                give_up = now + _REST
+            if give_up and now > give_up:
+                log.end()
+                log.note(f"The log could not be read to its end, lines {log.after}may be missing: {_say(error)}")
+                return
+            if failing >= _FAILING and not told:
+                told = True
+                log.note(f"The log cannot be read at the moment, and is tried again: {_say(error)}")
+            await _pause(failing, finished)
+            failing = min(2 * failing, _FAILING)
+            continue
+        if rest:
+            log.end()
+            if not log.complete:
+                log.note(f"Lines {log.after}may be missing: the node has rotated or removed the log file")
+            return
+        waiting = failing = _FIRST
+        give_up = told = None
+        if ended:
+            # Most often the container has ended, and `finished` is about to say so.
+            await _pause(_WAITING, finished)
+
+
+def containers_to_follow(pod: dict[str, Any], container_logs: Any, init_container_logs: Any, base: str) -> list[str]:
+    """Names of the containers whose logs were asked for: init containers in the pod's order, then the others.
+
+    As the stock operator reads its arguments (PodManager.fetch_requested_container_logs): a name, names, or True for all
+    of the pod but the XCom sidecar. None means ``base`` for ``container_logs`` and no init container. Names that the pod
+    does not have are left out; `unknown_containers` tells them.
+    """
+    init, main = _requested(pod, container_logs, init_container_logs, base)
+    present = _names(pod, "initContainers")
+    return sorted({*init} & {*present}, key=present.index) + [name for name in main if name in _names(pod, "containers")]
+
+
+def unknown_containers(pod: dict[str, Any], container_logs: Any, init_container_logs: Any, base: str) -> list[str]:
+    """Names whose logs were asked for and that the pod does not have. Arguments as for `containers_to_follow`."""
+    init, main = _requested(pod, container_logs, init_container_logs, base)
+    present = _names(pod, "initContainers"), _names(pod, "containers")
+    return [name for names, there in zip((init, main), present, strict=True) for name in names if name not in there]
+
+
+def formatted(
+    container: str, line: str, *, prefix: bool = True, formatter: Callable[[str, str], str] | None = None
+) -> str:
+    """The line as the stock operator logs it (PodManager._log_message).
+
+    Args:
+        prefix: the operator's ``container_name_log_prefix_enabled``.
+        formatter: the operator's ``log_formatter``.
+    """
+    if is_log_group_marker(line):
+        return line
+    if formatter:
+        return formatter(container, line)
+    return f"[{container}] {line}" if prefix else line
+
+
+class _Full(Exception):
+    """As much as may be emitted has been."""
+
+
+class _Splitter:
+    """Takes a body apart into records, of at most `MAX_LINE` bytes each.
+
+    Where a line is cut depends on the line alone and not on how it arrives: it is cut in the same way when it comes again.
+    """
+
+    def __init__(self) -> None:
+        self._stamp: str | None = None  # of the line that has been cut and has not ended; "" where it has none
+        self._rest = b""  # what has come of the line that has not ended, since it was cut
+
+    def feed(self, chunk: bytes) -> Iterator[_Record]:
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            yield from self._records(line, whole=True)
+        if len(self._rest) > MAX_LINE + 64:  # longer than any timestamp
+            yield from self._records(self._rest, whole=False)
+
+    def end(self) -> Iterator[_Record]:
+        """The line that had no newline."""
+        rest, self._rest = self._rest, b""
+        if rest:
+            yield from self._records(rest, whole=True)
+
+    def error(self) -> str:
+        """What stands at the end of the body without a timestamp."""
+        if self._stamp is None and self._rest and not _STAMP.match(self._rest):
+            return self._rest.decode(errors="backslashreplace").strip()
+        return ""
+
+    def _records(self, text: bytes, *, whole: bool) -> Iterator[_Record]:
+        stamp, continues = self._stamp, self._stamp is not None
+        if stamp is None:
+            found = _STAMP.match(text)
+            stamp = _stamp(found) if found else ""
+            text = text[found.end() :] if found else b""
+        while len(text) > MAX_LINE:
+            cut = _character_boundary(text, MAX_LINE)
+            if stamp:
+                yield stamp, text[:cut], continues
+            text, continues = text[cut:], True
+        if whole:
+            self._stamp = None
+            if stamp:
+                yield stamp, text, continues
+        else:
+            self._stamp, self._rest = stamp, text
+
+
+class _Log:
+    """What has been emitted of a log, and so what of a new reading comes again."""
+
+    def __init__(self, emit: Callable[[str, str], None], start: str, max_bytes: int) -> None:
+        self._emit = emit
+        self._start = start
+        self._left = max_bytes
+        self._splitter = _Splitter()
+        #: The timestamp of the last record, and how many records in a row have it: the place in the file.
+        self.last = ""
+        self._count = 0
+        self._latest = ""  # of all timestamps
+        #: How many records with the last timestamp have yet to come again.
+        self._awaited = 0
+        #: Whether all there was has been read, as far as can be known.
+        self.complete = False
+        #: Bytes that this reading has brought, and when it last was at work.
+        self.brought = 0
+        self.active = 0.0
+
+    @property
+    def since(self) -> str:
+        """What a reading has to begin with; empty: with the beginning.
+
+        A second before the last record, as one that was stamped before it may be written after it.
+        """
+        if not self.last:
+            return self._start
+        return (datetime.fromisoformat(self.last[:19]) - timedelta(seconds=1)).isoformat() + "Z"
+
+    @property
+    def after(self) -> str:
+        return f"after {self.last} " if self.last else ""
+
+    async def read(self, body: AsyncIterator[bytes]) -> None:
+        """Emit what is new in a body that begins at `since`."""
+        self._splitter = _Splitter()
+        self._awaited = self._count
+        self.complete = False
+        turn = 0.0
+        async for chunk in body:
+            for record in self._splitter.feed(chunk):
+                self._take(*record)
+                self.active = time.monotonic()
+                if self.active > turn:
+                    await asyncio.sleep(0)
+                    turn = time.monotonic() + _TURN
+            self.active = time.monotonic()
+        if error := self._splitter.error():
+            raise ConnectionError(error)
+        self.complete = not self._awaited
+
+    def end(self) -> None:
+        """Emit the last line where it had no newline."""
+        for record in self._splitter.end():
+            self._take(*record)
+
+    def note(self, text: str, stamp: str | None = None) -> None:
+        """Emit a line that is not the container's."""
+        now = datetime.now(timezone.utc).isoformat(timespec="microseconds")
+        self._emit(stamp or _canonical(now), NOTE + text)
+
+    def _take(self, stamp: str, text: bytes, continues: bool) -> None:
+        if self._awaited:
+            if stamp <= self._latest:
+                self._awaited -= stamp == self.last
+                return
+            # All that was emitted is before this line, so its place is not in this file.
+            self._awaited = 0
+            self.note(f"Lines between {self.last} and {stamp} may be missing: the node has begun a new log file", stamp)
+        elif stamp < self._start:
+            return
+        if self._left <= 0:
+            raise _Full
+        self._left -= len(text) + _OVERHEAD
+        self.brought += len(text)
+        self._count = self._count + 1 if stamp == self.last else 1
+        self.last = stamp
+        self._latest = max(self._latest, stamp)
+        line = text.rstrip(b"\r").decode(errors="backslashreplace")
+        self._emit(stamp, CONTINUED + line if continues else line)
+
+
+async def _read(cluster: Cluster, path: str, query: dict[str, str], log: _Log, finished: asyncio.Event) -> bool:
+    """Read once; whether the server has ended it (False: it fell silent).
+
+    Raises:
+        ApiError, aiohttp.ClientError, OSError: it could not be read, or not further.
+    """
+    log.brought, log.active = 0, time.monotonic()
+    reading = asyncio.ensure_future(_stream(cluster, path, query, log))
+    ended = asyncio.ensure_future(finished.wait())
+    try:
+        while not reading.done():
+            left = log.active - time.monotonic() + _patience(log, finished, "follow" in query)
+            if left <= 0:
+                if "follow" in query:
+                    return False
+                raise TimeoutError(f"no answer for {_SILENCE_IN_REST:g} s")
+            events = {reading} if ended.done() else {reading, ended}
+            await asyncio.wait(events, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        reading.result()
+        return True
+    finally:
+        reading.cancel()
+        ended.cancel()
+        await asyncio.gather(reading, ended, return_exceptions=True)
+
+
+async def _stream(cluster: Cluster, path: str, query: dict[str, str], log: _Log) -> None:
+    # Silence is judged by `_read`. Some kubelets answer only with the first line.
+    async with cluster.stream(path, query=query, idle=None, answer=_SILENCE) as body:
+        await log.read(body)
+
+
+def _patience(log: _Log, finished: asyncio.Event, follow: bool) -> float:
+    """Seconds of silence after which a stream is given up."""
+    if not follow:
+        return _SILENCE_IN_REST
+    if finished.is_set():
+        return _SILENCE_AT_END
+    return _SILENCE_AFTER_MUCH if log.brought > _MUCH else _SILENCE
+
+
+async def _pause(seconds: float, finished: asyncio.Event) -> None:
+    """Until then, or until the container has ended."""
+    if finished.is_set():
+        await asyncio.sleep(seconds)
+        return
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(finished.wait(), seconds)
+
+
+async def _is_gone(cluster: Cluster, path: str) -> bool:
+    """Whether there is no such pod. A 404 for its log may also come from a kubelet that does not know it yet."""
+    try:
+        await cluster.request("GET", path)
+    except ApiError as error:
+        return error.status == 404
+    except _FAILURES:
+        pass
+    return False
+
+
+def _not_started(error: ApiError) -> bool:
+    return error.status == 400 and "is waiting to start" in error.message
+
+
+def _say(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _stamp(found: re.Match[bytes]) -> str:
+    """The timestamp in UTC with nanoseconds, so that the order of texts is the order of times."""
+    second, fraction, zone = found.groups()
+    if zone == b"Z" and fraction and len(fraction) == 9:
+        return found[0][:30].decode()
+    utc = datetime.fromisoformat((second + zone).decode()).astimezone(timezone.utc)
+    return f"{utc:%Y-%m-%dT%H:%M:%S}.{(fraction or b'').decode():0<9}Z"
+
+
+def _canonical(time: str) -> str:
+    found = _STAMP.fullmatch(time.encode())
+    if not found:
+        raise ValueError(f"{time!r} is not a time. Write it as RFC 3339 has it: 2026-01-31T12:00:00Z")
+    return _stamp(found)
+
+
+def _character_boundary(text: bytes, end: int) -> int:
+    """The end, or up to three bytes before it: where a UTF-8 character begins."""
+    for place in range(end, end - 4, -1):
+        if text[place] & 0xC0 != 0x80:
+            return place
+    return end
+
+
+def _names(pod: dict[str, Any], kind: str) -> list[str]:
+    names = (one["name"] for one in pod["spec"].get(kind) or [])
+    return [name for name in names if name != PodDefaults.SIDECAR_CONTAINER_NAME]
+
+
+def _requested(
+    pod: dict[str, Any], container_logs: Any, init_container_logs: Any, base: str
+) -> tuple[list[str], list[str]]:
+    def requested(what: Any, kind: str) -> list[str]:
+        if what is True:
+            return _names(pod, kind)
+        if isinstance(what, str):
+            return [what]
+        return list(dict.fromkeys(what)) if isinstance(what, Iterable) else []
+
+    return requested(init_container_logs, "initContainers"), requested(
+        base if container_logs is None else container_logs, "containers"
+    )

@@ -1,0 +1,307 @@
+"""What a KubernetesPodOperator does in the launcher: create its pod, or find it, and defer to the pod trigger.
+
+`pod_task` makes a class that is the stock operator in all but that. The task's other phase, where it needs one, is the
+stock operator's ``trigger_reentry``: it reads the XCom, deletes the pod, runs the callbacks, fails, skips.
+
+A pod has one name for each try, made of the task instance's id, so that a launch that is repeated finds what it created
+before. A later try finds the pod of an earlier one by its labels, and takes it where the earlier try was lost rather
+than ended: then nothing runs twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+from airflow.exceptions import AirflowException
+from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import generic_api_retry
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.providers.cncf.kubernetes.utils.pod_manager import PodNotFoundException
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowTaskTimeout
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+from airflow.sdk.listener import get_listener_manager
+from kubernetes.client import ApiException
+from kubernetes.client import models as k8s
+
+from airflow_platform.cluster import ClusterRef
+from airflow_platform.trigger import PodTrigger, RelaunchTrigger
+
+#: Annotations by which a launch knows the pod of its own task instance.
+TASK_INSTANCE = "airflow-platform/task-instance"
+MAX_TRIES = "airflow-platform/max-tries"
+
+#: Of a Pod's name, as its host's name (RFC 1123).
+_NAME_LENGTH = 63
+#: Seconds that Airflow waits beyond the trigger's own deadline before it fails the task by itself.
+_GRACE = 120
+#: Seconds after which a pod that a quota refused is tried again.
+_QUOTA_DELAY = 15
+
+#: States of a task instance after which its pod has nothing more to do: a person has ended it, or it was cleared.
+_KILLED = {"success", "failed", "skipped", "removed", "upstream_failed", "restarting"}
+
+
+@cache
+def pod_task(operator: type[KubernetesPodOperator]) -> type[KubernetesPodOperator]:
+    """The class of tasks of ``operator`` that are launched by the platform; by name and module still ``operator``."""
+    names = {name: getattr(operator, name) for name in ("__module__", "__qualname__", "__doc__")}
+    return type(operator)(operator.__name__, (PodTask, operator), names)
+
+
+class PodTask(KubernetesPodOperator):
+    """The phases of a task whose pod the trigger follows."""
+
+    def execute_sync(self, context: Any) -> None:
+        """Launch: ``deferrable`` or not, the task waits in the triggerer."""
+        self._launch(context)
+
+    def execute_async(self, context: Any) -> None:
+        """Launch."""
+        self._launch(context)
+
+    def trigger_reentry(self, context: Any, event: dict[str, Any]) -> Any:
+        """Finish, or launch again where the pod could not be created or was gone before it ran.
+
+        Raises:
+            AirflowException: the pod failed, with what the trigger saw.
+            AirflowTaskTimeout: ``execution_timeout`` has passed.
+        """
+        match event["status"]:
+            case "relaunch":
+                return self.execute(context)
+            case "timeout":
+                raise AirflowTaskTimeout(event["message"])
+            case "gone":
+                raise PodNotFoundException(event["message"])
+        # The trigger has read the log to its end.
+        self.get_logs = False
+        return super().trigger_reentry(context, event)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
+        """As Airflow's; where the trigger itself failed, the pod goes first."""
+        if next_method == "__fail__":
+            self._delete_pods_of(context)
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    def build_pod_request_obj(self, context: Any = None, *, dry_run: bool = False) -> k8s.V1Pod:
+        """The stock operator's pod, under the name of its task instance's try."""
+        if context is None:
+            return super().build_pod_request_obj(context, dry_run=dry_run)
+        wants_suffix, self.random_name_suffix = self.random_name_suffix, False
+        try:
+            pod = super().build_pod_request_obj(context, dry_run=dry_run)
+        finally:
+            self.random_name_suffix = wants_suffix
+        instance = context["ti"]
+        if wants_suffix:
+            pod.metadata.name = pod_name(pod.metadata.name, str(instance.id))
+        pod.metadata.annotations = {
+            **(pod.metadata.annotations or {}),
+            TASK_INSTANCE: str(instance.id),
+            MAX_TRIES: str(instance.max_tries),
+        }
+        return pod
+
+    def invoke_defer_method(self, last_log_time: Any = None, context: Any = None) -> None:
+        """Defer to the pod trigger.
+
+        Raises:
+            TaskDeferred: always.
+        """
+        deadline = None
+        if self.execution_timeout is not None:
+            deadline = context["ti"].start_date.timestamp() + self.execution_timeout.total_seconds()
+        self.defer(
+            trigger=PodTrigger(
+                name=self.pod.metadata.name,
+                namespace=self.pod.metadata.namespace,
+                cluster=self._cluster_ref(),
+                base=self.base_container_name,
+                get_logs=self.get_logs,
+                container_logs=_names(self.container_logs),
+                init_container_logs=_names(self.init_container_logs),
+                prefix=self.container_name_log_prefix_enabled,
+                schedule_timeout=self.schedule_timeout_seconds,
+                startup_timeout=self.startup_timeout_seconds,
+                execution_deadline=deadline,
+                on_finish_action=self.on_finish_action.value,
+                on_kill_action=self.on_kill_action.value,
+                grace_period=self.termination_grace_period,
+                xcom_sidecar=self.do_xcom_push,
+                skip_on_exit_code=list(self.skip_on_exit_code),
+                events_on_failure=self.log_events_on_failure,
+                ends=not self._needs_phase(),
+            ),
+            method_name="trigger_reentry",
+            timeout=timedelta(seconds=max(deadline - time.time(), 0) + _GRACE) if deadline else None,
+        )
+
+    def on_kill(self) -> None:
+        """Delete the pod, unless the task lives on: then a later try takes it."""
+        if self.pod is not None and self._killed_by_a_person():
+            super().on_kill()
+        else:
+            self._killed = True
+
+    def _launch(self, context: Any) -> None:
+        instance = self._this_instance = context["ti"]
+        if self.pod_request_obj is None:
+            self.pod_request_obj = self.build_pod_request_obj(context)
+        request = self.pod_request_obj
+        try:
+            self.pod = self._pod_of_a_lost_try(request, context) or self._create_or_adopt(request)
+        except ApiException as error:
+            if error.status == 403 and "exceeded quota" in (error.body or ""):
+                self._wait_for_quota(request, error)
+            raise
+        # As the stock operator: so that they are known even if what follows fails.
+        instance.xcom_push(key="pod_name", value=self.pod.metadata.name)
+        instance.xcom_push(key="pod_namespace", value=self.pod.metadata.namespace)
+        self.invoke_defer_method(context=context)
+
+    def _create_or_adopt(self, request: k8s.V1Pod) -> k8s.V1Pod:
+        try:
+            pod = self._create(request)
+            self.log.info("Pod %s: created in namespace %s", pod.metadata.name, pod.metadata.namespace)
+            return pod
+        except ApiException as error:
+            if error.status != 409:
+                raise
+        there = self._read(request.metadata.name, request.metadata.namespace)
+        if there is None or there.metadata.deletion_timestamp:
+            raise AirflowException(
+                f"Pod {request.metadata.name} of an earlier try is still being deleted. The next try finds it gone."
+            )
+        if (there.metadata.annotations or {}).get(TASK_INSTANCE) != request.metadata.annotations[TASK_INSTANCE]:
+            raise AirflowException(
+                f"There is a pod {request.metadata.name} in namespace {request.metadata.namespace} already, and it is "
+                "not this task's. Set random_name_suffix=True, or give another name."
+            )
+        self.log.info("Pod %s: already created by this try", there.metadata.name)
+        return there
+
+    @generic_api_retry
+    def _create(self, request: k8s.V1Pod) -> k8s.V1Pod:
+        return self.client.create_namespaced_pod(request.metadata.namespace, request)
+
+    @generic_api_retry
+    def _read(self, name: str, namespace: str) -> k8s.V1Pod | None:
+        try:
+            return self.client.read_namespaced_pod(name, namespace)
+        except ApiException as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def _pod_of_a_lost_try(self, request: k8s.V1Pod, context: Any) -> k8s.V1Pod | None:
+        """The pod of an earlier try that was lost (its launcher or scheduler died), if there is one.
+
+        Pods of tries that ended (the task failed, or was cleared: then it may try more often than before) go, where
+        ``on_finish_action`` does not keep them.
+        """
+        instance = context["ti"]
+        if instance.try_number <= 1:
+            return None
+        found = None
+        for pod in self._pods_of(request.metadata.namespace, context):
+            annotations, labels = pod.metadata.annotations or {}, pod.metadata.labels or {}
+            ended = labels.get(self.POD_CHECKED_KEY) == "True" or annotations.get(MAX_TRIES) != str(instance.max_tries)
+            if pod.metadata.deletion_timestamp:
+                continue
+            if not ended and found is None:
+                found = pod
+            elif not ended or pod.status.phase in ("Pending", "Running"):
+                self.log.info("Pod %s of an earlier try: deleting it", pod.metadata.name)
+                self.pod_manager.delete_pod(pod)
+            else:
+                self.process_pod_deletion(pod, reraise=False)
+        if found is not None:
+            self.log.info("Pod %s: taken over from a try that was lost", found.metadata.name)
+        return found
+
+    @generic_api_retry
+    def _pods_of(self, namespace: str, context: Any) -> list[k8s.V1Pod]:
+        """This task instance's pods of all tries, the newest first."""
+        selector = self._build_find_pod_label_selector(context, exclude_checked=False)
+        pods = self.client.list_namespaced_pod(namespace, label_selector=selector).items
+        return sorted(pods, key=lambda pod: pod.metadata.creation_timestamp, reverse=True)
+
+    def _delete_pods_of(self, context: Any) -> None:
+        try:
+            request = self.build_pod_request_obj(context)
+            for pod in self._pods_of(request.metadata.namespace, context):
+                self.pod_manager.delete_pod(pod)
+        except Exception as error:
+            self.log.warning("The task's pod could not be deleted: %s", error)
+
+    def _wait_for_quota(self, request: k8s.V1Pod, error: ApiException) -> None:
+        """Defer until the quota may have room. Raises TaskDeferred."""
+        self.log.info("Waiting for quota in namespace %s: %s", request.metadata.namespace, _message(error))
+        self.defer(trigger=RelaunchTrigger(seconds=_QUOTA_DELAY), method_name="trigger_reentry")
+
+    def _killed_by_a_person(self) -> bool:
+        """Whether the task's state, asked now, says that it is to stop.
+
+        Not where Airflow or its database is away, and not where another launcher has the task: no pod goes by mistake.
+        """
+        instance, states = self._this_instance, {}
+
+        def ask() -> None:
+            states.update(
+                RuntimeTaskInstance.get_task_states(
+                    dag_id=instance.dag_id,
+                    task_ids=[instance.task_id],
+                    run_ids=[instance.run_id],
+                    map_index=instance.map_index,
+                ).get(instance.run_id, {})
+            )
+
+        # In a thread: the signal that brought us here may have interrupted a request that holds the line.
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        thread.join(timeout=5)
+        return any(state in _KILLED for state in states.values())
+
+    def _cluster_ref(self) -> ClusterRef:
+        return ClusterRef(conn_id=self.kubernetes_conn_id, in_cluster=self.in_cluster, context=self.cluster_context)
+
+    def _needs_phase(self) -> bool:
+        """Whether the task's end needs a phase in the launcher: where not, the trigger ends it at once."""
+        return bool(
+            self.do_xcom_push
+            or self.has_on_success_callback
+            or self.has_on_failure_callback
+            or self.has_on_retry_callback
+            or self.has_on_skipped_callback
+            or (self.email and (self.email_on_failure or self.email_on_retry))
+            or self.outlets
+            or self.retry_policy
+            or self._post_execute_hook
+            or getattr(self.post_execute, "__func__", None) is not BaseOperator.post_execute
+            or self.returns_dag_result
+            or get_listener_manager().has_listeners
+        )
+
+
+def pod_name(base: str, instance: str) -> str:
+    """``base`` with eight hexadecimal digits of the task instance's id, at most 63 characters."""
+    digits = hashlib.sha256(instance.encode()).hexdigest()[:8]
+    return f"{base[: _NAME_LENGTH - 9].strip('-.')}-{digits}"
+
+
+def _names(containers: Any) -> Any:
+    """Container names as JSON has them: a name, a list of names, true or null."""
+    return containers if containers is None or isinstance(containers, (str, bool)) else list(containers)
+
+
+def _message(error: ApiException) -> str:
+    try:
+        return json.loads(error.body)["message"]
+    except (TypeError, ValueError, KeyError):
+        return str(error.reason)

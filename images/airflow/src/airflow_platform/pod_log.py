@@ -1,0 +1,126 @@
+"""The log of a pod as the log of its task: the containers that were asked for, in the stock operator's format."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from types import TracebackType
+from typing import Any
+
+import structlog
+
+from airflow_platform import logs
+from airflow_platform.cluster import Cluster
+
+#: Ends the log of a triggerer that follows the pod no more, because another one does.
+HANDED_OVER = "another triggerer follows it, and has its log"
+
+#: Levels that lines name themselves, as the stock operator reads them: "ERROR:", "[WARNING]", "INFO - ".
+_LEVEL = re.compile(r"\[?(DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)\]?(?:[:\s-]|$)", re.IGNORECASE)
+_LEVELS = {"WARN": logging.WARNING, "FATAL": logging.CRITICAL} | {
+    name: getattr(logging, name) for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+}
+
+log = structlog.get_logger("task")
+
+
+class PodLog:
+    """Streams the log of one pod while it runs; a context, at whose end all streams are closed.
+
+    Args:
+        cluster, namespace, pod: where the pod is, and its name.
+        base: the container that is followed where nothing else is asked for.
+        containers, init_containers: the operator's ``container_logs`` and ``init_container_logs``.
+        prefix: whether a line begins with its container's name in brackets.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        namespace: str,
+        pod: str,
+        *,
+        base: str,
+        containers: Any,
+        init_containers: Any,
+        prefix: bool,
+    ) -> None:
+        self._cluster, self._namespace, self._pod = cluster, namespace, pod
+        self._base, self._containers, self._init_containers, self._prefix = base, containers, init_containers, prefix
+        self._streams: dict[str, asyncio.Task] = {}
+        self._finished: dict[str, asyncio.Event] = {}
+        self._said: set[str] = set()
+
+    async def __aenter__(self) -> PodLog:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for stream in self._streams.values():
+            stream.cancel()
+        await asyncio.gather(*self._streams.values(), return_exceptions=True)
+
+    def follow(self, pod: dict[str, Any]) -> None:
+        """Open the streams of containers that have started since, and tell those of containers that have ended."""
+        if not self._finished:
+            self._say_what_is_unknown(pod)
+        status = pod.get("status", {})
+        states = {
+            one["name"]: one.get("state") or {}
+            for one in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+        }
+        for name in logs.containers_to_follow(pod, self._containers, self._init_containers, self._base):
+            state = states.get(name, {})
+            if ("running" in state or "terminated" in state) and name not in self._streams:
+                self._finished[name] = asyncio.Event()
+                before = list(self._streams.values()) if name in _init_names(pod) or self._init_left(pod) else []
+                self._streams[name] = asyncio.create_task(self._stream(name, before), name=f"log of {self._pod}/{name}")
+            if "terminated" in state and name in self._finished:
+                self._finished[name].set()
+
+    async def finish(self, seconds: float) -> None:
+        """Read what is left of all logs, for at most ``seconds``."""
+        for event in self._finished.values():
+            event.set()
+        if not self._streams:
+            return
+        _, late = await asyncio.wait(self._streams.values(), timeout=seconds)
+        if late:
+            log.warning(f"The log of pod {self._pod} did not end within {seconds:.0f} s: its last lines may be missing")
+
+    def _say_what_is_unknown(self, pod: dict[str, Any]) -> None:
+        names = logs.unknown_containers(pod, self._containers, self._init_containers, self._base)
+        for name in set(names) - self._said:
+            log.warning(f"There is no container {name} in pod {self._pod}: its log was asked for")
+        self._said.update(names)
+
+    def _init_left(self, pod: dict[str, Any]) -> bool:
+        return any(name in _init_names(pod) and not task.done() for name, task in self._streams.items())
+
+    async def _stream(self, container: str, before: list[asyncio.Task]) -> None:
+        # The lines of an init container come before those of the containers that it prepares.
+        if before:
+            await asyncio.wait(before)
+        try:
+            await logs.follow(
+                self._cluster,
+                self._namespace,
+                self._pod,
+                container,
+                emit=lambda timestamp, line: self._emit(container, timestamp, line),
+                finished=self._finished[container],
+            )
+        except Exception as error:
+            log.warning(f"The log of container {container} could not be read further: {error}")
+
+    def _emit(self, container: str, timestamp: str, line: str) -> None:
+        match = _LEVEL.match(line)
+        level = _LEVELS[match[1].upper()] if match else logging.INFO
+        log.log(level, logs.formatted(container, line, prefix=self._prefix), timestamp=timestamp)
+
+
+def _init_names(pod: dict[str, Any]) -> set[str]:
+    # One with restartPolicy Always is a sidecar, and never ends before the others.
+    return {one["name"] for one in pod["spec"].get("initContainers") or [] if one.get("restartPolicy") != "Always"}

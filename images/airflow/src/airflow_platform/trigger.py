@@ -1,0 +1,343 @@
+"""The pod trigger: follows the pod of one task, streams its log, and ends the task or hands it back to the launcher.
+
+It never asks for the pod: it is told by the watch that all triggers of a namespace share. The log of the pod is the log
+of the task while it runs, line by line.
+
+Where nothing more is to be done, the task ends here (`airflow.triggers.base.TaskSuccessEvent` and its like). Its pod
+is deleted only once Airflow's database knows that the task has ended (module `finisher`): if this triggerer dies
+before, the next one finds the pod as it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from datetime import datetime, timezone
+from typing import Any
+
+import structlog
+from airflow.triggers.base import (
+    BaseTrigger,
+    TaskFailedEvent,
+    TaskSkippedEvent,
+    TaskSuccessEvent,
+    TriggerEvent,
+)
+
+from airflow_platform import finisher, pod_status
+from airflow_platform.cluster import ApiError, Cluster, ClusterRef
+from airflow_platform.pod_log import HANDED_OVER, PodLog
+from airflow_platform.watch import Feed, PodWatch
+
+#: The layout of the stored arguments. A triggerer reads those of the release before: what is added has a default.
+VERSION = 1
+
+#: Seconds that the end of a log may take once the pod has ended.
+_LOG_END = 60
+#: Seconds between two looks at deadlines while nothing happens.
+_TICK = 60
+
+log = structlog.get_logger("task")
+
+
+class RelaunchTrigger(BaseTrigger):
+    """Waits, and has the launcher try again."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class path and arguments."""
+        return f"{__name__}.RelaunchTrigger", {"seconds": self.seconds}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """One event, after ``seconds``."""
+        await asyncio.sleep(self.seconds)
+        yield TriggerEvent({"status": "relaunch"})
+
+
+class PodTrigger(BaseTrigger):
+    """Follows one pod to its end.
+
+    Args:
+        name, namespace: the pod.
+        cluster: where it runs.
+        base: the container whose end is the task's.
+        get_logs, container_logs, init_container_logs, prefix: what of the pod's log becomes the task's, in the
+            operator's words.
+        schedule_timeout, startup_timeout: seconds until the pod must have a node, and then until it must have started.
+        execution_deadline: seconds since the epoch, when the task has run for its ``execution_timeout``.
+        on_finish_action, on_kill_action, grace_period: what becomes of the pod, in the operator's words.
+        xcom_sidecar: whether a sidecar keeps the pod alive after the base container has ended.
+        skip_on_exit_code: exit codes that mean: skipped.
+        events_on_failure: whether the pod's events are logged when it fails.
+        ends: whether the task ends here; else a phase in the launcher ends it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        namespace: str,
+        cluster: ClusterRef | dict[str, Any],
+        base: str = "base",
+        get_logs: bool = True,
+        container_logs: Any = None,
+        init_container_logs: Any = None,
+        prefix: bool = True,
+        schedule_timeout: float = 120,
+        startup_timeout: float = 120,
+        execution_deadline: float | None = None,
+        on_finish_action: str = "delete_pod",
+        on_kill_action: str = "delete_pod",
+        grace_period: int | None = None,
+        xcom_sidecar: bool = False,
+        skip_on_exit_code: list[int] | None = None,
+        events_on_failure: bool = False,
+        ends: bool = False,
+        version: int = VERSION,
+        **_of_a_newer_release: Any,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.namespace = namespace
+        self.cluster = cluster if isinstance(cluster, ClusterRef) else ClusterRef(**cluster)
+        self.base = base
+        self.get_logs = get_logs
+        self.container_logs = container_logs
+        self.init_container_logs = init_container_logs
+        self.prefix = prefix
+        self.schedule_timeout = schedule_timeout
+        self.startup_timeout = startup_timeout
+        self.execution_deadline = execution_deadline
+        self.on_finish_action = on_finish_action
+        self.on_kill_action = on_kill_action
+        self.grace_period = grace_period
+        self.xcom_sidecar = xcom_sidecar
+        self.skip_on_exit_code = skip_on_exit_code or []
+        self.events_on_failure = events_on_failure
+        self.ends = ends
+        self.version = version
+        self._fired = False
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class path and arguments, all of them JSON."""
+        names = (
+            "name", "namespace", "base", "get_logs", "container_logs", "init_container_logs", "prefix",
+            "schedule_timeout", "startup_timeout", "execution_deadline", "on_finish_action", "on_kill_action",
+            "grace_period", "xcom_sidecar", "skip_on_exit_code", "events_on_failure", "ends", "version",
+        )  # fmt: skip
+        arguments = {name: getattr(self, name) for name in names}
+        return f"{__name__}.PodTrigger", {**arguments, "cluster": asdict(self.cluster)}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """One event: the task's end, or what the launcher is to do."""
+        try:
+            event = await self._follow()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.exception(f"The trigger of pod {self.name} failed: {error}")
+            event = self._resume("error", f"The trigger of pod {self.name} failed: {error}")
+        self._fired = True
+        yield event
+
+    async def on_kill(self) -> None:
+        """Delete the pod where a person has ended the task.
+
+        Airflow also calls this on a triggerer that was late and whose triggers another has taken over
+        (airflow.jobs.triggerer_job_runner, ``update_triggers``). The task is still deferred then, or has ended by what
+        the other one saw, and the pod stays.
+        """
+        if self._fired:
+            return
+        states = await finisher.states([self.task_instance])
+        state = states.get(finisher.key(self.task_instance), "unknown")
+        cluster = await Cluster.get(self.cluster)
+        pod = await self._read(cluster)
+        if state in ("deferred", "unknown") or pod is None or pod_status.ended(pod, self.base, self.xcom_sidecar):
+            log.info(f"Pod {self.name}: {HANDED_OVER}")
+            return
+        if self.on_kill_action == "keep_pod":
+            log.info(f"The task was set to {state}; its pod {self.name} is kept (on_kill_action)")
+            return
+        log.info(f"The task was set to {state}: deleting its pod {self.name}")
+        await finisher.delete(cluster, pod, self.grace_period)
+
+    async def _follow(self) -> TriggerEvent:
+        cluster = await Cluster.get(self.cluster)
+        watch = await PodWatch.get(cluster, self.namespace)
+        async with watch.follow(self.name) as feed, self._pod_log(cluster) as pod_log:
+            return await self._to_the_end(cluster, feed, pod_log)
+
+    async def _to_the_end(self, cluster: Cluster, feed: Feed, pod_log: PodLog) -> TriggerEvent:
+        pod: dict[str, Any] | None = None
+        waits_for = ""
+        while True:
+            try:
+                newer = await feed.next(timeout=self._seconds_left(pod))
+            except TimeoutError:
+                if event := await self._late(cluster, pod, pod_log):
+                    return event
+                continue
+            if newer is None:
+                return await self._gone(pod, pod_log)
+            pod = newer
+            if pod_status.ended(pod, self.base, self.xcom_sidecar):
+                pod_log.follow(pod)
+                await pod_log.finish(_LOG_END)
+                return await self._ended(cluster, pod)
+            if reason := pod_status.cannot_start(pod):
+                log.error(reason)
+                return await self._failed(cluster, pod, reason, stop=True)
+            if (now_waits_for := pod_status.waits_for(pod)) != waits_for:
+                waits_for = now_waits_for
+                if waits_for:
+                    log.info(f"Waiting: {waits_for}")
+            pod_log.follow(pod)
+
+    def _pod_log(self, cluster: Cluster) -> PodLog:
+        return PodLog(
+            cluster,
+            self.namespace,
+            self.name,
+            base=self.base,
+            containers=(self.container_logs or self.base) if self.get_logs else [],
+            init_containers=self.init_container_logs if self.get_logs else None,
+            prefix=self.prefix,
+        )
+
+    def _seconds_left(self, pod: dict[str, Any] | None) -> float:
+        deadlines = [deadline for deadline, _ in self._deadlines(pod)]
+        return max(0.1, min([_TICK, *(deadline - time.time() for deadline in deadlines)]))
+
+    def _deadlines(self, pod: dict[str, Any] | None) -> list[tuple[float, str]]:
+        """When the task is late, in seconds since the epoch, and what is said then."""
+        deadlines = []
+        if self.execution_deadline is not None:
+            deadlines.append((self.execution_deadline, "execution_timeout has passed"))
+        if pod is not None and pod_status.phase(pod) == "Pending":
+            scheduled = pod_status.scheduled_at(pod)
+            if scheduled is None:
+                created = pod_status.created_at(pod)
+                why = f"the pod had no node within {self.schedule_timeout} s (schedule_timeout_seconds)"
+                deadlines.append((created + self.schedule_timeout, why))
+            else:
+                why = f"the pod did not start within {self.startup_timeout} s (startup_timeout_seconds)"
+                deadlines.append((scheduled + self.startup_timeout, why))
+        return deadlines
+
+    async def _late(self, cluster: Cluster, pod: dict[str, Any] | None, pod_log: PodLog) -> TriggerEvent | None:
+        """The event of a deadline that has passed, judged by the pod as it is now and not as it was last seen."""
+        if not any(deadline <= time.time() for deadline, _ in self._deadlines(pod)):
+            return None
+        try:
+            pod = await self._read(cluster)
+        except (ApiError, OSError, TimeoutError) as error:
+            log.warning(f"Pod {self.name}: the cluster does not answer: {error}")
+            await asyncio.sleep(1)
+            return None
+        if pod is None or pod_status.ended(pod, self.base, self.xcom_sidecar):
+            return None
+        for deadline, why in self._deadlines(pod):
+            if deadline <= time.time():
+                waits_for = pod_status.waits_for(pod)
+                message = f"Pod {self.name}: {why}{f': {waits_for}' if waits_for else ''}"
+                log.error(message)
+                await pod_log.finish(1)
+                return await self._failed(cluster, pod, message, status="timeout", stop=True)
+        return None
+
+    async def _gone(self, pod: dict[str, Any] | None, pod_log: PodLog) -> TriggerEvent:
+        await pod_log.finish(1)
+        if pod is not None and pod_status.phase(pod) == "Pending":
+            log.warning(f"Pod {self.name} was deleted before it ran: it is created again")
+            self.ends = False
+            return self._resume("relaunch", "")
+        node = f" on node {pod['spec']['nodeName']}" if pod and pod["spec"].get("nodeName") else ""
+        message = f"Pod {self.name} is gone: something deleted it while it ran{node}"
+        log.error(message)
+        return TaskFailedEvent() if self.ends else self._resume("gone", message)
+
+    async def _ended(self, cluster: Cluster, pod: dict[str, Any]) -> TriggerEvent:
+        code = pod_status.exit_code(pod, self.base)
+        if pod_status.succeeded(pod, self.base, self.xcom_sidecar):
+            if not self.ends:
+                return self._resume("success", "")
+            self._finish(cluster, pod)
+            return TaskSuccessEvent()
+        if code is not None and code in self.skip_on_exit_code and self.ends:
+            log.info(f"Container {self.base} ended with exit code {code}: the task is skipped")
+            await self._check(cluster, pod)
+            self._finish(cluster, pod)
+            return TaskSkippedEvent()
+        reason = pod_status.why_failed(pod, self.base)
+        log.error(reason)
+        return await self._failed(cluster, pod, reason)
+
+    async def _failed(
+        self, cluster: Cluster, pod: dict[str, Any], reason: str, *, status: str = "failed", stop: bool = False
+    ) -> TriggerEvent:
+        if self.ends and self.events_on_failure:
+            await self._log_events(cluster, pod)
+        if stop and status == "timeout":
+            # Whatever is to become of finished pods: one that still runs has no task any more.
+            await finisher.delete(cluster, pod, self.grace_period)
+        if not self.ends:
+            return self._resume(status, reason)
+        await self._check(cluster, pod)
+        self._finish(cluster, pod, stop=stop)
+        return TaskFailedEvent()
+
+    def _finish(self, cluster: Cluster, pod: dict[str, Any], *, stop: bool = False) -> None:
+        """Have the pod deleted, where ``on_finish_action`` says so, once the task's end is stored."""
+        active = pod_status.phase(pod) in ("Pending", "Running")
+        deletes = {
+            "delete_pod": True,
+            "delete_succeeded_pod": pod_status.succeeded(pod, self.base, self.xcom_sidecar),
+            "delete_active_pod": active,
+            "keep_pod": False,
+        }[self.on_finish_action]
+        if deletes or (stop and active):
+            finisher.delete_when_stored(cluster, pod, self.task_instance, self.grace_period)
+
+    async def _check(self, cluster: Cluster, pod: dict[str, Any]) -> None:
+        """Mark the pod as one whose try has ended, so that no later try takes it over."""
+        patch = {"metadata": {"labels": {"already_checked": "True"}}}
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{self.name}"
+        try:
+            await cluster.request("PATCH", path, body=patch, content_type="application/merge-patch+json")
+        except ApiError as error:
+            if error.status != 404:
+                log.warning(f"Pod {self.name} could not be marked as checked: {error}")
+
+    async def _log_events(self, cluster: Cluster, pod: dict[str, Any]) -> None:
+        query = {"fieldSelector": f"involvedObject.uid={pod['metadata']['uid']}"}
+        try:
+            events = await cluster.request("GET", f"/api/v1/namespaces/{self.namespace}/events", query=query)
+        except (ApiError, OSError, TimeoutError) as error:
+            log.warning(f"Events of pod {self.name} could not be read: {error}")
+            return
+        for event in events["items"]:
+            log.info(f"Pod event: {event.get('reason')}: {event.get('message')}")
+
+    async def _read(self, cluster: Cluster) -> dict[str, Any] | None:
+        try:
+            return await cluster.request("GET", f"/api/v1/namespaces/{self.namespace}/pods/{self.name}")
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def _resume(self, status: str, message: str) -> TriggerEvent:
+        return TriggerEvent(
+            {
+                "status": status,
+                "name": self.name,
+                "namespace": self.namespace,
+                "message": message,
+                "time": datetime.now(timezone.utc).isoformat(),
+            }
+        )

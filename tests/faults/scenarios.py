@@ -1,0 +1,255 @@
+"""What goes away, and when."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+
+from local.cluster import settings
+from local.cluster.console import Problem, wait_for
+from tests.faults import components
+from tests.faults.nodes import Container
+from tests.faults.trial import Trial
+from tests.faults.work import PLATFORM, Run
+from tests.observe.pods import Pod
+
+#: Seconds that something is away, and that a triggerer is stopped.
+AWAY, STOPPED = 60, 90
+#: Kills of the triggerer and of the scheduler.
+TRIGGERER_KILLS, SCHEDULER_KILLS = 10, 5
+#: Launches that are to be cut off between pod and deferral, and runs of tasks in which to find so many.
+CUTS, RUNS = 5, 12
+#: Tasks that end by themselves within seconds.
+SHORT = {"gated": False, "lines": 5, "interval": 1.0}
+#: Command lines of the launcher's processes: LocalExecutor's and its tasks', and Celery's.
+LAUNCHER_PROCESSES = "^airflow (worker|supervisor)|ForkPoolWorker"
+#: Components in which launchers may run; the first that is there has them.
+LAUNCHERS = ("launcher", "scheduler")
+#: Seconds of heartbeats after which a triggerer that was stopped has done what it does when it wakes.
+AWAKE = 20
+
+TRIGGERER = f"deployment/{settings.RELEASE}-triggerer"
+API_SERVER = f"deployment/{settings.RELEASE}-api-server"
+S3, POSTGRES = "statefulset/s3", "statefulset/postgres"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """``n``: tasks of a run at full size; ``what``: what happens, for the page."""
+
+    name: str
+    n: int
+    what: str
+    act: Callable[[Trial], None]
+
+
+def triggerer_kill(trial: Trial, kills: int = TRIGGERER_KILLS) -> None:
+    """All tasks wait in the triggerer; half of them end while it is away, the others after the last kill."""
+    run = trial.start_and_hold()
+    for number in range(1, kills + 1):
+        with trial.lose_triggers(trial.waiting()):
+            # In turns: kubelet keeps back a container that was killed twice in ten minutes, not that of a new pod.
+            components.kill("triggerer", whole_pod=number % 2 == 0)
+            trial.open(run, run.n * number // (2 * kills))
+
+
+def triggerer_stop(trial: Trial) -> None:
+    """The triggerer that has most triggers stands still until long after the other has taken them; then it goes on."""
+    with components.scaled(settings.NAMESPACE, TRIGGERER, 2):
+        run = trial.start_and_hold()
+        wait_for("a triggerer for each trigger", lambda: None not in _triggerers(run).values(), seconds=60)
+        ((busiest, _),) = Counter(_triggerers(run).values()).most_common(1)
+        pods = {pod["status"]["podIP"]: pod for pod in components.pods("triggerer")}
+        pod = pods[_job(trial, busiest)["hostname"]]
+        began = time.monotonic()
+        with components.frozen(components.container(pod, "triggerer")):
+            with trial.lose_triggers([task for task, job in _triggerers(run).items() if job == busiest]):
+                pass
+            trial.outage(max(STOPPED - (time.monotonic() - began), 0))
+        woken = components.now()
+
+        def awake() -> bool:
+            return components.seconds(_job(trial, busiest)["latest_heartbeat"]) > woken + AWAKE
+
+        wait_for("heartbeats of the triggerer that stood still", awake, seconds=components.BACK)
+        trial.finish()
+
+
+def _triggerers(run: Run) -> dict[tuple[str, int], int | None]:
+    """Which triggerer job has the trigger of each task that waits."""
+    return {(run.run_id, one["map_index"]): one["trigger"]["triggerer_id"] for one in run.instances() if one["trigger"]}
+
+
+def _job(trial: Trial, job_id: int) -> dict:
+    jobs = trial.airflow.call("GET", "jobs?job_type=TriggererJob&order_by=-id&limit=100")["jobs"]
+    return next(one for one in jobs if one["id"] == job_id)
+
+
+def scheduler_kill(trial: Trial) -> None:
+    """At even steps of a burst of short tasks; a local launcher goes with the scheduler."""
+    run = trial.start(**SHORT)
+    for number in range(1, SCHEDULER_KILLS + 1):
+        wanted = max(run.n * number // (SCHEDULER_KILLS + 1), 1)
+
+        def begun(wanted: int = wanted) -> bool:
+            begun = trial.begun(run)
+            trial.say(f"{begun} of {run.n} tasks have begun")
+            return begun >= wanted
+
+        wait_for(f"{wanted} tasks that have begun", begun, seconds=trial.patience, every=0.5)
+        killed_at = components.now()
+        components.kill("scheduler", whole_pod=number % 2 == 0)
+        trial.faults += 1
+        components.wait_alive(trial.airflow, "scheduler", killed_at)
+
+
+def launcher_kill(trial: Trial) -> None:
+    """Launchers that have created a pod and have not deferred yet.
+
+    The moment is a few milliseconds long. So the launchers are frozen when a pod appears, and only where a task's pod
+    is there and the task is not deferred, they are killed before they can go on. Else the next run may hit the moment.
+    """
+    cut = 0
+    for _ in range(RUNS):
+        # Found before they are needed: what takes time now would let the moment pass.
+        launchers = _launchers() if trial.launch == PLATFORM else []
+        run = trial.start()
+        wait_for(
+            "a pod of a task", lambda one=run: trial.pods.pods(run_id=one.run_id), seconds=trial.patience, every=0.005
+        )
+        with components.frozen(*(launchers or _workers(trial, run))):
+            caught = _with_pod_and_not_deferred(trial, run)
+            if caught and launchers:
+                for one in launchers:
+                    one.kill_processes(LAUNCHER_PROCESSES)
+            else:
+                for number in caught:
+                    for one in _workers(trial, run, number):
+                        one.kill()
+        cut += len(caught)
+        trial.faults += bool(caught)
+        trial.say(f"{cut} of {CUTS} launches cut off")
+        if cut >= CUTS:
+            break
+    trial.notes.append(f"{cut} launches cut off in {trial.faults} kills")
+    if not cut:
+        raise Problem(f"no launch could be cut off in {RUNS} runs", "Run it again, or with more tasks: N=20.")
+
+
+def _launchers() -> list[Container]:
+    component = next(one for one in LAUNCHERS if components.pods(one))
+    return [components.container(pod, component) for pod in components.pods(component)]
+
+
+def _workers(trial: Trial, run: Run, number: int | None = None) -> list[Container]:
+    """The containers of the stock operator's workers that run, of all tasks of a run or of one."""
+
+    def runs(pod: Pod) -> bool:
+        wanted = number is None or pod.labels["map_index"] == str(number)
+        return wanted and pod.deleted is None and "running" in pod.container().get("state", {})
+
+    return [components.container(pod.manifest, "base") for pod in trial.workers.pods(runs, run_id=run.run_id)]
+
+
+def _with_pod_and_not_deferred(trial: Trial, run: Run) -> list[int]:
+    """Map indexes of such tasks, once no request of a launcher is under way any more."""
+    seen: list[list[int]] = []
+
+    def settled() -> bool:
+        there = {pod.labels["map_index"] for pod in trial.pods.pods(run_id=run.run_id)}
+        running = sorted(one["map_index"] for one in run.instances() if one["state"] == "running")
+        seen.append([number for number in running if str(number) in there])
+        return len(seen) > 1 and seen[-1] == seen[-2]
+
+    wait_for("an end of the launchers' requests", settled, seconds=20)
+    return seen[-1]
+
+
+def _outage(away: Callable[[], AbstractContextManager[None]]) -> Callable[[Trial], None]:
+    """Something is away while half of the tasks that wait end, and while as many others are being launched."""
+
+    def act(trial: Trial) -> None:
+        held = trial.start_and_hold()
+        trial.start(**SHORT)
+        with away():
+            trial.open(held, held.n // 2)
+            trial.outage(AWAY)
+
+    return act
+
+
+def s3(trial: Trial) -> None:
+    """Away while all tasks end, and for a while after."""
+    run = trial.start_and_hold()
+    with components.scaled(settings.STAND_INS, S3, 0):
+        trial.open(run)
+
+        def ended() -> bool:
+            done = len(trial.entries("end", run))
+            trial.say(f"{done} of {run.n} containers have ended")
+            return done == run.n
+
+        wait_for("the end of all containers", ended, seconds=trial.patience, every=2)
+        trial.outage(AWAY)
+
+
+SCENARIOS = {
+    one.name: one
+    for one in (
+        Scenario(
+            "triggerer-kill",
+            200,
+            f"the triggerer is killed {TRIGGERER_KILLS} times while all tasks run, its processes and its pod in turns; "
+            "a twentieth of the tasks ends at each kill",
+            triggerer_kill,
+        ),
+        Scenario(
+            "triggerer-stop",
+            20,
+            f"of two triggerers the one with most triggers is stopped for {STOPPED} s while all tasks run, then goes "
+            "on",
+            triggerer_stop,
+        ),
+        Scenario(
+            "scheduler-kill",
+            100,
+            f"the scheduler is killed {SCHEDULER_KILLS} times while a burst of tasks is launched, its processes and "
+            "its pod in turns",
+            scheduler_kill,
+        ),
+        Scenario(
+            "launcher-kill",
+            8,
+            "the processes of the launcher (stock: the worker) are killed where a task's pod is created and the task "
+            f"is not deferred yet, in runs of 8 tasks until {CUTS} launches were cut off",
+            launcher_kill,
+        ),
+        Scenario(
+            "api-server",
+            20,
+            f"Airflow's api-server is away for {AWAY} s while half of the tasks end and as many more are launched",
+            _outage(partial(components.scaled, settings.NAMESPACE, API_SERVER, 0)),
+        ),
+        Scenario(
+            "control-plane",
+            20,
+            f"Kubernetes' control plane is stopped for {AWAY} s while half of the tasks end and as many more are "
+            "launched, etcd is compacted and the API server starts anew, so that every watch is told 410 Gone",
+            _outage(components.control_plane_frozen),
+        ),
+        Scenario(
+            "postgresql",
+            20,
+            f"PostgreSQL is away for {AWAY} s while half of the tasks end and as many more are launched",
+            _outage(partial(components.scaled, settings.STAND_INS, POSTGRES, 0)),
+        ),
+        Scenario("s3", 30, f"S3 is away while all tasks end, and for {AWAY} s more", s3),
+    )
+}
+
+#: What `make test` runs: the triggerer is killed once.
+SHORT_FORM = Scenario("triggerer-kill once", 10, "", partial(triggerer_kill, kills=1))

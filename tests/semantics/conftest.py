@@ -1,0 +1,347 @@
+"""The runs that the tests look at.
+
+A test names the DAG whose run it looks at: ``@pytest.mark.runs("semantics_pool")``. The runs of a module's tests are
+all started when its first test begins, and go side by side; those of another module do not disturb them. So a test can
+be run alone, and then only its own run is started.
+"""
+
+import itertools
+import json
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+import yaml
+from kubernetes import config
+from kubernetes.client import CoreV1Api
+from local.cluster import dags, images, settings
+from local.cluster.console import Problem, wait_for
+from tests.observe.dags import wait_for_source
+from tests.observe.pods import PodRecord
+from tests.semantics.run import Run
+
+pytest_plugins = ["tests.cluster"]
+
+DAGS = Path(__file__).parent / "dags"
+OWN = "semantics_"
+# Prints the subject of each mail that it is sent.
+MAIL_SERVER = """
+import asyncore, email, email.policy, smtpd
+class Server(smtpd.SMTPServer):
+    def process_message(self, peer, sender, recipients, data, **_):
+        print(email.message_from_bytes(data, policy=email.policy.default)["subject"])
+Server(("0.0.0.0", 1025), None)
+asyncore.loop()
+"""
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "runs(dag_id, times=1): the DAG whose run, or runs, the test looks at")
+    config.addinivalue_line("markers", "needs(fixture, …): what must be there before the run starts")
+    config.addinivalue_line(
+        "markers",
+        "beyond_stock(what): the operator in a worker pod does not keep this: with no launcher, that is known",
+    )
+
+
+@pytest.fixture(scope="session")
+def launcher(get):
+    """The kind of launcher that the platform runs with; none: the KubernetesExecutor alone."""
+    platform = get("configmap", f"{settings.RELEASE}-platform", "-n", settings.NAMESPACE)["data"]["platform.yaml"]
+    return yaml.safe_load(platform).get("launcher", {}).get("kind", "none")
+
+
+@pytest.fixture(autouse=True)
+def _known_of_stock(request, launcher):
+    if launcher == "none" and (mark := request.node.get_closest_marker("beyond_stock")):
+        request.applymarker(pytest.mark.xfail(reason=mark.args[0]))
+
+
+@pytest.fixture(scope="session")
+def client():
+    return config.new_client_from_config(str(settings.kubeconfig()))
+
+
+@pytest.fixture(scope="session")
+def core(client):
+    return CoreV1Api(client)
+
+
+@pytest.fixture(scope="session")
+def record(client, clean):
+    """Every pod of the tasks' namespace, from before the first run."""
+    with PodRecord(client, settings.TASK_NAMESPACE) as record:
+        yield record
+
+
+@pytest.fixture(scope="session")
+def workers(client, clean):
+    """Every worker pod of the KubernetesExecutor, from before the first run that a test of it starts."""
+    with PodRecord(client, settings.NAMESPACE, "kubernetes_executor=True") as record:
+        yield record
+
+
+@pytest.fixture(scope="session")
+def clean(airflow, kubectl):
+    """Nothing is left of an earlier session, which may have been interrupted: runs, pods, notes."""
+    for dag in _pages(airflow, f"dags?dag_id_pattern={OWN}%25&exclude_stale=false", "dags"):
+        airflow.call("PATCH", f"dags/{dag['dag_id']}", is_paused=True)
+        for run in _pages(airflow, f"dags/{dag['dag_id']}/dagRuns?", "dag_runs"):
+            airflow.call("DELETE", f"dags/{dag['dag_id']}/dagRuns/{run['dag_run_id'].replace('+', '%2B')}")
+    for variable in _pages(airflow, "variables?variable_key_pattern=semantics-%25", "variables"):
+        airflow.call("DELETE", f"variables/{variable['key']}")
+    pods = json.loads(kubectl("get", "pods", "-n", settings.TASK_NAMESPACE, "-l", "dag_id", "-o", "json"))["items"]
+    if left := [one["metadata"]["name"] for one in pods if one["metadata"]["labels"]["dag_id"].startswith(OWN)]:
+        kubectl("delete", "pods", "-n", settings.TASK_NAMESPACE, "--now", *left)
+
+
+def _pages(airflow, path, key):
+    found = []
+    while True:
+        page = airflow.call("GET", f"{path}&limit=100&offset={len(found)}")
+        found += page[key]
+        if not page[key] or len(found) >= page["total_entries"]:
+            return found
+
+
+@pytest.fixture(scope="session")
+def parsed(airflow, clean):
+    """Push the DAGs of this suite; a function that waits until Airflow has parsed one of them as it was pushed."""
+    dags.push(DAGS, "semantics")
+    sources = {path: path.read_text() for path in (DAGS / "semantics").glob("*.py")}
+
+    def parsed(dag_id):
+        (source,) = (text for text in sources.values() if f'"{dag_id}"' in text)
+        wait_for_source(airflow, dag_id, source, seconds=180)
+
+    return parsed
+
+
+@pytest.fixture(scope="session")
+def start(airflow, record, parsed):
+    """Start a run of a DAG: by REST, as the UI does too."""
+
+    def start(dag_id, **body):
+        parsed(dag_id)
+        airflow.call("PATCH", f"dags/{dag_id}", is_paused=False)
+        # Short, so that the pods' label is the run's id.
+        run_id = f"{time.strftime('%H%M%S')}-{uuid.uuid4().hex[:6]}"
+        airflow.call("POST", f"dags/{dag_id}/dagRuns", dag_run_id=run_id, logical_date=None, **body)
+        return Run(airflow, record, dag_id, run_id)
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def _started(request, start):
+    """{DAG: its runs} of the module's tests that were chosen, all started before the first of them."""
+    started = {}
+    for item in request.session.items:
+        if item.module is not request.module:
+            continue
+        for name in itertools.chain.from_iterable(mark.args for mark in item.iter_markers("needs")):
+            request.getfixturevalue(name)
+        for mark in item.iter_markers("runs"):
+            (dag_id,) = mark.args
+            if dag_id not in started:
+                started[dag_id] = [start(dag_id) for _ in range(mark.kwargs.get("times", 1))]
+    return started
+
+
+@pytest.fixture
+def runs(request, _started):
+    """The runs of the DAG that the test names."""
+    return _started[request.node.get_closest_marker("runs").args[0]]
+
+
+@pytest.fixture
+def run(runs):
+    """The run of the DAG that the test names."""
+    return runs[0]
+
+
+@pytest.fixture
+def notes(airflow):
+    """What callbacks and listeners noted of a run: {task id: [(kind, try), …]}, in the order of time."""
+
+    def notes(run):
+        found = _pages(airflow, f"variables?variable_key_pattern=semantics-{run.run_id}-%25", "variables")
+        said = sorted((json.loads(one["value"]) for one in found), key=lambda one: one["time"])
+        return {
+            task_id: [(one["kind"], one["try"]) for one in said if one["task"] == task_id]
+            for task_id in {one["task"] for one in said}
+        }
+
+    return notes
+
+
+@pytest.fixture(scope="session")
+def objects(kubectl):
+    """Make objects of the cluster for the session."""
+    made = []
+
+    def objects(*wanted):
+        everything = {"apiVersion": "v1", "kind": "List", "items": list(wanted)}
+        made.append(everything)
+        kubectl("apply", "-f", "-", stdin=json.dumps(everything))
+
+    yield objects
+    for everything in reversed(made):
+        kubectl("delete", "--ignore-not-found", "--wait=false", "-f", "-", stdin=json.dumps(everything))
+
+
+@pytest.fixture(scope="session")
+def connection(airflow):
+    """Make a connection of Airflow for the session."""
+    made = []
+
+    def connection(connection_id, **body):
+        try:
+            airflow.call("POST", "connections", connection_id=connection_id, **body)
+        except Problem as problem:
+            if ": 409 " not in str(problem):
+                raise
+            airflow.call("PATCH", f"connections/{connection_id}", connection_id=connection_id, **body)
+        made.append(connection_id)
+
+    yield connection
+    for connection_id in made:
+        airflow.call("DELETE", f"connections/{connection_id}")
+
+
+@pytest.fixture(scope="session")
+def task_image():
+    """An image that has a shell and Python, as a pod of the cluster names it."""
+    (image,) = (one for one in images.tasks() if one.name == "ticket-extract")
+    return f"{settings.registry()}/{image.name}:{image.tag()}"
+
+
+@pytest.fixture(scope="session")
+def mail(objects, connection, task_image, kubectl):
+    """A mail server that keeps what it is sent, and the connection to it; the subjects of the mails so far."""
+    labels = {"semantics": "mail"}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "semantics-mail", "namespace": settings.TASK_NAMESPACE, "labels": labels},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "nodeSelector": {"node-pool": "light"},
+            "imagePullSecrets": [{"name": settings.PULL_SECRET}],
+            "terminationGracePeriodSeconds": 0,
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [
+                {
+                    "name": "smtp",
+                    "image": task_image,
+                    "command": ["python3", "-W", "ignore", "-u", "-c", MAIL_SERVER],
+                    "readinessProbe": {"tcpSocket": {"port": 1025}, "periodSeconds": 1},
+                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                }
+            ],
+        },
+    }
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "semantics-mail", "namespace": settings.TASK_NAMESPACE},
+        "spec": {"selector": labels, "ports": [{"port": 1025}]},
+    }
+    objects(pod, service)
+    kubectl("wait", "pod/semantics-mail", "-n", settings.TASK_NAMESPACE, "--for=condition=Ready", "--timeout=90s")
+    # What the provider uses where a task names no connection.
+    connection(
+        "smtp_default",
+        conn_type="smtp",
+        host=f"semantics-mail.{settings.TASK_NAMESPACE}.svc",
+        port=1025,
+        extra=json.dumps({"disable_ssl": True, "disable_tls": True, "from_email": "airflow@example.com"}),
+    )
+
+    def subjects():
+        return kubectl("logs", "semantics-mail", "-n", settings.TASK_NAMESPACE).splitlines()
+
+    return subjects
+
+
+@pytest.fixture(scope="session")
+def sidecars(objects, connection, task_image):
+    """What ``do_xcom_push`` needs: pods/exec for whoever reads the XCom, and a sidecar's image that can be pulled.
+
+    The chart's ``tasks.xcomSidecar`` gives the first, where it is set.
+    """
+    namespace = settings.TASK_NAMESPACE
+    role = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": "semantics-exec", "namespace": namespace},
+        "rules": [{"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["get", "create"]}],
+    }
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "semantics-exec", "namespace": namespace},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "semantics-exec"},
+        "subjects": [
+            {
+                "apiGroup": "rbac.authorization.k8s.io",
+                "kind": "Group",
+                "name": f"system:serviceaccounts:{settings.NAMESPACE}",
+            }
+        ],
+    }
+    objects(role, binding)
+    extra = {"in_cluster": True, "xcom_sidecar_container_image": task_image}
+    connection("semantics_kubernetes", conn_type="kubernetes", extra=json.dumps(extra))
+
+
+@pytest.fixture(scope="session")
+def priorities(objects):
+    """Classes that pods can be told apart by; they give no priority."""
+    for name in ("semantics", "semantics-quota"):
+        objects(
+            {
+                "apiVersion": "scheduling.k8s.io/v1",
+                "kind": "PriorityClass",
+                "metadata": {"name": name},
+                "value": 0,
+                "preemptionPolicy": "Never",
+            }
+        )
+
+
+@pytest.fixture(scope="session")
+def quota(objects, priorities, kubectl):
+    """Two pods at a time, of those of the class ``semantics-quota``."""
+    objects(
+        {
+            "apiVersion": "v1",
+            "kind": "ResourceQuota",
+            "metadata": {"name": "semantics", "namespace": settings.TASK_NAMESPACE},
+            "spec": {
+                "hard": {"pods": "2"},
+                "scopeSelector": {
+                    "matchExpressions": [
+                        {"scopeName": "PriorityClass", "operator": "In", "values": ["semantics-quota"]}
+                    ]
+                },
+            },
+        }
+    )
+
+    def counted():
+        found = json.loads(kubectl("get", "resourcequota", "semantics", "-n", settings.TASK_NAMESPACE, "-o", "json"))
+        return found.get("status", {}).get("hard")
+
+    wait_for("the quota", counted, seconds=30, every=0.2)
+
+
+@pytest.fixture(scope="session")
+def settings_of_a_pod(objects):
+    """The ConfigMap and the Secret that a pod takes its settings from."""
+    metadata = {"name": "semantics", "namespace": settings.TASK_NAMESPACE}
+    objects(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"file": "of the ConfigMap\n"}},
+        {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"word": "of-the-secret"}},
+    )

@@ -1,0 +1,101 @@
+"""What of a pod is in the task's log, and when."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import yaml
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.sdk import DAG
+from kubernetes.client import V1Container, V1ResourceRequirements
+
+VERSIONS = yaml.safe_load((Path(__file__).parents[1] / "images.yaml").read_text())
+IMAGE = f"ticket-extract:{VERSIONS['ticket-extract']}"
+MANUAL = {"schedule": None, "start_date": datetime(2026, 1, 1, tzinfo=UTC), "catchup": False, "tags": ["semantics"]}
+SMALL = {"requests": {"cpu": "5m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}}
+TASK = {
+    "owner": "semantics",
+    "namespace": "support",
+    "image": IMAGE,
+    "container_resources": SMALL,
+    "startup_timeout_seconds": 600,
+    "execution_timeout": timedelta(minutes=20),
+    "retries": 0,
+    "pool": "light",
+}
+
+
+def shell(name, script):
+    return V1Container(name=name, image=IMAGE, command=["sh", "-c", script], resources=V1ResourceRequirements(**SMALL))
+
+
+with DAG("semantics_log_live", default_args=TASK, **MANUAL):
+    KubernetesPodOperator(
+        task_id="a_line_a_second",
+        cmds=["sh", "-c", "for n in $(seq 1 20); do echo line $n at $(date +%s.%N); sleep 1; done"],
+    )
+
+with DAG("semantics_log_containers", default_args=TASK, **MANUAL):
+    KubernetesPodOperator(
+        task_id="all",
+        init_containers=[shell("first", "echo M1 of first"), shell("second", "echo M2 of second")],
+        init_container_logs=True,
+        container_logs=["base", "beside"],
+        pod_template_dict={
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "spec": {
+                "restartPolicy": "Never",
+                "containers": [
+                    {"name": "base", "image": IMAGE},
+                    {
+                        "name": "beside",
+                        "image": IMAGE,
+                        "command": ["sh", "-c", "for n in 1 2 3; do echo N$n of beside; sleep 1; done"],
+                        "resources": SMALL,
+                    },
+                ],
+            },
+        },
+        cmds=["sh", "-c", "for n in 3 4 5; do echo M$n of base; sleep 1; done"],
+    )
+    KubernetesPodOperator(
+        task_id="one_init_container",
+        init_containers=[shell("first", "echo M1 of first"), shell("second", "echo M2 of second")],
+        init_container_logs=["second"],
+        cmds=["echo", "M3 of base"],
+    )
+    KubernetesPodOperator(task_id="none", get_logs=False, cmds=["echo", "not in the log"])
+    KubernetesPodOperator(task_id="no_prefix", container_name_log_prefix_enabled=False, cmds=["echo", "a plain line"])
+    KubernetesPodOperator(
+        task_id="formatted",
+        log_formatter=lambda container, message: f"<{container}> {message.upper()}",
+        cmds=["echo", "a formatted line"],
+    )
+
+with DAG("semantics_log_ends", default_args=TASK, **MANUAL):
+    KubernetesPodOperator(
+        task_id="odd_lines",
+        cmds=[
+            "python3",
+            "-c",
+            "import sys; out = sys.stdout.buffer; out.write(b'x' * 40_000 + b'\\n'); out.write(b'\\xff\\xfe bad\\n');"
+            "out.write('ü € 🙂\\n'.encode()); out.write(b'no newline at the end')",
+        ],
+    )
+    KubernetesPodOperator(
+        task_id="out_of_memory",
+        cmds=["python3", "-c", "print('filling', flush=True); b = bytearray(10**9); print(len(b))"],
+    )
+    KubernetesPodOperator(task_id="exit_code", cmds=["sh", "-c", "echo last words; exit 42"])
+    KubernetesPodOperator(
+        task_id="secret_in_the_environment",
+        cmds=["sh", "-c", "exit 1"],
+        env_vars={"password": "hunter2-of-the-environment"},
+    )
+
+# Many times more than kubelet keeps in one file (10 MiB), by a program that is faster than anyone reads.
+with DAG("semantics_log_big", default_args=TASK | {"retries": 0}, **MANUAL):
+    KubernetesPodOperator(
+        task_id="big",
+        cmds=["python3", "-c", "for n in range(20_000): print(f'{n:06d}', 'x' * 5_000)"],
+    )

@@ -1,0 +1,142 @@
+"""The task's log is what its pod printed: all of it, once, in order, and soon."""
+
+import re
+import time
+
+import pytest
+from local.cluster.console import wait_for
+
+MIB = 2**20
+
+
+@pytest.fixture(scope="module")
+def first_seen(start, airflow):
+    """{number of a line: (seconds since the epoch when it was printed, when the API first showed it)}."""
+    run = start("semantics_log_live")
+    run.running_pod("a_line_a_second")
+    seen = {}
+
+    def all_lines():
+        instance = run.instance("a_line_a_second")
+        for line in airflow.log(instance):
+            if match := re.search(r"line (\d+) at ([\d.]+)", line):
+                seen.setdefault(int(match[1]), (float(match[2]), time.time()))
+        return len(seen) == 20 or instance["state"] in ("success", "failed")
+
+    wait_for("20 lines", all_lines, seconds=120, every=0.2)
+    return seen
+
+
+@pytest.mark.beyond_stock("a worker reads in turns of some seconds")
+def test_56895_a_line_can_be_read_three_seconds_after_it_was_printed(first_seen):
+    assert sorted(first_seen) == list(range(1, 21))
+    late = {number: round(shown - printed, 1) for number, (printed, shown) in first_seen.items() if shown - printed > 3}
+    assert late == {}
+
+
+def _own(lines):
+    """What containers printed, without their names."""
+    return [match[1] for line in lines if (match := re.match(r"\[(?:base|first|second|beside)\] (.*)", line))]
+
+
+@pytest.mark.runs("semantics_log_containers")
+def test_72504_init_containers_and_sidecars_are_in_the_log_in_order(run):
+    run.ended()
+    lines = _own(run.log("all"))
+    main = [line for line in lines if line.startswith("M")]
+    assert main == ["M1 of first", "M2 of second", "M3 of base", "M4 of base", "M5 of base"]
+    assert [line for line in lines if line.startswith("N")] == ["N1 of beside", "N2 of beside", "N3 of beside"]
+    assert _own(run.log("one_init_container")) == ["M2 of second", "M3 of base"]
+
+
+@pytest.mark.runs("semantics_log_containers")
+def test_a_log_that_was_not_asked_for_is_not_there(run):
+    run.ended()
+    assert run.instance("none")["state"] == "success"
+    assert not any("] not in the log" in line for line in run.log("none"))
+
+
+@pytest.mark.runs("semantics_log_containers")
+@pytest.mark.parametrize(("task_id", "line"), [("no_prefix", "a plain line"), ("formatted", "<base> A FORMATTED LINE")])
+def test_a_line_looks_as_the_task_wants_it(run, task_id, line):
+    run.ended()
+    assert run.log(task_id).count(line) == 1
+
+
+@pytest.mark.runs("semantics_log_ends")
+def test_no_line_is_too_odd_for_the_log(run):
+    assert run.ended_task("odd_lines")["state"] == "success"
+    lines = _own(run.log("odd_lines"))
+    assert "".join(line for line in lines if line.startswith("x")).count("x") == 40_000
+    assert [line for line in lines if not line.startswith("x")] == [
+        "\ufffd\ufffd bad",
+        "ü € 🙂",
+        "no newline at the end",
+    ]
+
+
+@pytest.mark.beyond_stock("the log ends with the pod's whole manifest")
+@pytest.mark.runs("semantics_log_ends")
+@pytest.mark.parametrize(
+    ("task_id", "why"),
+    [("out_of_memory", r"OOMKilled|[Oo]ut of memory"), ("exit_code", r"exit code 42|exit_code.: 42")],
+)
+def test_8722_the_end_of_the_log_says_why(run, task_id, why):
+    assert run.ended_task(task_id)["state"] == "failed"
+    lines = run.log(task_id)
+    assert any(re.search(why, line) for line in lines[-3:]), lines[-3:]
+
+
+@pytest.mark.runs("semantics_log_ends")
+def test_a_secret_of_the_environment_is_not_in_the_log_of_a_failure(run):
+    assert run.ended_task("secret_in_the_environment")["state"] == "failed"
+    assert not any("hunter2-of-the-environment" in line for line in run.log("secret_in_the_environment"))
+
+
+@pytest.fixture(scope="module")
+def big(start, airflow, triggerer_memory):
+    """The run of a task that prints 100 MB; the bytes by which it made the triggerer grow, at most; its log in S3."""
+    before = triggerer_memory()
+    run = start("semantics_log_big")
+    most = [before]
+
+    def ended():
+        most.append(triggerer_memory())
+        instance = run.instance("big")
+        return instance if instance["state"] in ("success", "failed") else None
+
+    instance = wait_for("the end of the big log's task", ended, seconds=300)
+    _, lines = wait_for("its log in S3", lambda: airflow.stored_log(instance), seconds=120)
+    return instance, max(most) - before, lines
+
+
+@pytest.fixture(scope="session")
+def triggerer_memory(kubectl):
+    """Bytes that the triggerer's processes hold, without what the kernel caches of files."""
+    count = """
+import glob
+lines = (line for name in glob.glob("/proc/[0-9]*/status") for line in open(name))
+print(sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon")))
+"""
+
+    def triggerer_memory():
+        found = kubectl(
+            "exec", "-n", "airflow", "deployment/airflow-triggerer", "-c", "triggerer", "--", "python3", "-c", count
+        )
+        return int(found) * 1024
+
+    return triggerer_memory
+
+
+def test_71567_a_log_that_rotates_is_whole_or_says_what_it_lacks(big):
+    instance, _, lines = big
+    assert instance["state"] == "success"
+    numbers = [int(match[1]) for line in lines if (match := re.match(r"\[base\] (\d{6}) x", line))]
+    assert numbers == sorted(set(numbers)), "a line came twice, or out of order"
+    missing = 20_000 - len(numbers)
+    assert missing == 0 or any(re.search("truncated|rotated|lost", line) for line in lines if "xxx" not in line)
+
+
+def test_73044_a_big_log_does_not_grow_the_triggerer(big):
+    _, growth, _ = big
+    assert growth < 50 * MIB

@@ -1,0 +1,163 @@
+"""What follows from a task's end."""
+
+from datetime import datetime
+
+import pytest
+from local.cluster.console import wait_for
+from tests.semantics.run import Run, gone
+
+
+@pytest.mark.runs("semantics_callbacks")
+@pytest.mark.parametrize(
+    ("task_id", "called", "pods"),
+    [
+        ("succeeds", ["execute", "success"], 1),
+        ("recovers", ["execute", "retry", "execute", "success"], 2),
+        ("fails", ["execute", "retry", "execute", "retry", "execute", "failure"], 3),
+        ("skips", ["execute", "skipped"], 1),
+    ],
+)
+def test_46224_each_callback_is_called_the_right_number_of_times(run, notes, task_id, called, pods):
+    run.ended()
+    assert len(run.pods(task_id)) == pods
+    # A callback runs after the state is known.
+    wait_for(
+        "the last callback", lambda: [one for one, _ in notes(run).get(task_id, [])][-1:] == called[-1:], seconds=60
+    )
+    found = notes(run)[task_id]
+    assert [kind for kind, _ in found if kind != "execute"] == [kind for kind in called if kind != "execute"]
+    tries = [number for kind, number in found if kind != "execute"]
+    assert tries == list(range(1, pods + 1))
+
+
+@pytest.mark.runs("semantics_callbacks")
+def test_on_execute_callback_is_called_once_a_try(run, notes):
+    run.ended()
+    found = notes(run)
+    executed = {task_id: [number for kind, number in found[task_id] if kind == "execute"] for task_id in found}
+    assert executed == {"succeeds": [1], "recovers": [1, 2], "fails": [1, 2, 3], "skips": [1]}
+
+
+@pytest.mark.runs("semantics_retries")
+@pytest.mark.parametrize(
+    ("task_id", "state", "tries"),
+    [
+        ("recovers", "success", 2),
+        ("fails", "failed", 3),
+        ("backs_off", "success", 2),
+        ("skips", "skipped", 1),
+        ("gives_up", "failed", 1),
+        ("hurries", "success", 2),
+    ],
+)
+def test_a_task_is_tried_as_often_as_it_says(run, task_id, state, tries):
+    instance = run.ended_task(task_id)
+    assert (instance["state"], instance["try_number"]) == (state, tries)
+    assert [pod.labels["try_number"] for pod in run.pods(task_id)] == [str(number + 1) for number in range(tries)]
+
+
+@pytest.mark.runs("semantics_retries")
+def test_a_try_waits_for_its_delay(run):
+    run.ended_task("backs_off")
+    first, second = run.tries("backs_off")
+    waited = datetime.fromisoformat(second["start_date"]) - datetime.fromisoformat(first["end_date"])
+    assert waited.total_seconds() >= 12
+
+
+@pytest.mark.runs("semantics_mail")
+@pytest.mark.needs("mail")
+def test_46224_mail_is_sent_on_retry_and_on_failure(run, mail):
+    run.ended()
+
+    def of(task_id):
+        return [subject for subject in mail() if run.run_id in subject and task_id in subject]
+
+    wait_for("two mails", lambda: len(of("fails")) >= 2, seconds=60)
+    assert len(of("fails")) == 2
+    assert of("succeeds") == []
+
+
+@pytest.mark.runs("semantics_mail")
+@pytest.mark.needs("mail")
+def test_a_notifier_is_a_callback(run, mail):
+    run.ended()
+    wait_for("its mail", lambda: "notified of notifies" in mail(), seconds=60)
+    assert mail().count("notified of notifies") == 1
+
+
+@pytest.mark.runs("semantics_listener")
+@pytest.mark.parametrize(
+    ("task_id", "seen"),
+    [
+        ("succeeds", [("running", 1), ("success", 1)]),
+        ("fails", [("running", 1), ("failed", 1), ("running", 2), ("failed", 2)]),
+        ("skips", [("running", 1), ("skipped", 1)]),
+    ],
+)
+def test_a_listener_sees_every_transition(run, notes, task_id, seen):
+    run.ended()
+    wait_for("the last transition", lambda: notes(run).get(task_id, [])[-1:] == seen[-1:], seconds=60)
+    # A task that goes on after it was deferred says again that it runs.
+    found = [
+        one for one, before in zip(notes(run)[task_id], [None, *notes(run)[task_id]], strict=False) if one != before
+    ]
+    assert found == seen
+
+
+@pytest.fixture(scope="session")
+def consumer(parsed, airflow):
+    parsed("semantics_asset_consumer")
+    airflow.call("PATCH", "dags/semantics_asset_consumer", is_paused=False)
+
+
+@pytest.mark.runs("semantics_asset_producer")
+@pytest.mark.needs("consumer")
+def test_an_outlet_makes_one_event_and_starts_its_consumers(run, airflow, record):
+    run.ended()
+    path = f"assets/events?source_dag_id={run.dag_id}&source_run_id={run.run_id}"
+    (event,) = airflow.call("GET", path)["asset_events"]
+    assert (event["uri"], event["source_task_id"]) == ("s3://tickets/semantics/made", "makes")
+
+    def consumed():
+        found = airflow.call("GET", f"assets/events?source_dag_id={run.dag_id}&source_run_id={run.run_id}")
+        return found["asset_events"][0]["created_dagruns"]
+
+    (found,) = wait_for("the consumer's run", consumed, seconds=60)
+    assert found["dag_id"] == "semantics_asset_consumer"
+    assert Run(airflow, record, found["dag_id"], found["run_id"]).ended() == "success"
+
+
+@pytest.mark.runs("semantics_trigger_rules")
+def test_trigger_rules(run):
+    assert run.ended() == "failed"
+    assert run.states() == {
+        "fails": "failed",
+        "all_success": "upstream_failed",
+        "all_failed": "success",
+        "one_failed": "success",
+        "all_done": "success",
+        "none_failed": "upstream_failed",
+    }
+    assert {pod.labels["task_id"] for pod in run.pods()} == {"fails", "all_failed", "one_failed", "all_done"}
+
+
+@pytest.mark.runs("semantics_on_finish_action")
+@pytest.mark.parametrize(
+    ("action", "kept"),
+    [
+        ("delete_pod", set()),
+        ("keep_pod", {"succeeds", "fails"}),
+        ("delete_succeeded_pod", {"fails"}),
+        # Of a pod that ran to its end, this leaves what is there.
+        ("delete_active_pod", {"succeeds", "fails"}),
+    ],
+)
+def test_on_finish_action(run, action, kept):
+    run.ended()
+    for end in ("succeeds", "fails"):
+        (pod,) = run.pods(f"{end}_{action}")
+        if end in kept:
+            assert pod.deleted is None
+            assert pod.labels["already_checked"] == "True"
+        else:
+            gone(pod)
