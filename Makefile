@@ -55,6 +55,10 @@ test-e2e: ## End to end on the local cluster, which is made if there is none
 	@$(CLUSTER) up --no-run || { $(CLUSTER) collect; exit 1; }
 	@$(PYTHON) -m pytest tests/e2e
 
+.PHONY: semantics
+semantics: ## What Airflow says of a task holds for its pod, on the cluster that is up; some: TEST="-k pool"
+	@$(PYTHON) -m pytest tests/semantics --durations=5 $(TEST)
+
 .PHONY: faults
 faults: ## Take parts away from running tasks (hours); some: SCENARIO="s3 postgresql" LAUNCH=platform N=20
 	@$(PYTHON) -m tests.faults $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(LAUNCH),--launch $(LAUNCH)) $(if $(N),-n $(N))
@@ -66,3 +70,15 @@ faults-short: ## The triggerer is killed once under ten tasks: nothing is lost, 
 .PHONY: chart-docs
 chart-docs: ## Make the chart's schema and README from its values.yaml
 	@$(CHECK) chart-docs
+
+.PHONY: bench
+bench: ## What a task costs, each way to launch it, on the cluster that is up (an hour and a half); writes docs/benchmarks
+	@$(PYTHON) -m tests.bench run
+
+.PHONY: bench-scale
+bench-scale: ## What 100, 300 and 1,000 waiting tasks cost, on the cluster that is up (an hour); writes docs/benchmarks
+	@$(PYTHON) -m tests.bench scale
+
+.PHONY: bench-short
+bench-short: ## That the benchmark works: a few tasks, nothing timed
+	@$(PYTHON) -m tests.bench short

@@ -92,7 +92,16 @@ def _local_tags() -> list[str]:
 def unit() -> None:
     """The unit tests of what runs on the host: the local cluster and the tools."""
     with step("unit tests: local cluster and tools"):
-        words = [sys.executable, "-m", "pytest", "local/cluster/tests", "tools/tests"]
+        words = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "local/cluster/tests",
+            "tools/tests",
+            "tests/observe",
+            "tests/bench/tests",
+            "tests/faults/tests",
+        ]
         say(_tail(run(words, log="unit", doing="the unit tests"), 1))
 
 

@@ -107,7 +107,9 @@ class Airflow:
             raise Problem(f"there is no log {prefix} in bucket {s3['bucket']}", "Was it uploaded?")
         keys = [one["Key"] for one in sorted(found, key=lambda one: one["LastModified"])]
         bodies = [client.get_object(Bucket=s3["bucket"], Key=key)["Body"].read().decode() for key in keys]
-        return f"s3://{s3['bucket']}/{keys[-1]}", [_event(line) for body in bodies for line in body.splitlines() if line]
+        return f"s3://{s3['bucket']}/{keys[-1]}", [
+            _event(line) for body in bodies for line in body.splitlines() if line
+        ]
 
 
 def _event(line: str) -> str:

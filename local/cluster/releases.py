@@ -31,12 +31,13 @@ def install_stand_ins() -> None:
     _release(settings.STAND_INS, settings.REPO / "local" / "chart", settings.STAND_INS, words)
 
 
-def install_platform() -> None:
+def install_platform(*more: Path) -> None:
     """The platform is ready; its pods wait for what the stand-ins' release makes.
 
+    :param more: values files that are laid over those of the local cluster.
     :raises Problem: with the state of what is not.
     """
-    _release(settings.RELEASE, CHART, settings.NAMESPACE, _platform_values())
+    _release(settings.RELEASE, CHART, settings.NAMESPACE, _platform_values(*more))
 
 
 def render(namespace: str, more: Sequence[str]) -> str:
@@ -45,7 +46,7 @@ def render(namespace: str, more: Sequence[str]) -> str:
     return helm(*words)
 
 
-def _platform_values() -> list[str]:
+def _platform_values(*more: Path) -> list[str]:
     values = {
         "image.repository": f"{settings.registry()}/airflow",
         "image.tag": images.AIRFLOW.tag(),
@@ -57,7 +58,7 @@ def _platform_values() -> list[str]:
         (drop_in,) = (image for image in _stand_ins() if image.name == "local/git-sync")
         values["dags.gitSync.image.repository"] = f"{settings.registry()}/{drop_in.name}"
         values["dags.gitSync.image.tag"] = drop_in.tag()
-    words = [word for path in VALUES for word in ("--values", str(path))]
+    words = [word for path in (*VALUES, *more) for word in ("--values", str(path))]
     return words + [word for key, value in values.items() for word in ("--set-string", f"{key}={value}")]
 
 

@@ -22,8 +22,9 @@ AT_MOST, AT_MOST_A_POD = 120, 10
 
 @dataclass(frozen=True)
 class Batch:
-    """Pods that were created at once, and ended; ``began`` in seconds since the epoch."""
+    """Pods that were created at once, with the label ``name``, and ended; ``began`` in seconds since the epoch."""
 
+    name: str
     began: float
     pods: list[Pod]
 
@@ -55,7 +56,7 @@ def run(api: CoreV1Api, record: PodRecord, n: int, note: Callable[[str], None]) 
         list(pool.map(create, range(n)))
     # The record has its own clock: how often it is looked at takes nothing from it.
     pods = wait_for("the end of the bare pods", ended, seconds=AT_MOST + n * AT_MOST_A_POD, every=0.2)
-    return Batch(began, pods)  # type: ignore[arg-type]
+    return Batch(name, began, pods)  # type: ignore[arg-type]
 
 
 def remove(api: CoreV1Api, record: PodRecord) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 BARE, STOCK, STOCK_DEFERRABLE, LOCAL, CELERY = LAUNCHES = ("bare", "stock", "stock-deferrable", "local", "celery")
 #: The ways of the platform itself.
 OURS = (LOCAL, CELERY)
-SIZES = (1, 20, 200)
 #: Stock Airflow needs minutes for 20 tasks, and more pods than the cluster takes for 200.
 MOST_STOCK_TASKS = 20
 
@@ -23,6 +22,21 @@ class Case:
 
     def __str__(self) -> str:
         return f"{self.launch}, {self.n} {'task' if self.n == 1 else 'tasks'}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is measured; what is published keeps to the defaults.
+
+    ``waiting`` is the number of tasks that wait while memory is measured, 0 for none. ``idle`` is for how many seconds
+    of each round the idle cluster is looked at; in 120 s the DAG processor has parsed each file once, by itself.
+    """
+
+    launches: tuple[str, ...] = LAUNCHES
+    sizes: tuple[int, ...] = (1, 20, 200)
+    rounds: int = 3
+    waiting: int = 200
+    idle: float = 120.0
 
 
 def cases(launches: Sequence[str], sizes: Sequence[int]) -> list[Case]:

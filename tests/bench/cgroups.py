@@ -33,6 +33,7 @@ POD = re.compile(r"(?:^|-)pod([0-9a-f_-]{32,36})(?:\.slice)?$")
 ALL_PODS = re.compile(r"^(?:\S*-)?kubepods(?:\.slice)?$")
 #: proc(5): after the name come state and ten more fields, then user and system time, the process's and its children's.
 PROCESS = re.compile(r"^\d+ \((?P<name>[^)]+)\) \S+(?: -?\d+){10} (?P<ticks>\d+ \d+ \d+ \d+) ")
+MIB = 2**20
 TICKS = os.sysconf("SC_CLK_TCK")
 #: The part of :class:`Spent` that pods used which were not there both before and after.
 PASSING = "passing pods"

@@ -31,7 +31,9 @@ class ContainerTimes:
     def __enter__(self) -> ContainerTimes:
         for node in self._nodes:
             words = ["docker", "exec", "-i", node, "sh", "-c", SCRIPT]
-            process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            process = subprocess.Popen(
+                words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            )
             thread = threading.Thread(target=self._read, args=[process], daemon=True)
             thread.start()
             self._processes.append(process)

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
 
+import requests
 from local.cluster.airflow import ENDED, Airflow
 from local.cluster.console import Problem
 
-#: Seconds that a run may take at most, and for each of its tasks.
-AT_MOST, AT_MOST_A_TASK = 300, 30
 #: Of the REST API: task instances on a page.
 PAGE = 100
 
@@ -21,16 +20,24 @@ PAGE = 100
 class Run:
     """What the API says of a run that has ended. Times are seconds since the epoch.
 
-    ``began`` is when it was triggered, ``scheduled`` when the scheduler took it up: in the same loop it schedules all
-    tasks that wait for nothing. (A task instance's own ``scheduled_when`` is overwritten when a deferred task resumes.)
+    ``began`` is when it was triggered, ``taken_up`` when the scheduler began with it.
     """
 
     run_id: str
     began: float
-    scheduled: float
+    taken_up: float
     ended: float
     seen_ended: float
     instances: list[dict]
+
+    def scheduled(self, instance: dict, before: float) -> float:
+        """When a task instance was scheduled, which was before its container started.
+
+        A deferred task that resumes is scheduled again, and only that is kept. Then it is when the run was taken up: in
+        the same loop the scheduler schedules all tasks that wait for nothing.
+        """
+        last = instance["scheduled_when"]
+        return timestamp(last) if last and timestamp(last) < before else self.taken_up
 
     @property
     def failed(self) -> int:
@@ -38,46 +45,58 @@ class Run:
         return sum(one["state"] != "success" for one in self.instances)
 
 
-def trigger(airflow: Airflow, dag_id: str) -> str:
-    """Start a run; its id."""
-    return airflow.call("POST", f"dags/{dag_id}/dagRuns", logical_date=None)["dag_run_id"]
+@dataclass(frozen=True)
+class Triggered:
+    """A run that was triggered at ``began``, in seconds since the epoch."""
+
+    dag_id: str
+    run_id: str
+    began: float
 
 
-def run(airflow: Airflow, dag_id: str, n: int, note: Callable[[str], None]) -> Run:
-    """Trigger the DAG, of ``n`` tasks, and wait for the end of the run; one that takes too long is marked failed."""
+def trigger(airflow: Airflow, dag_id: str) -> Triggered:
+    """Start a run."""
     began = time.time()
-    run_id = trigger(airflow, dag_id)
-    deadline = began + AT_MOST + n * AT_MOST_A_TASK
-    while (found := airflow.run(dag_id, run_id))["state"] not in ENDED:
-        note(f"{time.time() - began:.0f} s")
+    found = airflow.call("POST", f"dags/{dag_id}/dagRuns", logical_date=None)
+    return Triggered(dag_id, found["dag_run_id"], began)
+
+
+def wait(airflow: Airflow, run: Triggered, seconds: float, note: Callable[[str], None], every: float = 1.0) -> Run:
+    """Wait for the end of a run; after ``seconds`` it is marked failed, and ends by that."""
+    deadline = time.time() + seconds
+    while (found := _state(airflow, run))["state"] not in ENDED:
+        note(f"{time.time() - run.began:.0f} s")
         if time.time() > deadline:
-            stop(airflow, dag_id, run_id)
+            stop(airflow, run)
             deadline = float("inf")
-        time.sleep(0.5 if n == 1 else 1)
+        time.sleep(every)
     seen_ended = time.time()
     return Run(
-        run_id=run_id,
-        began=began,
-        scheduled=seconds(found["start_date"]),
-        ended=seconds(found["end_date"]),
+        run_id=run.run_id,
+        began=run.began,
+        taken_up=timestamp(found["start_date"]),
+        ended=timestamp(found["end_date"]),
         seen_ended=seen_ended,
-        instances=instances(airflow, dag_id, run_id),
+        instances=_instances(airflow, run),
     )
 
 
-def stop(airflow: Airflow, dag_id: str, run_id: str) -> None:
+def _state(airflow: Airflow, run: Triggered) -> dict:
+    """The run; without an end where the api-server is too busy to answer."""
+    try:
+        return airflow.run(run.dag_id, run.run_id)
+    except requests.RequestException:
+        return {"state": None}
+
+
+def stop(airflow: Airflow, run: Triggered) -> None:
     """Mark the run failed, and with it the tasks that have not ended."""
-    airflow.call("PATCH", _path(dag_id, run_id), state="failed")
+    airflow.call("PATCH", _path(run), state="failed")
 
 
-def instances(airflow: Airflow, dag_id: str, run_id: str) -> list[dict]:
-    """All task instances of the run, page by page."""
-    found: list[dict] = []
-    while True:
-        page = airflow.call("GET", f"{_path(dag_id, run_id)}/taskInstances?limit={PAGE}&offset={len(found)}")
-        found += page["task_instances"]
-        if len(found) >= page["total_entries"] or not page["task_instances"]:
-            return found
+def deferred(airflow: Airflow, run: Triggered) -> int:
+    """How many of its tasks wait in a triggerer."""
+    return airflow.call("GET", f"{_path(run)}/taskInstances?state=deferred&limit=1")["total_entries"]
 
 
 def check_executor(found: Run, wanted: str) -> None:
@@ -90,10 +109,20 @@ def check_executor(found: Run, wanted: str) -> None:
         )
 
 
-def seconds(text: str) -> float:
+def timestamp(text: str) -> float:
     """A time of the API, in seconds since the epoch."""
     return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
-def _path(dag_id: str, run_id: str) -> str:
-    return f"dags/{dag_id}/dagRuns/{quote(run_id, safe='')}"
+def _instances(airflow: Airflow, run: Triggered) -> list[dict]:
+    """All task instances of the run, page by page."""
+    found: list[dict] = []
+    while True:
+        page = airflow.call("GET", f"{_path(run)}/taskInstances?limit={PAGE}&offset={len(found)}")
+        found += page["task_instances"]
+        if len(found) >= page["total_entries"] or not page["task_instances"]:
+            return found
+
+
+def _path(run: Triggered) -> str:
+    return f"dags/{run.dag_id}/dagRuns/{quote(run.run_id, safe='')}"

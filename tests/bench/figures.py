@@ -44,7 +44,7 @@ class Figure:
 TOTAL_20 = Figure("20 tasks, against bare pods", "×", 1.45, 1.2)
 STOCK_20 = Figure("20 tasks, times faster than stock", "×", 5, 7, at_least=True)
 TOTAL_200 = Figure("200 tasks, against bare pods", "×", 1.5, 1.2)
-FAILED_200 = Figure("200 tasks, failed", "tasks", 0, 0)
+FAILED_200 = Figure("200 tasks, failed", "", 0, 0)
 TOTAL_1 = Figure("1 task, over a bare pod", "s", 3, 1.5)
 CPU_200 = Figure("200 tasks, CPU a task beyond that of bare pods", "s", 0.7, 0.35)
 MEMORY_200 = Figure("200 waiting tasks, triggerer's memory a task", "MiB", 1, 0.1)
@@ -86,6 +86,7 @@ def _result(rounds: Sequence[Measured], bare: Sequence[Measured]) -> dict:
         "cpu_s_per_task_by_part": _parts(rounds),
         "pods_per_task": _round(_median(one.pods / n for one in rounds)),
         "failed": sum(one.failed for one in rounds),
+        "pods_of_others": sum(one.strangers for one in rounds),
         "without_container_times": sum(n - len(one.launch_s) for one in rounds),
     }
 

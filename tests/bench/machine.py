@@ -43,7 +43,7 @@ def versions(airflow: Airflow) -> dict:
             one["version"] for one in providers if one["package_name"] == "apache-airflow-providers-cncf-kubernetes"
         ),
         "kubernetes": info["kubeletVersion"],
-        "containerd": info["containerRuntimeVersion"].rpartition("//")[2],
+        "containerd": info["containerRuntimeVersion"].rpartition("//")[2].partition("+")[0],
         "nodes": len(nodes),
     }
 

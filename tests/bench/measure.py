@@ -15,6 +15,8 @@ from tests.bench.cgroups import Spent
 from tests.bench.containers import ContainerTimes
 from tests.observe.pods import Pod, PodRecord
 
+#: Seconds that a run may take at most, and for each of its tasks.
+AT_MOST, AT_MOST_A_TASK = 300, 30
 #: The cluster is at rest again when it uses at most this share more than when idle, and this many cores.
 REST_SHARE, REST_CORES = 1.25, 0.1
 #: What is not at rest after this many seconds is measured as it is.
@@ -25,7 +27,8 @@ REST_AT_MOST = 45.0
 class Measured:
     """One case in one round. Times in seconds; ``cpu_s`` by part of the cluster, less what idles away.
 
-    ``pods`` counts every pod that was created, ``workers`` those of them in the platform's own namespace.
+    ``pods`` counts every pod that was created for the tasks, ``workers`` those of them in the platform's own namespace,
+    ``strangers`` those that came meanwhile for something else: their processor time cannot be told from the tasks'.
     ``launch_s`` and ``end_s`` have an entry for each task whose container ran.
     """
 
@@ -39,6 +42,7 @@ class Measured:
     cpu_s: dict[str, float]
     pods: int
     workers: int
+    strangers: int
     failed: int
     run_id: str = ""
 
@@ -59,31 +63,32 @@ class Bench:
 
     def idle(self, note: Callable[[str], None]) -> None:
         """Look once more at what the cluster uses when nothing is to do; all looks count together."""
-        before = cgroups.read(self.nodes)
+        before = self.snapshot()
         while (left := before.at + self.idle_seconds - time.time()) > 0:
             note(f"{left:.0f} s left")
             time.sleep(min(left, 5))
-        self.idles.append(self._spent(before))
+        self.idles.append(self.spent(before))
         last = self.idles[-1]
         note(f"{last.total / last.seconds:.2f} cores")
 
     def measure(self, case: Case, number: int, note: Callable[[str], None]) -> Measured:
         """Run the case, in round ``number``. :raises Problem: it could not be run as the case says."""
-        before = cgroups.read(self.nodes)
+        before = self.snapshot()
         if case.launch == BARE:
             batch = bare.run(self.api, self.task_pods, case.n, note)
         else:
-            way = "platform" if case.launch in OURS else case.launch
-            run = dagrun.run(self.airflow, work.dag_id(way, case.n), case.n, note)
+            dag_id = work.dag_id("platform" if case.launch in OURS else case.launch, case.n)
+            run = self.run(dag_id, case.n, note)
             dagrun.check_executor(run, "launcher" if case.launch in OURS else "KubernetesExecutor")
         self._rest()
-        used = self._spent(before)
-        tasks, workers = (
-            record.pods(lambda pod: pod.first_seen >= before.at) for record in (self.task_pods, self.platform_pods)
-        )
+        used = self.spent(before)
+        label = {bare.LABEL: batch.name} if case.launch == BARE else {"dag_id": dag_id}
+        tasks, task_strangers = _told_apart(self.task_pods, before.at, label)
+        workers, worker_strangers = _told_apart(self.platform_pods, before.at, label)
         if case.launch == BARE:
             figures = self._of_batch(batch)
             bare.remove(self.api, self.task_pods)
+            self._rest()
         else:
             figures = self._of_run(run, tasks)
         return Measured(
@@ -93,12 +98,26 @@ class Bench:
             cpu_s=used.beyond(cgroups.together(self.idles)),
             pods=len(tasks) + len(workers),
             workers=len(workers),
+            strangers=len(task_strangers) + len(worker_strangers),
             **figures,
         )
 
+    def run(self, dag_id: str, n: int, note: Callable[[str], None]) -> dagrun.Run:
+        """One run of a DAG with ``n`` tasks, to its end."""
+        run = dagrun.trigger(self.airflow, dag_id)
+        return dagrun.wait(self.airflow, run, AT_MOST + n * AT_MOST_A_TASK, note, every=0.5 if n == 1 else 1.0)
+
+    def snapshot(self) -> cgroups.Snapshot:
+        """The cluster's counters now."""
+        return cgroups.read(self.nodes)
+
+    def spent(self, before: cgroups.Snapshot) -> Spent:
+        """What the cluster used since ``before``."""
+        return cgroups.spent(before, self.snapshot(), self._names())
+
     def memory(self) -> dict[str, int]:
         """Anonymous memory in bytes, by part as in :class:`Spent`."""
-        snapshot, names = cgroups.read(self.nodes), cgroups.names_of(self._all_pods())
+        snapshot, names = self.snapshot(), self._names()
         found: dict[str, int] = {}
         for pod, used in snapshot.memory.items():
             if pod in names:
@@ -122,8 +141,8 @@ class Bench:
             pod = pods.get(instance["task_id"])
             started, ended = self._times(pod) if pod else (None, None)
             if started and ended and instance["end_date"]:
-                launch.append(started - run.scheduled)
-                end.append(dagrun.seconds(instance["end_date"]) - ended)
+                launch.append(started - run.scheduled(instance, before=started))
+                end.append(dagrun.timestamp(instance["end_date"]) - ended)
         return {
             "total_s": run.ended - run.began,
             "wall_s": run.seen_ended - run.began,
@@ -142,17 +161,21 @@ class Bench:
         """Wait until what the case left to do is done: pods that are deleted, logs that are uploaded."""
         idle = cgroups.together(self.idles)
         calm = REST_SHARE * idle.total / idle.seconds + REST_CORES
-        deadline, last = time.time() + REST_AT_MOST, cgroups.read(self.nodes)
+        deadline, last = time.time() + REST_AT_MOST, self.snapshot()
         while time.time() < deadline:
             time.sleep(3)
-            now = cgroups.read(self.nodes)
+            now = self.snapshot()
             if (now.nodes - last.nodes) / (now.at - last.at) <= calm:
                 return
             last = now
 
-    def _spent(self, before: cgroups.Snapshot) -> Spent:
-        return cgroups.spent(before, cgroups.read(self.nodes), cgroups.names_of(self._all_pods()))
-
-    def _all_pods(self) -> list[dict]:
+    def _names(self) -> dict[str, str]:
         found = self.api.list_pod_for_all_namespaces(_preload_content=False)
-        return json.loads(found.data)["items"]
+        return cgroups.names_of(json.loads(found.data)["items"])
+
+
+def _told_apart(record: PodRecord, since: float, labels: dict[str, str]) -> tuple[list[Pod], list[Pod]]:
+    """The pods that came since then: those with these labels, and the others."""
+    came = record.pods(lambda pod: pod.first_seen >= since)
+    mine = [pod for pod in came if labels.items() <= pod.labels.items()]
+    return mine, [pod for pod in came if pod not in mine]

@@ -17,7 +17,7 @@ NAMES = {
     "local": "this platform, the launcher in the scheduler's pod (`launcher.kind: local`)",
     "celery": "this platform, launchers of their own (`launcher.kind: celery`)",
 }
-VERDICTS = {"aim": "as aimed at", "must": "as it must be", "missed": "**missed**", "not measured": "not measured"}
+VERDICTS = {"aim": "aim met", "must": "must met, aim not", "missed": "**missed**", "not measured": "not measured"}
 #: Parts of the cluster that use less than this are left out of the profile; processor seconds a task.
 LEAST = 0.005
 
@@ -69,22 +69,21 @@ def _versions(found: Mapping) -> str:
 
 
 def _figures(figures: Sequence[Mapping]) -> str:
-    rows = [
-        (
-            one["figure"],
-            one["launch"],
-            _limit(one, "must"),
-            _limit(one, "aim"),
-            number(one["measured"], one["unit"]),
-            VERDICTS[one["verdict"]],
-        )
-        for one in figures
-    ]
-    return _table(["figure", "launch", "must", "aim", "measured", ""], rows)
+    launches = list(dict.fromkeys(one["launch"] for one in figures))
+    by_name: dict[str, dict[str, Mapping]] = {}
+    for one in figures:
+        by_name.setdefault(one["figure"], {})[one["launch"]] = one
+    rows = []
+    for name, found in by_name.items():
+        one = found[launches[0]]
+        limits = [f"{'≥' if one['at_least'] else '≤'} {number(one[key], one['unit'])}" for key in ("must", "aim")]
+        rows.append((name, *limits, *(_judged(found[launch]) for launch in launches)))
+    return _table(["figure", "must", "aim", *launches], rows)
 
 
-def _limit(one: Mapping, key: str) -> str:
-    return f"{'≥' if one['at_least'] else '≤'} {number(one[key], one['unit'])}"
+def _judged(one: Mapping) -> str:
+    verdict = VERDICTS[one["verdict"]]
+    return verdict if one["measured"] is None else f"{number(one['measured'], one['unit'])}: {verdict}"
 
 
 def _results(results: Sequence[Mapping]) -> str:

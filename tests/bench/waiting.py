@@ -11,9 +11,9 @@ from local.cluster.console import wait_for
 from local.cluster.kind import kubectl
 from tests.bench import dagrun, work
 from tests.bench.cases import CELERY
+from tests.bench.cgroups import MIB
 from tests.bench.measure import Bench
 
-MIB = 2**20
 #: Seconds that the tasks wait before memory is read: buffers of their start are free again.
 REST = 30.0
 
@@ -39,11 +39,11 @@ def measure(bench: Bench, launch: str, n: int, note: Callable[[str], None]) -> W
     """
     components = {"triggerer": "triggerer", "launcher": "launcher" if launch == CELERY else "scheduler"}
     note("restarting triggerer and launcher")
-    _restart({*components.values(), "scheduler"})
-    dagrun.run(bench.airflow, work.dag_id("platform", 1), 1, note)
+    restart({*components.values(), "scheduler"})
+    bench.run(work.dag_id("platform", 1), 1, note)
     before = _rested(bench, components, note)
     dag_id = work.dag_id("waiting", n)
-    run_id = dagrun.trigger(bench.airflow, dag_id)
+    run = dagrun.trigger(bench.airflow, dag_id)
     try:
 
         def runs() -> bool:
@@ -52,10 +52,10 @@ def measure(bench: Bench, launch: str, n: int, note: Callable[[str], None]) -> W
             return running == n
 
         wait_for(f"{n} tasks that wait", runs, seconds=300 + 10 * n)
-        wait_for("deferred tasks", lambda: _deferred(bench, dag_id, run_id) == n, seconds=300, every=2)
+        wait_for("deferred tasks", lambda: dagrun.deferred(bench.airflow, run) == n, seconds=300, every=2)
         after = _rested(bench, components, note)
     finally:
-        dagrun.stop(bench.airflow, dag_id, run_id)
+        dagrun.stop(bench.airflow, run)
         kubectl("delete", "pods", "-n", settings.TASK_NAMESPACE, "-l", f"dag_id={dag_id}", "--grace-period=1")
     each = {part: (after[part] - before[part]) / n / MIB for part in components}
     return Waiting(
@@ -76,11 +76,7 @@ def _rested(bench: Bench, components: dict[str, str], note: Callable[[str], None
     return {part: found[f"{settings.NAMESPACE}/{name}"] for part, name in components.items()}
 
 
-def _deferred(bench: Bench, dag_id: str, run_id: str) -> int:
-    return sum(one["state"] == "deferred" for one in dagrun.instances(bench.airflow, dag_id, run_id))
-
-
-def _restart(components: Iterable[str]) -> None:
+def restart(components: Iterable[str]) -> None:
     """New pods of these components, ready."""
     selector = f"app.kubernetes.io/component in ({','.join(sorted(components))})"
     words = ("deployments", "-n", settings.NAMESPACE, "-l", selector)

@@ -13,7 +13,7 @@ from local.cluster import dags, settings
 from local.cluster.airflow import Airflow
 from local.cluster.console import Problem, step, wait_for
 
-SOURCE = Path(__file__).parent / "dags" / "tasks.py"
+SOURCES = Path(__file__).parent / "dags"
 #: The folder of the DAGs' repository that belongs to the benchmark.
 FOLDER = "bench"
 IMAGE = "ticket-extract"
@@ -22,8 +22,13 @@ SLOTS = 2000
 
 
 def dag_id(way: str, n: int) -> str:
-    """The DAG with ``n`` tasks: ``way`` is stock, stock-deferrable, platform or waiting."""
+    """The DAG with ``n`` tasks: ``way`` is stock, stock-deferrable, platform, waiting or staged."""
     return f"bench_{way}_{n}"
+
+
+def _source(way: str) -> Path:
+    own = SOURCES / f"{way}.py"
+    return own if own.exists() else SOURCES / "tasks.py"
 
 
 def pod(name: str, labels: dict[str, str]) -> dict:
@@ -82,7 +87,7 @@ def _push(wanted: Iterable[tuple[str, int]]) -> None:
         folder = Path(temporary, FOLDER)
         folder.mkdir()
         for way, n in wanted:
-            shutil.copy2(SOURCE, folder / f"{way}_{n}.py")
+            shutil.copy2(_source(way), folder / f"{way}_{n}.py")
         dags.push(Path(temporary), "DAGs of the benchmark")
 
 
@@ -92,9 +97,9 @@ def _is_there(airflow: Airflow, way: str, n: int) -> bool:
         errors = airflow.call("GET", "importErrors?limit=100")["import_errors"]
         mine = [one["stack_trace"] for one in errors if one["filename"].endswith(f"{FOLDER}/{way}_{n}.py")]
         if mine:
-            raise Problem(f"{way}_{n}.py was not imported:\n{mine[0]}", "Mend tests/bench/dags/tasks.py.")
+            raise Problem(f"{way}_{n}.py was not imported:\n{mine[0]}", f"Mend {_source(way)}.")
         return False
-    return airflow.call("GET", f"dagSources/{dag_id(way, n)}")["content"] == SOURCE.read_text()
+    return airflow.call("GET", f"dagSources/{dag_id(way, n)}")["content"] == _source(way).read_text()
 
 
 @contextmanager

@@ -73,6 +73,14 @@ def wait_alive(airflow: Airflow, component: str, since: float) -> None:
     wait_for(f"a heartbeat of the {component}", beats, seconds=BACK)
 
 
+def renew() -> None:
+    """New pods for those that were restarted: kubelet would hold back their next restart for what was done before."""
+    selector = f"app.kubernetes.io/instance={settings.RELEASE}"
+    for pod in json.loads(kubectl("get", "pods", "-n", settings.NAMESPACE, "-l", selector, "-o", "json"))["items"]:
+        if any(one["restartCount"] for one in pod["status"].get("containerStatuses", [])):
+            kubectl("delete", "pod", pod["metadata"]["name"], "-n", settings.NAMESPACE)
+
+
 def wait_well(airflow: Airflow) -> None:
     """Wait until every workload of the release and of the stand-ins is ready and Airflow says that it is healthy.
 
@@ -113,12 +121,16 @@ def _scale(namespace: str, workload: str, replicas: int) -> None:
 
 
 @contextlib.contextmanager
-def frozen(*containers: Container) -> Iterator[None]:
-    """Containers whose processes are stopped where they are; they go on at the end."""
+def frozen(*containers: Container, may_be_gone: bool = False) -> Iterator[None]:
+    """Containers whose processes are stopped where they are; they go on at the end.
+
+    :raises Problem: one could not be stopped, and it was not to be expected that it has gone.
+    """
     with contextlib.ExitStack() as stack:
         for one in containers:
             stack.callback(_thaw, one)
-            one.freeze()
+            with contextlib.suppress(*([Problem] if may_be_gone else [])):
+                one.freeze()
         yield
 
 

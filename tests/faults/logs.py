@@ -14,8 +14,8 @@ import boto3
 from botocore.config import Config
 from tests.faults.work import Run
 
-#: As the task prints it, with or without the name of its container.
-NUMBERED = re.compile(r"(?:\[base\] )?line (\d+)\s*")
+#: As the task prints it, with or without its container; the stock operator adds a word where it was deferred.
+NUMBERED = re.compile(r"(?:\[base\] )?(?:logs: )?line (\d+)\s*")
 #: An object of a try: of its worker or launcher, or of one of the triggerers that followed its pod.
 KEY = re.compile(r".*/map_index=(?P<map_index>\d+)/attempt=(?P<attempt>\d+)\.log(\.trigger\.\d+\.log)?")
 _FIRST = datetime.min.replace(tzinfo=timezone.utc)

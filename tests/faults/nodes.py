@@ -51,7 +51,7 @@ def run(node: str, script: str, *, stdin: str | None = None, timeout: float = TI
             f"node {node}: `{script[:60]}` took over {timeout:.0f} s", "Is the node well (`docker ps`)?"
         ) from None
     if done.returncode:
-        raise Problem(
-            f"node {node}: `{script[:60]}` failed: {done.stderr.strip()[-300:]}", "Is the node well (`docker ps`)?"
-        )
+        # ctr warns of much before it comes to the point.
+        said = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1]
+        raise Problem(f"node {node}: `{script[:60]}` failed: {said}", "Is the node well (`docker ps`)?")
     return done.stdout

@@ -53,7 +53,7 @@ def triggerer_kill(trial: Trial, kills: int = TRIGGERER_KILLS) -> None:
     for number in range(1, kills + 1):
         with trial.lose_triggers(trial.waiting()):
             # In turns: kubelet keeps back a container that was killed twice in ten minutes, not that of a new pod.
-            components.kill("triggerer", whole_pod=number % 2 == 0)
+            components.kill("triggerer", whole_pod=number % 2 == 1)
             trial.open(run, run.n * number // (2 * kills))
 
 
@@ -100,9 +100,9 @@ def scheduler_kill(trial: Trial) -> None:
             trial.say(f"{begun} of {run.n} tasks have begun")
             return begun >= wanted
 
-        wait_for(f"{wanted} tasks that have begun", begun, seconds=trial.patience, every=0.5)
+        trial.wait(f"{wanted} tasks that have begun", begun, run, every=0.5)
         killed_at = components.now()
-        components.kill("scheduler", whole_pod=number % 2 == 0)
+        components.kill("scheduler", whole_pod=number % 2 == 1)
         trial.faults += 1
         components.wait_alive(trial.airflow, "scheduler", killed_at)
 
@@ -118,10 +118,9 @@ def launcher_kill(trial: Trial) -> None:
         # Found before they are needed: what takes time now would let the moment pass.
         launchers = _launchers() if trial.launch == PLATFORM else []
         run = trial.start()
-        wait_for(
-            "a pod of a task", lambda one=run: trial.pods.pods(run_id=one.run_id), seconds=trial.patience, every=0.005
-        )
-        with components.frozen(*(launchers or _workers(trial, run))):
+        trial.wait("a pod of a task", lambda one=run: trial.pods.pods(run_id=one.run_id), run, every=0.005)
+        # A worker may have ended by now.
+        with components.frozen(*(launchers or _workers(trial, run)), may_be_gone=not launchers):
             caught = _with_pod_and_not_deferred(trial, run)
             if caught and launchers:
                 for one in launchers:
@@ -176,6 +175,7 @@ def _outage(away: Callable[[], AbstractContextManager[None]]) -> Callable[[Trial
         held = trial.start_and_hold()
         trial.start(**SHORT)
         with away():
+            trial.faults += 1
             trial.open(held, held.n // 2)
             trial.outage(AWAY)
 
@@ -186,6 +186,7 @@ def s3(trial: Trial) -> None:
     """Away while all tasks end, and for a while after."""
     run = trial.start_and_hold()
     with components.scaled(settings.STAND_INS, S3, 0):
+        trial.faults += 1
         trial.open(run)
 
         def ended() -> bool:
@@ -193,7 +194,7 @@ def s3(trial: Trial) -> None:
             trial.say(f"{done} of {run.n} containers have ended")
             return done == run.n
 
-        wait_for("the end of all containers", ended, seconds=trial.patience, every=2)
+        trial.wait("the end of all containers", ended, run)
         trial.outage(AWAY)
 
 
@@ -203,7 +204,7 @@ SCENARIOS = {
         Scenario(
             "triggerer-kill",
             200,
-            f"the triggerer is killed {TRIGGERER_KILLS} times while all tasks run, its processes and its pod in turns; "
+            f"the triggerer is killed {TRIGGERER_KILLS} times while all tasks run, its pod and its processes in turns; "
             "a twentieth of the tasks ends at each kill",
             triggerer_kill,
         ),
@@ -217,8 +218,8 @@ SCENARIOS = {
         Scenario(
             "scheduler-kill",
             100,
-            f"the scheduler is killed {SCHEDULER_KILLS} times while a burst of tasks is launched, its processes and "
-            "its pod in turns",
+            f"the scheduler is killed {SCHEDULER_KILLS} times while a burst of tasks is launched, its pod and "
+            "its processes in turns",
             scheduler_kill,
         ),
         Scenario(

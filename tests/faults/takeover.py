@@ -71,6 +71,9 @@ def seconds(starts: Starts, kills: Iterable[tuple[float, Iterable[Task]]], ended
     found = []
     for time, tasks in kills:
         for task in tasks:
-            signs = [sign for sign in (starts.after(task, time), ended.get(task)) if sign is not None and sign > time]
+            if ended.get(task, time + 1) <= time:
+                # It was waiting when it was asked, and had ended when the kill came.
+                continue
+            signs = [sign for sign in (starts.after(task, time), ended.get(task)) if sign is not None]
             found.append(min(signs) - time if signs else float("inf"))
     return found

@@ -32,6 +32,10 @@ FOLLOWED = 150
 INTERVAL, LINES = 5.0, 10
 
 
+class _Over:
+    """The run ended before what was waited for."""
+
+
 class Trial:
     """What a scenario has at hand.
 
@@ -77,12 +81,31 @@ class Trial:
         run = self.start()
 
         def waiting() -> bool:
-            begun, deferred = self.begun(run), run.states()["deferred"]
-            self.say(f"{begun} of {run.n} tasks run, {deferred} are deferred")
-            return begun == deferred == run.n
+            begun = self.begun(run)
+            # The API is asked for hundreds of tasks only when it may be so: it has work of its own.
+            deferred = run.states()["deferred"] if begun == run.n else 0
+            self.say(f"{begun} of {run.n} tasks run, {deferred} of them wait in the triggerer")
+            return deferred == run.n
 
-        wait_for(f"{run.n} tasks that wait in the triggerer", waiting, seconds=self.patience, every=2)
+        self.wait(f"{run.n} tasks that wait in the triggerer", waiting, run)
         return run
+
+    def wait(self, what: str, check: Callable[[], object], run: Run, every: float = 2) -> None:
+        """Wait for something of a run that has begun. :raises Problem: it took too long, or the run ended before it."""
+        looked = time.monotonic()
+
+        def done_or_over() -> object:
+            nonlocal looked
+            if done := check():
+                return done
+            if time.monotonic() - looked < 5:
+                return None
+            looked = time.monotonic()
+            return _Over() if run.has_ended() else None
+
+        if isinstance(wait_for(what, done_or_over, seconds=self.patience, every=every), _Over):
+            states = ", ".join(f"{count} {state}" for state, count in run.states().items())
+            raise Problem(f"{what}: the run ended before ({states})", f"See {run.dag_id}, run {run.run_id}, in the UI.")
 
     def open(self, run: Run, below: int | None = None) -> None:
         """Let the tasks of a run end, all or those below a number."""
@@ -98,7 +121,6 @@ class Trial:
 
     def outage(self, seconds: float) -> None:
         """Let what is away be away so long."""
-        self.faults += 1
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self.say(f"away for {left:.0f} s more")
@@ -124,10 +146,10 @@ class Trial:
 
         def followed() -> bool:
             self._starts.look(self._runs)
-            still = set(tasks) & set(self.waiting())
-            left = sum(self._starts.after(task, lost_at) is None for task in still)
-            self.say(f"fault {self.faults}: {left} of {len(tasks)} triggers are yet to start again")
-            return left == 0
+            left = {task for task in tasks if self._starts.after(task, lost_at) is None}
+            left &= set(self.waiting() if left else ())
+            self.say(f"fault {self.faults}: {len(left)} of {len(tasks)} triggers are yet to start again")
+            return not left
 
         # Those that are late are in the figures.
         with suppress(Problem):
@@ -145,7 +167,7 @@ class Trial:
             return all(run.has_ended() for run in self._runs)
 
         with suppress(Problem):
-            wait_for("the end of all runs", ended, seconds=self.patience, every=3)
+            wait_for("the end of all runs", ended, seconds=self.patience, every=5)
         self._ended = components.now()
 
     def judge(self, scenario: str) -> Verdict:
@@ -166,6 +188,8 @@ class Trial:
             verdict.count_takeovers(found, takeover.seconds(self._starts, self._kills, ended))
         self.pods.stop()
         self.workers.stop()
+        if gaps := self.pods.gaps:
+            self.notes.append(f"the test's own watch of the pods was told 410 Gone {gaps} times")
         mine = [pod for pod in self.pods.pods(self._is_mine) if "map_index" in pod.labels]
         tasks = [(pod.labels["run_id"], int(pod.labels["map_index"])) for pod in mine]
         verdict.count_pods(found, tasks, len(self.workers.pods(self._is_mine)), self._unseen())
@@ -258,10 +282,11 @@ def run(
     n: int,
     current: Step,
 ) -> Verdict:
-    """Try one scenario, from a platform that is well to one that is well again.
+    """Try one scenario on a platform that is well.
 
-    :raises Problem: the platform was not well, or did not become well again, or the tasks never came to run.
+    :raises Problem: it is not well, or the tasks never came to run.
     """
+    components.renew()
     components.wait_well(airflow)
     trial = Trial(airflow, access, ledger, launch, n, current)
     with ExitStack() as stack:
@@ -273,9 +298,7 @@ def run(
             setattr(trial, name, record)
         act(trial)
         trial.finish()
-        found = trial.judge(scenario)
-        components.wait_well(airflow)
-    return found
+        return trial.judge(scenario)
 
 
 def _client() -> ApiClient:

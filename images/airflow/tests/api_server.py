@@ -1,4 +1,4 @@
-"""A Kubernetes API server on loopback for tests: pods with versions, lists in pages, watches, and all that goes wrong."""
+"""A Kubernetes API server on loopback for tests: pods with versions, lists in pages, watches; and what goes wrong."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def asynchronous(test: Callable) -> Callable:
 
     @functools.wraps(test)
     def run(*args: Any, **kwargs: Any) -> None:
-        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 30))
+        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 60))
 
     return run
 
@@ -48,9 +48,10 @@ class ApiServer:
     """What a test sets and reads:
 
     ``token``: the one that is accepted (None: any). ``refuse``: HTTP status for all requests, or for those whose path
-    with query matches a pattern. ``open``: while it is clear, requests hang. ``compacted``: no watch may start
-    before this version; the answer is 410, as a status or an event (``expires_by``). ``requests``: what came, as
-    (method, path with query, Authorization).
+    with query matches a pattern. ``open``: while it is clear, requests hang. ``answer``: while it is clear, a pod that
+    was asked for is not sent, however long it is known. ``compacted``: no watch may start before this version; the
+    answer is 410, as a status or an event (``expires_by``). ``requests``: what came, as (method, path with query,
+    Authorization).
     """
 
     def __init__(self) -> None:
@@ -62,6 +63,8 @@ class ApiServer:
         self.refuse: dict[str, int] = {}
         self.open = asyncio.Event()
         self.open.set()
+        self.answer = asyncio.Event()
+        self.answer.set()
         self.requests: list[tuple[str, str, str | None]] = []
         self.at_once = self.most_at_once = 0
         self.watches: set[web.StreamResponse] = set()
@@ -77,7 +80,7 @@ class ApiServer:
         self._server = TestServer(app)
 
     async def start(self, **options: Any) -> ApiServer:
-        await self._server.start_server(**options)
+        await self._server.start_server(shutdown_timeout=0.1, **options)
         return self
 
     async def __aenter__(self) -> ApiServer:
@@ -85,6 +88,7 @@ class ApiServer:
 
     async def __aexit__(self, *_: object) -> None:
         self.open.set()
+        self.answer.set()
         await self.drop_watches()
         await self._server.close()
 
@@ -105,7 +109,9 @@ class ApiServer:
         """Requests whose method and path with query match."""
         return sum(bool(re.search(pattern, f"{method} {path}")) for method, path, _ in self.requests)
 
-    async def put(self, name: str, phase: str = "Pending", label: bool = True, silent: bool = False, **more: Any) -> dict:
+    async def put(
+        self, name: str, phase: str = "Pending", label: bool = True, silent: bool = False, **more: Any
+    ) -> dict:
         """Create the pod or give it another state; ``silent``: no watch sees it."""
         known = self.pods.get(name)
         self.version += 1
@@ -223,7 +229,8 @@ class ApiServer:
                             await self.open.wait()
                             await response.write(json.dumps(event).encode() + b"\n")
                     async with self._changed:
-                        await self._changed.wait_for(lambda: self._history and self._history[-1][0] > version)
+                        while not (self._history and self._history[-1][0] > version):
+                            await self._changed.wait()
         except TimeoutError:
             await self.open.wait()
             return response
@@ -232,6 +239,7 @@ class ApiServer:
 
     async def _get(self, request: web.Request) -> web.Response:
         pod = self.pods.get(request.match_info["name"])
+        await self.answer.wait()
         return web.json_response(pod) if pod else _status(404, "NotFound", "pods not found")
 
     async def _log(self, request: web.Request) -> web.StreamResponse:

@@ -2,6 +2,7 @@ import asyncio
 import contextlib
 import gc
 import json
+import re
 import ssl
 import stat
 import warnings
@@ -9,6 +10,7 @@ from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address
 
 import aiohttp
+import msgspec
 import pytest
 from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from api_server import ApiServer, asynchronous, kubeconfig
@@ -71,9 +73,7 @@ def certificate(tmp_path):
     path, key_path = tmp_path / "ca.crt", tmp_path / "server.key"
     path.write_bytes(made.public_bytes(serialization.Encoding.PEM))
     key_path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     server.load_cert_chain(path, key_path)
@@ -111,7 +111,8 @@ async def test_a_request_is_json_both_ways(config):
         answer = await cluster.request(
             "PATCH", "/echo", query={"dryRun": True, "limit": 5}, body={"a": "ü"}, content_type=patch
         )
-        assert answer == {"method": "PATCH", "type": patch, "body": '{"a":"ü"}', "query": {"dryRun": "true", "limit": "5"}}
+        assert (answer["method"], answer["type"], answer["body"]) == ("PATCH", patch, '{"a":"ü"}')
+        assert answer["query"] == {"dryRun": "true", "limit": "5"}
         assert await cluster.request("DELETE", "/echo", query={"empty": 1}) == {}
         assert api.requests[0][2] == "Bearer secret"
 
@@ -123,8 +124,10 @@ async def test_an_error_says_what_the_api_server_says(config):
         with pytest.raises(ApiError) as caught:
             await cluster.request("GET", "/api/v1/namespaces/team/pods/a")
         assert (caught.value.status, caught.value.reason, caught.value.message) == (404, "NotFound", "pods not found")
-        with pytest.raises(ApiError, match="503 Service Unavailable: no backend") as caught:
+        with pytest.raises(ApiError, match="503 Service Unavailable: no backend"):
             await cluster.request("GET", "/echo", query={"text": "no backend"})
+        with pytest.raises(ApiError, match="200 Unreadable: The answer to GET /echo"):
+            await cluster.request("GET", "/echo", decode=msgspec.json.Decoder(list).decode)
 
 
 @asynchronous
@@ -207,7 +210,7 @@ async def test_two_sources_are_refused_by_name(connection):
     ("extra", "message"),
     [
         ({"kube_config_path": "/none/kubeconfig"}, "There is no kubeconfig /none/kubeconfig"),
-        ({"kube_config": "just words"}, "is not a kubeconfig"),
+        ({"kube_config": "just words"}, "is no kubeconfig"),
         ({"kube_config": "a: 1\ntoken: 'hidden\n"}, r"is not YAML \(line \d\)"),
         ({"kube_config": "{current-context: x, contexts: []}"}, "object with name x in kube-config/contexts"),
         ({"in_cluster": True}, "Service host/port is not set"),
@@ -270,7 +273,7 @@ def plugin(tmp_path, expires="2999-01-01T00:00:00Z"):
     """A kubeconfig's user with an exec plugin, which counts its runs in the file ``runs`` and tells the number."""
     script = tmp_path / "plugin"
     script.write_text(
-        f'#!/bin/sh\necho >> {tmp_path}/runs\nn=$(wc -l < {tmp_path}/runs)\n'
+        f"#!/bin/sh\necho >> {tmp_path}/runs\nn=$(wc -l < {tmp_path}/runs)\n"
         'echo "{\\"apiVersion\\": \\"client.authentication.k8s.io/v1\\", \\"kind\\": \\"ExecCredential\\", '
         f'\\"status\\": {{\\"token\\": \\"run$n\\", \\"expirationTimestamp\\": \\"{expires}\\"}}}}"\n'
     )
@@ -350,12 +353,10 @@ async def test_a_stream_that_falls_silent_is_given_up(config):
     async with ApiServer() as api:
         cluster = await Cluster.get(ClusterRef(None, config_file=config(api)))
         api.log = [b"first"]
-        got = []
-        with pytest.raises(TimeoutError):
-            async with cluster.stream("/api/v1/namespaces/team/pods/a/log", query={"follow": 1}, idle=0.1) as chunks:
-                async for chunk in chunks:
-                    got.append(chunk)
-        assert got == [b"first"]
+        async with cluster.stream("/api/v1/namespaces/team/pods/a/log", query={"follow": 1}, idle=0.1) as chunks:
+            assert await anext(aiter(chunks)) == b"first"
+            with pytest.raises(TimeoutError):
+                await anext(aiter(chunks))
         api.open.clear()
         with pytest.raises(TimeoutError):
             async with cluster.stream("/api/v1/namespaces/team/pods/a/log", idle=None, answer=0.05):
@@ -406,4 +407,4 @@ def test_connections_close_with_the_event_loop(config, caplog):
         del cluster
         gc.collect()
     assert [str(warning.message) for warning in caught if issubclass(warning.category, ResourceWarning)] == []
-    assert "asyncio" not in {record.name for record in caplog.records}
+    assert not re.search("Unclosed|was destroyed|never retrieved", caplog.text)

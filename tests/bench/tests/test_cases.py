@@ -1,4 +1,5 @@
-from tests.bench.cases import BARE, CELERY, LAUNCHES, LOCAL, STOCK, STOCK_DEFERRABLE, Case, cases, rounds
+from tests.bench import __main__ as program
+from tests.bench.cases import BARE, CELERY, LAUNCHES, LOCAL, STOCK, STOCK_DEFERRABLE, Case, Plan, cases, rounds
 
 
 def test_each_round_has_every_case_once_and_stock_only_the_small_ones():
@@ -15,3 +16,19 @@ def test_every_other_round_goes_backwards_within_a_size():
     first, second = ([case for one, case in rounds(ways, [1, 20], 2) if one == number] for number in (1, 2))
     assert first == [Case(way, n) for n in (1, 20) for way in ways]
     assert second == [Case(way, n) for n in (1, 20) for way in reversed(ways)]
+
+
+def test_bare_pods_are_launched_beside_each_release():
+    every = program._releases(LAUNCHES)
+    assert every == {LOCAL: [BARE, STOCK, STOCK_DEFERRABLE, LOCAL], CELERY: [BARE, CELERY]}
+    assert program._releases([BARE, STOCK]) == {LOCAL: [BARE, STOCK]}
+    assert program._releases([BARE]) == {LOCAL: [BARE]}
+
+
+def test_what_is_launched_needs_its_dag_once():
+    assert program._dags(Plan(launches=(BARE, LOCAL, CELERY), sizes=(1, 5), waiting=9)) == [
+        ("platform", 1),
+        ("platform", 5),
+        ("waiting", 9),
+    ]
+    assert program._dags(Plan(launches=(STOCK,), sizes=(1, 200), waiting=0)) == [("stock", 1)]

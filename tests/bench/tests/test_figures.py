@@ -14,6 +14,7 @@ def measured(launch, n, total, number=1, **more):
         "cpu_s": {"airflow/scheduler": 1.0 * n, "kube-system/etcd": 0.5 * n, PASSING: 0.25 * n},
         "pods": n,
         "workers": 0,
+        "strangers": 0,
         "failed": 0,
     }
     return Measured(launch=launch, n=n, round=number, total_s=total, **(given | more))

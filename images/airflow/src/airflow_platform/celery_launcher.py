@@ -7,14 +7,16 @@ The worker imports what task phases need, and its prefork pool then has it in ev
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 from airflow.providers.celery.executors.celery_executor import CeleryExecutor
 
-from airflow_platform import config, launcher
+from airflow_platform import celery_heartbeat, config, launcher
 
 
 class CeleryLauncher(CeleryExecutor):
-    """Airflow's CeleryExecutor.
+    """Airflow's CeleryExecutor, of one queue, that lives through an outage of its broker.
 
     It needs no counting of phases, as `airflow_platform.launcher.LocalLauncher` does: it asks for the result of a key's
     last phase alone, and knows which keys it holds.
@@ -27,11 +29,38 @@ class CeleryLauncher(CeleryExecutor):
         limits.count_deferred()
         super().start()
 
+    def sync(self) -> None:
+        """Read results; while the broker is away they are read later. Airflow's own would end the scheduler."""
+        try:
+            super().sync()
+        except Exception as error:
+            self.log.warning("Results of the launcher could not be read, which is tried again: %s", error)
+
+    def _process_workloads(self, workload_items: Sequence[Any]) -> None:
+        if self._broker_answers():
+            super()._process_workloads(workload_items)
+
+    def _broker_answers(self) -> bool:
+        """Airflow's own would fail every task that it cannot send; here they stay queued."""
+        try:
+            with self.celery_app.connection_for_write(connect_timeout=2) as connection:
+                connection.ensure_connection(max_retries=1, timeout=2)
+        except Exception as error:
+            self.log.warning("The launcher's broker is away, tasks stay queued: %s", error)
+            return False
+        return True
+
+    def _send_workloads(self, workload_tuples_to_send: Sequence[tuple]) -> None:
+        # The workers read one queue; a task's own one is for executors that have several.
+        queue = self.conf.get_mandatory_value("operators", "default_queue")
+        super()._send_workloads([(key, workload, queue, team) for key, workload, _, team in workload_tuples_to_send])
+
 
 def main() -> None:
     """Import first, then run Airflow's Celery worker in this process."""
     platform = config.load().launcher
     launcher.preload(platform.preload)
+    celery_heartbeat.keep()
     from airflow.__main__ import main as airflow
 
     sys.argv = ["airflow", "celery", "worker", "--concurrency", str(platform.slots), *sys.argv[1:]]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import os
 import socket
@@ -45,7 +46,7 @@ CONCURRENCY = 32
 #: Seconds to connect, TLS included.
 CONNECT = 10
 
-#: Seconds between two looks at the files that credentials come from; the kubelet rotates a token minutes before its end.
+#: Seconds between two looks at the files of the credentials; the kubelet writes a new token minutes before its end.
 LOOK = 10.0
 
 #: Seconds after one reading of credentials in which a 401 does not cause another.
@@ -106,7 +107,8 @@ class Cluster:
         self._access: _Access | None = None
         self._looked = self._read = 0.0
         self._trouble = ""
-        self._reading = asyncio.Lock()
+        self._reading: asyncio.Task | None = None
+        self._opening = asyncio.Lock()
         self._slots = asyncio.Semaphore(CONCURRENCY)
 
     @classmethod
@@ -119,7 +121,7 @@ class Cluster:
         """
         clusters = _clusters.setdefault(asyncio.get_running_loop(), {})
         cluster = clusters[ref] = clusters.get(ref) or cls(ref)
-        async with cluster._reading:
+        async with cluster._opening:
             if cluster._access is None:
                 await cluster._open(clusters)
         return cluster
@@ -141,7 +143,7 @@ class Cluster:
         ``decode`` makes the answer of the body's bytes.
 
         Raises:
-            ApiError: the answer is an error.
+            ApiError: the answer is an error, or is not JSON.
             aiohttp.ClientError, TimeoutError: there is no answer.
         """
         headers, data = {}, None
@@ -151,7 +153,10 @@ class Cluster:
             response = await self._authorized(lambda access: self._send(access, method, path, query, headers, data))
             async with response:
                 content = await response.read()
-        return decode(content or b"{}")
+        try:
+            return decode(content or b"{}")
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise ApiError(response.status, "Unreadable", f"The answer to {method} {path}: {error}") from error
 
     @contextlib.asynccontextmanager
     async def stream(
@@ -248,20 +253,24 @@ class Cluster:
 
     async def _newer(self, access: _Access) -> _Access:
         """Other credentials than these, where there are any to be had; else the same."""
-        async with self._reading:
-            if self._access is not access or time.monotonic() - self._read < REST:
-                return self._access
-            self._read = time.monotonic()
-            try:
-                extras = await self._extras()
-                newer = await asyncio.to_thread(_load, _Source.of(self.ref, extras))
-            except Exception as error:
-                if self._trouble != str(error):
-                    log.warning("The credentials for %s cannot be read again; the old ones stay. %s", self, error)
-                self._trouble = str(error)
-            else:
-                self._adopt(extras, newer)
-            return self._access
+        if self._access is access and not self._reading and time.monotonic() - self._read >= REST:
+            # Of nobody's time: who asks may give up before a slow plugin has answered, and its answer serves the next.
+            self._reading = asyncio.create_task(self._read_again(), context=contextvars.Context())
+        if self._reading:
+            await asyncio.shield(self._reading)
+        return self._access
+
+    async def _read_again(self) -> None:
+        self._read = time.monotonic()
+        try:
+            extras = await self._extras()
+            self._adopt(extras, await asyncio.to_thread(_load, _Source.of(self.ref, extras)))
+        except Exception as error:
+            if self._trouble != str(error):
+                log.warning("The credentials for %s cannot be read again; the old ones stay. %s", self, error)
+            self._trouble = str(error)
+        finally:
+            self._reading = None
 
     async def _send(
         self,
@@ -428,7 +437,7 @@ async def _load_kubeconfig(source: _Source, configuration: Any) -> tuple[list[st
         paths = []
         content = yaml.safe_load(source.kubeconfig) if isinstance(source.kubeconfig, str) else source.kubeconfig
         if not isinstance(content, dict):
-            raise ClusterConfigError("The connection's kube_config is not a kubeconfig. Paste the whole file's content.")
+            raise ClusterConfigError("The connection's kube_config is no kubeconfig. Paste the whole file's content.")
         loader = await kube_config.load_kube_config_from_dict(
             content, context=source.context, client_configuration=configuration
         )
@@ -469,7 +478,7 @@ def _environment_proxy(host: str) -> str | None:
 
 
 def _socket_options(extras: dict[str, Any]) -> list[tuple[int, int, int]]:
-    """TCP keepalive as the stock hook sets it: a quiet log stream outlives load balancers, and a dead one is noticed."""
+    """TCP keepalive as the stock hook sets it: a quiet log stream outlives load balancers; a dead one is noticed."""
     if _is_true(_extra(extras, "disable_tcp_keepalive")):
         return []
     names = {"TCP_KEEPIDLE": "tcp_keep_idle", "TCP_KEEPINTVL": "tcp_keep_intvl", "TCP_KEEPCNT": "tcp_keep_cnt"}

@@ -2,18 +2,29 @@
 
 A trigger's event is stored a moment after it was fired. Were the pod deleted with the event, a triggerer that dies in
 that moment would leave a task whose pod is gone and whose end nobody knows.
+
+And it looks for pods that were left over, because whoever was to delete them died before: `look_after`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import json
 import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
+import aiohttp
+
+from airflow_platform import pod_status
 from airflow_platform.cluster import ApiError, Cluster
+from airflow_platform.watch import PodWatch
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +32,18 @@ log = logging.getLogger(__name__)
 _PERIOD = 2
 #: Seconds after which a task that is still not over is left alone, with its pod.
 _PATIENCE = 600
+#: Seconds between two looks for pods that were left over.
+_SWEEP = 60
+#: How old a pod is that may have been left over: tasks that begin or end now are others' work.
+_LEFT_OVER = timedelta(minutes=5)
+
+#: The annotation that says whose a pod is, in words that are not cut as those of labels are.
+OWNER = "airflow-platform/task"
+#: States of a task instance after which nothing more happens to its pod.
+_OVER = {"success", "failed", "skipped", "upstream_failed", "removed"}
+
+#: The namespace that this Airflow runs in: it tells its pods from those of another that has the same DAGs.
+_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 Key = tuple[str, str, str, int]
 
@@ -33,8 +56,23 @@ class _Pending(NamedTuple):
     since: float
 
 
+class _Owner(NamedTuple):
+    """What `OWNER` says."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    airflow: str
+    base: str
+    on_finish_action: str
+    on_kill_action: str
+
+
 _pending: list[_Pending] = []
 _task: asyncio.Task | None = None
+_watches: WeakSet[PodWatch] = WeakSet()
+_sweeper: asyncio.Task | None = None
 
 
 def key(instance: Any) -> Key:
@@ -45,7 +83,8 @@ def key(instance: Any) -> Key:
 async def states(instances: Iterable[Any]) -> dict[Key, str]:
     """The states of task instances, as Airflow's database has them now; what cannot be asked is left out.
 
-    A task without a state (cleared, not scheduled yet) has the state ``none``.
+    A task without a state (cleared, not scheduled yet) has the state ``none``; one that is not there any more (its run
+    was deleted) is ``gone``.
     """
     from airflow.sdk.execution_time import task_runner
     from airflow.sdk.execution_time.comms import GetTaskStates
@@ -67,9 +106,7 @@ async def states(instances: Iterable[Any]) -> dict[Key, str]:
             continue
         for one in of_dag:
             name = one.task_id if one.map_index < 0 else f"{one.task_id}_{one.map_index}"
-            states_of_run = runs.get(one.run_id, {})
-            if name in states_of_run:
-                found[key(one)] = str(states_of_run[name] or "none")
+            found[key(one)] = str(runs.get(one.run_id, {}).get(name, "gone") or "none")
     return found
 
 
@@ -78,11 +115,28 @@ def delete_when_stored(cluster: Cluster, pod: dict[str, Any], instance: Any, gra
     global _task
     _pending.append(_Pending(cluster, pod, instance, grace_period, time.monotonic()))
     if _task is None or _task.done():
-        _task = asyncio.create_task(_run(), name="finisher")
+        _task = _start(_run(), "finisher")
 
 
-async def delete(cluster: Cluster, pod: dict[str, Any], grace_period: int | None = None) -> None:
-    """Delete this pod, and none that has its name by now. Errors are logged."""
+def owner(instance: Any, base: str, on_finish_action: str, on_kill_action: str) -> str:
+    """The value of `OWNER`: a task instance, its base container, and what is to become of its pod."""
+    return json.dumps(_Owner(*key(instance), _home(), base, on_finish_action, on_kill_action)._asdict())
+
+
+def look_after(watch: PodWatch) -> None:
+    """Delete what is left over of the pods that this watch shows, for as long as it shows any.
+
+    That are the pods of tasks which are over where their triggerer died before it deleted them, or the task was ended
+    by a person while the cluster did not answer, or before the launcher could finish it.
+    """
+    global _sweeper
+    _watches.add(watch)
+    if _sweeper is None or _sweeper.done():
+        _sweeper = _start(_sweep_always(), "sweeper of pods")
+
+
+async def delete(cluster: Cluster, pod: dict[str, Any], grace_period: int | None = None) -> bool:
+    """Delete this pod, and none that has its name by now; whether it is so. Errors are logged."""
     metadata = pod["metadata"]
     body: dict[str, Any] = {"preconditions": {"uid": metadata["uid"]}}
     if grace_period is not None:
@@ -90,12 +144,17 @@ async def delete(cluster: Cluster, pod: dict[str, Any], grace_period: int | None
     path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
     try:
         await cluster.request("DELETE", path, body=body)
-    except ApiError as error:
+    except (ApiError, aiohttp.ClientError, OSError) as error:
         # 409: another pod has the name.
-        if error.status not in (404, 409):
+        if not isinstance(error, ApiError) or error.status not in (404, 409):
             log.warning("Pod %s could not be deleted: %s", metadata["name"], error)
-    except (OSError, TimeoutError) as error:
-        log.warning("Pod %s could not be deleted: %s", metadata["name"], error)
+            return False
+    return True
+
+
+def _start(work: Any, name: str) -> asyncio.Task:
+    # In a context of its own: what it logs belongs to no single task of Airflow.
+    return asyncio.get_running_loop().create_task(work, name=name, context=contextvars.Context())
 
 
 async def _run() -> None:
@@ -103,12 +162,62 @@ async def _run() -> None:
         await asyncio.sleep(_PERIOD)
         looked_at, _pending[:] = list(_pending), []
         known = await states(one.instance for one in looked_at)
-        done = []
-        for one in looked_at:
-            state = known.get(key(one.instance))
-            if state is not None and state != "deferred":
-                done.append(delete(one.cluster, one.pod, one.grace_period))
-            elif time.monotonic() - one.since < _PATIENCE:
-                _pending.append(one)
-        for start in range(0, len(done), 20):
-            await asyncio.gather(*done[start : start + 20])
+        over = [one for one in looked_at if known.get(key(one.instance), "deferred") != "deferred"]
+        deleted = await asyncio.gather(*(delete(one.cluster, one.pod, one.grace_period) for one in over))
+        done = {id(one) for one, gone in zip(over, deleted, strict=True) if gone}
+        now = time.monotonic()
+        _pending.extend(one for one in looked_at if id(one) not in done and now - one.since < _PATIENCE)
+
+
+async def _sweep_always() -> None:
+    while True:
+        await asyncio.sleep(_SWEEP)
+        for watch in list(_watches):
+            try:
+                await _sweep(watch)
+            except Exception:
+                log.exception("Pods that were left over could not be looked for: %s", watch)
+
+
+async def _sweep(watch: PodWatch) -> None:
+    if not (home := _home()):
+        return
+    now = datetime.now(timezone.utc)
+    owners = [
+        (pod, found)
+        for pod in watch.unfollowed()
+        if now - datetime.fromisoformat(pod["metadata"]["creationTimestamp"]) > _LEFT_OVER
+        and not pod["metadata"].get("deletionTimestamp")
+        and (found := _owner(pod)) is not None
+        and found.airflow == home
+        and _goes(pod, found)
+    ]
+    known = await states(found for _, found in owners)
+    for pod, found in owners:
+        state = known.get(key(found))
+        if state in _OVER and await delete(watch.cluster, pod):
+            log.info("Pod %s was left over, and is deleted: its task is %s", pod["metadata"]["name"], state)
+
+
+def _home() -> str:
+    """Which Airflow this is; empty where it does not run in a pod."""
+    return _NAMESPACE.read_text().strip() if _NAMESPACE.is_file() else ""
+
+
+def _owner(pod: dict[str, Any]) -> _Owner | None:
+    """Whose the pod is; None where it is not ours, or of another release."""
+    try:
+        return _Owner(**json.loads((pod["metadata"].get("annotations") or {})[OWNER]))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _goes(pod: dict[str, Any], owner: _Owner) -> bool:
+    """Whether the pod of a task that is over is to be deleted."""
+    active = pod_status.phase(pod) in ("Pending", "Running")
+    if active and pod_status.exit_code(pod, owner.base) is None:
+        return owner.on_kill_action != "keep_pod"
+    succeeded = pod_status.phase(pod) == "Succeeded" or pod_status.exit_code(pod, owner.base) == 0
+    return {"delete_pod": True, "delete_succeeded_pod": succeeded, "delete_active_pod": active}.get(
+        owner.on_finish_action, False
+    )

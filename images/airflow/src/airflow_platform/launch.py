@@ -9,7 +9,7 @@ a line in the log of whoever parses it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
@@ -54,15 +54,17 @@ def assign(task: Any, launcher: Launcher) -> None:
         launcher: the platform's configuration.
 
     Raises:
-        AirflowClusterPolicyViolation: the task asks for a way that does not exist.
+        AirflowClusterPolicyViolation: the task asks for a way that does not exist, or that it cannot take.
     """
     if task.executor not in (None, EXECUTOR):
         return
-    way = _way(task) or launcher.launch
-    if way == "worker":
+    asked = _way(task)
+    if (asked or launcher.launch) == "worker":
         return
     operator = task.operator_class if task.is_mapped else type(task)
     if reason := _old_way_because(operator, _arguments(task)):
+        if asked:
+            raise _violation(task, f"asks for executor_config={{'launch': {asked!r}}}, and cannot have it: {reason}.")
         log.info("Task %s.%s is launched by a worker pod: %s", task.dag_id, task.task_id, reason)
         return
     from airflow_platform.operator import PodTask, pod_task
@@ -80,13 +82,14 @@ def assign(task: Any, launcher: Launcher) -> None:
 def _way(task: Any) -> str | None:
     way = (task.executor_config or {}).get("launch")
     if way is not None and way not in _WAYS:
-        from airflow.exceptions import AirflowClusterPolicyViolation
-
-        raise AirflowClusterPolicyViolation(
-            f"Task {task.dag_id}.{task.task_id} has executor_config={{'launch': {way!r}}}. "
-            f"Known ways: {', '.join(_WAYS)}."
-        )
+        raise _violation(task, f"has executor_config={{'launch': {way!r}}}. Known ways: {', '.join(_WAYS)}.")
     return way
+
+
+def _violation(task: Any, what: str) -> Exception:
+    from airflow.exceptions import AirflowClusterPolicyViolation
+
+    return AirflowClusterPolicyViolation(f"Task {task.dag_id}.{task.task_id} {what}")
 
 
 def _arguments(task: Any) -> Mapping[str, Any]:
@@ -95,8 +98,14 @@ def _arguments(task: Any) -> Mapping[str, Any]:
         names = {name: name for name in (*_CODE, *_FILES)} | {"progress_callback": "_progress_callback"}
         return {name: getattr(task, attribute, None) for name, attribute in names.items()}
     mapped = task.expand_input.value
-    of_mapping = dict.fromkeys(mapped, True) if isinstance(mapped, Mapping) else {}
-    return {**task.partial_kwargs, **of_mapping}
+    parts = [mapped] if isinstance(mapped, Mapping) else mapped if isinstance(mapped, Sequence) else []
+    names = {name for part in parts if isinstance(part, Mapping) for name in part}
+    return {**task.partial_kwargs, **dict.fromkeys(names, True)}
+
+
+def refused(task: KubernetesPodOperator) -> str:
+    """What a task that is launched has been given and cannot be, as its arguments came with the run; empty: nothing."""
+    return _old_way_because(type(task), _arguments(task))
 
 
 def _old_way_because(operator: type[KubernetesPodOperator], arguments: Mapping[str, Any]) -> str:

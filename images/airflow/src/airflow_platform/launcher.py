@@ -85,6 +85,17 @@ class LocalLauncher(LocalExecutor):
         """Whether a phase of the task is queued or running here."""
         return self._phases[task_instance.key] > 0 or super().has_task(task_instance)
 
+    def revoke_task(self, *, ti: Any) -> None:
+        """Forget a phase that was queued long ago and has not begun, as its process was killed; it is queued again.
+
+        Raises:
+            NotImplementedError: phases wait for a process, and this may be one of them.
+        """
+        if not self.activity_queue.empty():
+            raise NotImplementedError
+        self.queued_tasks.pop(ti.key, None)
+        del self._phases[ti.key]
+
     def change_state(self, key: Any, state: Any, info: Any = None, remove_running: bool = True) -> None:
         """Tell the scheduler of a phase's end, unless it is stale."""
         if state in (TaskInstanceState.SUCCESS, TaskInstanceState.FAILED) and key in self._phases:

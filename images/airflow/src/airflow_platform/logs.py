@@ -19,13 +19,11 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import aiohttp
-from airflow.providers.cncf.kubernetes.utils.pod_manager import is_log_group_marker
-from airflow.providers.cncf.kubernetes.utils.xcom_sidecar import PodDefaults
 
 from airflow_platform.cluster import ApiError, Cluster
 
@@ -51,11 +49,15 @@ _SILENCE_AFTER_MUCH, _MUCH = 3.0, 1024 * 1024
 _SILENCE_AT_END = 0.5
 #: The same while the end is read, which is written already; and how long that is tried.
 _SILENCE_IN_REST, _REST = 15.0, 45.0
+#: How often the end is read, unless a reading brings nothing new before.
+_READINGS = 3
 
 #: Bytes of a timestamp, the space after it, and a newline.
 _OVERHEAD = 32
 
-_FAILURES = (ApiError, aiohttp.ClientError, OSError)
+# Of airflow.providers.cncf.kubernetes.utils.xcom_sidecar, whose import takes the event loop a second.
+_XCOM_SIDECAR = "airflow-xcom-sidecar"
+
 _STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)(?: |$)")
 
 #: Timestamp, text, and whether it continues the line of the record before.
@@ -86,73 +88,26 @@ async def follow(
         start_time: RFC 3339; lines before it are left out.
         max_bytes: what is emitted at most. A line then says how to read the rest, and this returns.
     """
-    path = f"/api/v1/namespaces/{namespace}/pods/{pod}"
     log = _Log(emit, _canonical(start_time) if start_time else "", max_bytes)
-    waiting = failing = _FIRST
-    give_up = told = None
-    while True:
-        rest = finished.is_set()
-        query = {"container": container, "timestamps": "true"}
-        if not rest:
-            query["follow"] = "true"
-        if log.since:
-            query["sinceTime"] = log.since
-        try:
-            ended = await _read(cluster, f"{path}/log", query, log, finished)
-        except _Full:
-            log.note(
-                f"The log is longer than {max_bytes} bytes and is cut off here. While the pod exists, the rest can be "
-                f"read by: kubectl logs --namespace {namespace} {pod} --container {container} --since-time {log.last}"
-            )
-            return
-        except _FAILURES as error:
-            if isinstance(error, ApiError) and _not_started(error):
-                if rest:
-                    return
-                log.complete = not log.last
-                await _pause(waiting, finished)
-                waiting = min(2 * waiting, _WAITING)
-                continue
-            if isinstance(error, ApiError) and error.status == 404 and await _is_gone(cluster, path):
-                log.end()
-                if not log.complete:
-                    log.note(f"The pod is gone: lines {log.after}may be missing")
-                return
-            now = time.monotonic()
-            if rest and (give_up is None or log.brought):
-                give_up = now + _REST
-            if give_up and now > give_up:
-                log.end()
-                log.note(f"The log could not be read to its end, lines {log.after}may be missing: {_say(error)}")
-                return
-            if failing >= _FAILING and not told:
-                told = True
-                log.note(f"The log cannot be read at the moment, and is tried again: {_say(error)}")
-            await _pause(failing, finished)
-            failing = min(2 * failing, _FAILING)
-            continue
-        if rest:
-            log.end()
-            if not log.complete:
-                log.note(f"Lines {log.after}may be missing: the node has rotated or removed the log file")
-            return
-        waiting = failing = _FIRST
-        give_up = told = None
-        if ended:
-            # Most often the container has ended, and `finished` is about to say so.
-            await _pause(_WAITING, finished)
+    try:
+        await _to_the_end(cluster, f"/api/v1/namespaces/{namespace}/pods/{pod}", container, log, finished)
+    except _Full:
+        log.note(
+            f"The log is longer than {max_bytes} bytes and is cut off here. While the pod exists, the rest can be read "
+            f"by: kubectl logs --namespace {namespace} {pod} --container {container} --since-time {log.last}"
+        )
 
 
 def containers_to_follow(pod: dict[str, Any], container_logs: Any, init_container_logs: Any, base: str) -> list[str]:
     """Names of the containers whose logs were asked for: init containers in the pod's order, then the others.
 
-    As the stock operator reads its arguments (PodManager.fetch_requested_container_logs): a name, names, or True for all
-    of the pod but the XCom sidecar. None means ``base`` for ``container_logs`` and no init container. Names that the pod
-    does not have are left out; `unknown_containers` tells them.
+    As the stock operator reads its arguments (PodManager.fetch_requested_container_logs): a name, names, or True for
+    all of the pod but the XCom sidecar. None means ``base`` for ``container_logs``, and no init container. Names that
+    the pod does not have are left out; `unknown_containers` tells them.
     """
     init, main = _requested(pod, container_logs, init_container_logs, base)
-    present = _names(pod, "initContainers")
-    return sorted({*init} & {*present}, key=present.index) + [name for name in main if name in _names(pod, "containers")]
+    present = _names(pod, "containers")
+    return [name for name in _names(pod, "initContainers") if name in init] + [name for name in main if name in present]
 
 
 def unknown_containers(pod: dict[str, Any], container_logs: Any, init_container_logs: Any, base: str) -> list[str]:
@@ -171,7 +126,7 @@ def formatted(
         prefix: the operator's ``container_name_log_prefix_enabled``.
         formatter: the operator's ``log_formatter``.
     """
-    if is_log_group_marker(line):
+    if line.startswith(("::group::", "::endgroup::")):
         return line
     if formatter:
         return formatter(container, line)
@@ -185,30 +140,30 @@ class _Full(Exception):
 class _Splitter:
     """Takes a body apart into records, of at most `MAX_LINE` bytes each.
 
-    Where a line is cut depends on the line alone and not on how it arrives: it is cut in the same way when it comes again.
+    Where a line is cut depends on the line alone and not on how it arrives, so it is cut alike when it comes again.
     """
 
     def __init__(self) -> None:
         self._stamp: str | None = None  # of the line that has been cut and has not ended; "" where it has none
-        self._rest = b""  # what has come of the line that has not ended, since it was cut
+        self.rest = b""  # what has come of the line that has not ended, since it was cut
 
     def feed(self, chunk: bytes) -> Iterator[_Record]:
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        *lines, self.rest = (self.rest + chunk).split(b"\n")
         for line in lines:
             yield from self._records(line, whole=True)
-        if len(self._rest) > MAX_LINE + 64:  # longer than any timestamp
-            yield from self._records(self._rest, whole=False)
+        if len(self.rest) > MAX_LINE + 64:  # longer than any timestamp
+            yield from self._records(self.rest, whole=False)
 
     def end(self) -> Iterator[_Record]:
         """The line that had no newline."""
-        rest, self._rest = self._rest, b""
+        rest, self.rest = self.rest, b""
         if rest:
             yield from self._records(rest, whole=True)
 
     def error(self) -> str:
         """What stands at the end of the body without a timestamp."""
-        if self._stamp is None and self._rest and not _STAMP.match(self._rest):
-            return self._rest.decode(errors="backslashreplace").strip()
+        if self._stamp is None and self.rest and not _STAMP.match(self.rest):
+            return self.rest.decode(errors="backslashreplace").strip()
         return ""
 
     def _records(self, text: bytes, *, whole: bool) -> Iterator[_Record]:
@@ -227,7 +182,7 @@ class _Splitter:
             if stamp:
                 yield stamp, text, continues
         else:
-            self._stamp, self._rest = stamp, text
+            self._stamp, self.rest = stamp, text
 
 
 class _Log:
@@ -238,17 +193,19 @@ class _Log:
         self._start = start
         self._left = max_bytes
         self._splitter = _Splitter()
-        #: The timestamp of the last record, and how many records in a row have it: the place in the file.
+        #: The timestamp of the last record, and how many records have had it: the place in the file.
         self.last = ""
         self._count = 0
-        self._latest = ""  # of all timestamps
+        #: The latest of all timestamps, and how many records have had it.
+        self._latest = ""
+        self._latest_count = 0
         #: How many records with the last timestamp have yet to come again.
         self._awaited = 0
         #: Whether all there was has been read, as far as can be known.
         self.complete = False
-        #: Bytes that this reading has brought, and when it last was at work.
+        #: Bytes that this reading has brought; and whether it has brought nothing that the one before had not.
         self.brought = 0
-        self.active = 0.0
+        self.settled = False
 
     @property
     def since(self) -> str:
@@ -260,32 +217,39 @@ class _Log:
             return self._start
         return (datetime.fromisoformat(self.last[:19]) - timedelta(seconds=1)).isoformat() + "Z"
 
-    @property
-    def after(self) -> str:
-        return f"after {self.last} " if self.last else ""
-
-    async def read(self, body: AsyncIterator[bytes]) -> None:
-        """Emit what is new in a body that begins at `since`."""
-        self._splitter = _Splitter()
+    def begin(self) -> None:
+        """A body comes that begins at `since`."""
+        self._before, self._splitter = self._splitter.rest, _Splitter()
         self._awaited = self._count
-        self.complete = False
-        turn = 0.0
-        async for chunk in body:
-            for record in self._splitter.feed(chunk):
-                self._take(*record)
-                self.active = time.monotonic()
-                if self.active > turn:
-                    await asyncio.sleep(0)
-                    turn = time.monotonic() + _TURN
-            self.active = time.monotonic()
+        self.brought = 0
+        self.complete = self.settled = False
+
+    async def feed(self, chunk: bytes) -> None:
+        """Emit what is new in the next part of the body."""
+        turn = time.monotonic() + _TURN
+        for record in self._splitter.feed(chunk):
+            self._take(*record)
+            if time.monotonic() > turn:
+                await asyncio.sleep(0)
+                turn = time.monotonic() + _TURN
+
+    def end(self) -> None:
+        """The body has ended.
+
+        Raises:
+            ConnectionError: by an error.
+        """
         if error := self._splitter.error():
             raise ConnectionError(error)
         self.complete = not self._awaited
+        self.settled = not self.brought and self._splitter.rest == self._before
 
-    def end(self) -> None:
-        """Emit the last line where it had no newline."""
+    def close(self, why: str) -> None:
+        """There will be no other body. Emit the last line if it had no newline; say why lines may be missing."""
         for record in self._splitter.end():
             self._take(*record)
+        if not self.complete:
+            self.note(f"Lines {f'after {self.last} ' if self.last else ''}may be missing: {why}")
 
     def note(self, text: str, stamp: str | None = None) -> None:
         """Emit a line that is not the container's."""
@@ -306,11 +270,69 @@ class _Log:
             raise _Full
         self._left -= len(text) + _OVERHEAD
         self.brought += len(text)
-        self._count = self._count + 1 if stamp == self.last else 1
+        if stamp > self._latest:
+            self._latest, self._latest_count = stamp, 0
+        if stamp == self._latest:
+            self._latest_count += 1
+            self._count = self._latest_count
+        else:
+            self._count = self._count + 1 if stamp == self.last else 1
         self.last = stamp
-        self._latest = max(self._latest, stamp)
         line = text.rstrip(b"\r").decode(errors="backslashreplace")
         self._emit(stamp, CONTINUED + line if continues else line)
+
+
+async def _to_the_end(cluster: Cluster, path: str, container: str, log: _Log, finished: asyncio.Event) -> None:
+    """Read as often as it takes.
+
+    Raises:
+        _Full: as much as may be emitted has been.
+    """
+    wait, told, give_up, readings = _FIRST, False, None, 0
+    while True:
+        rest = finished.is_set()
+        query = {"container": container, "timestamps": "true"}
+        if not rest:
+            query["follow"] = "true"
+        if log.since:
+            query["sinceTime"] = log.since
+        error = None
+        try:
+            ended = await _read(cluster, f"{path}/log", query, log, finished)
+        except (ApiError, aiohttp.ClientError, OSError) as failure:
+            error = failure
+        if error is None or log.brought:
+            wait, told, give_up = _FIRST, False, None
+
+        if error is None:
+            readings += rest
+            if rest and (log.settled or readings == _READINGS):
+                log.close("the node has rotated or removed the log file")
+                return
+            if not rest and ended:
+                # Most often the container has ended, and `finished` is about to say so.
+                await _pause(_WAITING, rest, finished)
+        elif _has_not_started(error):
+            if rest:
+                return
+            log.complete = not log.last
+            await _pause(wait, rest, finished)
+            wait = min(2 * wait, _WAITING)
+        elif await _is_gone(error, cluster, path):
+            log.close("the pod is gone")
+            return
+        else:
+            if rest:
+                give_up = give_up or time.monotonic() + _REST
+                if _is_final(error) or time.monotonic() > give_up:
+                    log.complete = False
+                    log.close(f"the log could not be read to its end: {_say(error)}")
+                    return
+            if wait >= _FAILING and not told:
+                log.note(f"The log cannot be read at the moment, and is tried again: {_say(error)}")
+                told = True
+            await _pause(wait, rest, finished)
+            wait = min(2 * wait, _FAILING)
 
 
 async def _read(cluster: Cluster, path: str, query: dict[str, str], log: _Log, finished: asyncio.Event) -> bool:
@@ -319,30 +341,35 @@ async def _read(cluster: Cluster, path: str, query: dict[str, str], log: _Log, f
     Raises:
         ApiError, aiohttp.ClientError, OSError: it could not be read, or not further.
     """
-    log.brought, log.active = 0, time.monotonic()
-    reading = asyncio.ensure_future(_stream(cluster, path, query, log))
-    ended = asyncio.ensure_future(finished.wait())
+    log.brought = 0
+    follow = "follow" in query
+    heard = time.monotonic()
+
+    def listen() -> None:
+        silence.reschedule(heard + _patience(log, finished, follow))
+
+    async def at_end() -> None:
+        await finished.wait()
+        if silence.when() is not None and not silence.expired():
+            listen()
+
     try:
-        while not reading.done():
-            left = log.active - time.monotonic() + _patience(log, finished, "follow" in query)
-            if left <= 0:
-                if "follow" in query:
-                    return False
-                raise TimeoutError(f"no answer for {_SILENCE_IN_REST:g} s")
-            events = {reading} if ended.done() else {reading, ended}
-            await asyncio.wait(events, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-        reading.result()
+        async with asyncio.timeout(None) as silence, _beside(at_end()):
+            listen()
+            # Some kubelets answer only with the first line.
+            async with cluster.stream(path, query=query, idle=None, answer=_SILENCE) as body:
+                log.begin()
+                async for chunk in body:
+                    silence.reschedule(None)
+                    await log.feed(chunk)
+                    heard = time.monotonic()
+                    listen()
+                log.end()
         return True
-    finally:
-        reading.cancel()
-        ended.cancel()
-        await asyncio.gather(reading, ended, return_exceptions=True)
-
-
-async def _stream(cluster: Cluster, path: str, query: dict[str, str], log: _Log) -> None:
-    # Silence is judged by `_read`. Some kubelets answer only with the first line.
-    async with cluster.stream(path, query=query, idle=None, answer=_SILENCE) as body:
-        await log.read(body)
+    except TimeoutError:
+        if silence.expired() and follow:
+            return False
+        raise
 
 
 def _patience(log: _Log, finished: asyncio.Event, follow: bool) -> float:
@@ -354,28 +381,44 @@ def _patience(log: _Log, finished: asyncio.Event, follow: bool) -> float:
     return _SILENCE_AFTER_MUCH if log.brought > _MUCH else _SILENCE
 
 
-async def _pause(seconds: float, finished: asyncio.Event) -> None:
-    """Until then, or until the container has ended."""
-    if finished.is_set():
+@contextlib.asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.ensure_future(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def _pause(seconds: float, rest: bool, finished: asyncio.Event) -> None:
+    """Wait so long; before the rest is read, no longer than until the container has ended."""
+    if rest:
         await asyncio.sleep(seconds)
         return
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(finished.wait(), seconds)
 
 
-async def _is_gone(cluster: Cluster, path: str) -> bool:
+def _has_not_started(error: Exception) -> bool:
+    return isinstance(error, ApiError) and error.status == 400 and "is waiting to start" in error.message
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether kubelet says that it has no log of the container, as after the node has begun anew."""
+    return isinstance(error, ApiError) and error.status == 400
+
+
+async def _is_gone(error: Exception, cluster: Cluster, path: str) -> bool:
     """Whether there is no such pod. A 404 for its log may also come from a kubelet that does not know it yet."""
+    if not isinstance(error, ApiError) or error.status != 404:
+        return False
     try:
         await cluster.request("GET", path)
-    except ApiError as error:
-        return error.status == 404
-    except _FAILURES:
+    except ApiError as answer:
+        return answer.status == 404
+    except (aiohttp.ClientError, OSError):
         pass
     return False
-
-
-def _not_started(error: ApiError) -> bool:
-    return error.status == 400 and "is waiting to start" in error.message
 
 
 def _say(error: Exception) -> str:
@@ -408,19 +451,17 @@ def _character_boundary(text: bytes, end: int) -> int:
 
 def _names(pod: dict[str, Any], kind: str) -> list[str]:
     names = (one["name"] for one in pod["spec"].get(kind) or [])
-    return [name for name in names if name != PodDefaults.SIDECAR_CONTAINER_NAME]
+    return [name for name in names if name != _XCOM_SIDECAR]
 
 
-def _requested(
-    pod: dict[str, Any], container_logs: Any, init_container_logs: Any, base: str
-) -> tuple[list[str], list[str]]:
-    def requested(what: Any, kind: str) -> list[str]:
-        if what is True:
-            return _names(pod, kind)
-        if isinstance(what, str):
-            return [what]
-        return list(dict.fromkeys(what)) if isinstance(what, Iterable) else []
+def _requested(pod: dict[str, Any], container_logs: Any, init_container_logs: Any, base: str) -> tuple[list, list]:
+    main = base if container_logs is None else container_logs
+    return _listed(init_container_logs, _names(pod, "initContainers")), _listed(main, _names(pod, "containers"))
 
-    return requested(init_container_logs, "initContainers"), requested(
-        base if container_logs is None else container_logs, "containers"
-    )
+
+def _listed(requested: Any, names: list[str]) -> list[str]:
+    if requested is True:
+        return names
+    if isinstance(requested, str):
+        return [requested]
+    return list(dict.fromkeys(requested or ()))

@@ -12,23 +12,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import threading
 import time
 from datetime import timedelta
 from functools import cache
-from typing import Any
+from typing import Any, NoReturn
 
 from airflow.exceptions import AirflowException
 from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import generic_api_retry
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.providers.cncf.kubernetes.utils.container import container_is_completed
 from airflow.providers.cncf.kubernetes.utils.pod_manager import PodNotFoundException
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowTaskTimeout
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.sdk.listener import get_listener_manager
 from kubernetes.client import ApiException
 from kubernetes.client import models as k8s
 
+from airflow_platform import finisher, launch
 from airflow_platform.cluster import ClusterRef
 from airflow_platform.trigger import PodTrigger, RelaunchTrigger
 
@@ -40,8 +43,8 @@ MAX_TRIES = "airflow-platform/max-tries"
 _NAME_LENGTH = 63
 #: Seconds that Airflow waits beyond the trigger's own deadline before it fails the task by itself.
 _GRACE = 120
-#: Seconds after which a pod that a quota refused is tried again.
-_QUOTA_DELAY = 15
+#: Seconds after which a pod is tried again that a quota refused, or whose name is not free yet.
+_RELAUNCH = 15
 
 #: States of a task instance after which its pod has nothing more to do: a person has ended it, or it was cleared.
 _KILLED = {"success", "failed", "skipped", "removed", "upstream_failed", "restarting"}
@@ -72,15 +75,23 @@ class PodTask(KubernetesPodOperator):
             AirflowException: the pod failed, with what the trigger saw.
             AirflowTaskTimeout: ``execution_timeout`` has passed.
         """
+        self._this_instance = context["ti"]
         match event["status"]:
             case "relaunch":
                 return self.execute(context)
             case "timeout":
                 raise AirflowTaskTimeout(event["message"])
+            case "stopped":
+                raise AirflowException(event["message"])
             case "gone":
                 raise PodNotFoundException(event["message"])
-        # The trigger has read the log to its end.
-        self.get_logs = False
+            case "error" if event.get("_redefer_count", 0) >= self.MAX_REDEFER_ATTEMPTS and self._goes_on(event):
+                # The stock operator would wait here for the pod's end, however long that takes.
+                self._delete_pods_of(context)
+                raise AirflowException(event["message"])
+        if event["status"] != "error":
+            # The trigger has read the log to its end.
+            self.get_logs = False
         return super().trigger_reentry(context, event)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
@@ -105,6 +116,9 @@ class PodTask(KubernetesPodOperator):
             **(pod.metadata.annotations or {}),
             TASK_INSTANCE: str(instance.id),
             MAX_TRIES: str(instance.max_tries),
+            finisher.OWNER: finisher.owner(
+                instance, self.base_container_name, self.on_finish_action.value, self.on_kill_action.value
+            ),
         }
         return pod
 
@@ -114,9 +128,7 @@ class PodTask(KubernetesPodOperator):
         Raises:
             TaskDeferred: always.
         """
-        deadline = None
-        if self.execution_timeout is not None:
-            deadline = context["ti"].start_date.timestamp() + self.execution_timeout.total_seconds()
+        deadline = self._deadline(context)
         self.defer(
             trigger=PodTrigger(
                 name=self.pod.metadata.name,
@@ -137,47 +149,51 @@ class PodTask(KubernetesPodOperator):
                 skip_on_exit_code=list(self.skip_on_exit_code),
                 events_on_failure=self.log_events_on_failure,
                 ends=not self._needs_phase(),
+                redefer_count=(self.trigger_kwargs or {}).get("_redefer_count", 0),
             ),
             method_name="trigger_reentry",
             timeout=timedelta(seconds=max(deadline - time.time(), 0) + _GRACE) if deadline else None,
         )
 
     def on_kill(self) -> None:
-        """Delete the pod, unless the task lives on: then a later try takes it."""
-        if self.pod is not None and self._killed_by_a_person():
+        """Delete the pod where the task has run out of time, or a person has ended it. Else a later try takes it."""
+        # Airflow calls this both for a signal and where it handles a timeout.
+        timed_out = isinstance(sys.exception(), AirflowTaskTimeout)
+        if self.pod is not None and (timed_out or self._killed_by_a_person()):
             super().on_kill()
         else:
             self._killed = True
 
     def _launch(self, context: Any) -> None:
         instance = self._this_instance = context["ti"]
+        if reason := launch.refused(self):
+            raise AirflowFailException(
+                f"The arguments that came with the run cannot be kept: {reason}. "
+                "Give the task executor_config={'launch': 'worker'}."
+            )
         if self.pod_request_obj is None:
             self.pod_request_obj = self.build_pod_request_obj(context)
         request = self.pod_request_obj
         try:
-            self.pod = self._pod_of_a_lost_try(request, context) or self._create_or_adopt(request)
+            self.pod = self._pod_of_a_lost_try(request, context) or self._create_or_adopt(request, context)
         except ApiException as error:
             if error.status == 403 and "exceeded quota" in (error.body or ""):
-                self._wait_for_quota(request, error)
+                message = f"Waiting for quota in namespace {request.metadata.namespace}: {_message(error)}"
+                self._launch_again_later(message, context)
             raise
         # As the stock operator: so that they are known even if what follows fails.
         instance.xcom_push(key="pod_name", value=self.pod.metadata.name)
         instance.xcom_push(key="pod_namespace", value=self.pod.metadata.namespace)
         self.invoke_defer_method(context=context)
 
-    def _create_or_adopt(self, request: k8s.V1Pod) -> k8s.V1Pod:
-        try:
-            pod = self._create(request)
+    def _create_or_adopt(self, request: k8s.V1Pod, context: Any) -> k8s.V1Pod:
+        if pod := self._create(request):
             self.log.info("Pod %s: created in namespace %s", pod.metadata.name, pod.metadata.namespace)
             return pod
-        except ApiException as error:
-            if error.status != 409:
-                raise
         there = self._read(request.metadata.name, request.metadata.namespace)
         if there is None or there.metadata.deletion_timestamp:
-            raise AirflowException(
-                f"Pod {request.metadata.name} of an earlier try is still being deleted. The next try finds it gone."
-            )
+            message = f"Waiting until pod {request.metadata.name}, which is being deleted, is gone"
+            self._launch_again_later(message, context)
         if (there.metadata.annotations or {}).get(TASK_INSTANCE) != request.metadata.annotations[TASK_INSTANCE]:
             raise AirflowException(
                 f"There is a pod {request.metadata.name} in namespace {request.metadata.namespace} already, and it is "
@@ -187,8 +203,15 @@ class PodTask(KubernetesPodOperator):
         return there
 
     @generic_api_retry
-    def _create(self, request: k8s.V1Pod) -> k8s.V1Pod:
-        return self.client.create_namespaced_pod(request.metadata.namespace, request)
+    def _create(self, request: k8s.V1Pod) -> k8s.V1Pod | None:
+        """The new pod; None where there is one of that name."""
+        try:
+            return self.client.create_namespaced_pod(request.metadata.namespace, request)
+        except ApiException as error:
+            # Other conflicts (two pods counted by one quota at once) pass, and are retried.
+            if error.status == 409 and "AlreadyExists" in (error.body or ""):
+                return None
+            raise
 
     @generic_api_retry
     def _read(self, name: str, namespace: str) -> k8s.V1Pod | None:
@@ -232,18 +255,33 @@ class PodTask(KubernetesPodOperator):
         pods = self.client.list_namespaced_pod(namespace, label_selector=selector).items
         return sorted(pods, key=lambda pod: pod.metadata.creation_timestamp, reverse=True)
 
+    def _goes_on(self, event: dict[str, Any]) -> bool:
+        """Whether the base container has yet to end."""
+        pod = self._read(event["name"], event["namespace"])
+        return pod is not None and not container_is_completed(pod, self.base_container_name)
+
     def _delete_pods_of(self, context: Any) -> None:
         try:
             request = self.build_pod_request_obj(context)
             for pod in self._pods_of(request.metadata.namespace, context):
-                self.pod_manager.delete_pod(pod)
+                if (pod.metadata.labels or {}).get(self.POD_CHECKED_KEY) != "True":
+                    self.pod_manager.delete_pod(pod)
         except Exception as error:
             self.log.warning("The task's pod could not be deleted: %s", error)
 
-    def _wait_for_quota(self, request: k8s.V1Pod, error: ApiException) -> None:
-        """Defer until the quota may have room. Raises TaskDeferred."""
-        self.log.info("Waiting for quota in namespace %s: %s", request.metadata.namespace, _message(error))
-        self.defer(trigger=RelaunchTrigger(seconds=_QUOTA_DELAY), method_name="trigger_reentry")
+    def _launch_again_later(self, message: str, context: Any) -> NoReturn:
+        """Say why, and defer for a moment. Raises TaskDeferred; AirflowTaskTimeout where no time is left."""
+        deadline = self._deadline(context)
+        if deadline and deadline < time.time():
+            raise AirflowTaskTimeout(f"execution_timeout has passed. {message}")
+        self.log.info(message)
+        self.defer(trigger=RelaunchTrigger(seconds=_RELAUNCH), method_name="trigger_reentry")
+
+    def _deadline(self, context: Any) -> float | None:
+        """Seconds since the epoch, when the task has run for its ``execution_timeout``."""
+        if self.execution_timeout is None:
+            return None
+        return context["ti"].start_date.timestamp() + self.execution_timeout.total_seconds()
 
     def _killed_by_a_person(self) -> bool:
         """Whether the task's state, asked now, says that it is to stop.

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import re
+import struct
+import termios
+import time
 from types import TracebackType
 from typing import Any
 
@@ -119,6 +123,29 @@ class PodLog:
         match = _LEVEL.match(line)
         level = _LEVELS[match[1].upper()] if match else logging.INFO
         log.log(level, logs.formatted(container, line, prefix=self._prefix), timestamp=timestamp)
+
+
+async def handed_on(seconds: float = 10) -> None:
+    """Wait, for at most ``seconds``, until the triggerer's other process has read what was logged here.
+
+    It hears of a trigger's end on another socket, and what it reads of its log after that is no longer the task's
+    (airflow.jobs.triggerer_job_runner, ``_handle_request``).
+    """
+    try:
+        channel = structlog.get_config()["logger_factory"].io.fileno()
+    except (AttributeError, KeyError, OSError, ValueError):
+        return
+    deadline = time.monotonic() + seconds
+    while _unread(channel) and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+
+
+def _unread(channel: int) -> int:
+    """Bytes written to a socket that its other end has not read (unix(7), SIOCOUTQ); 0 where it is none."""
+    try:
+        return struct.unpack("i", fcntl.ioctl(channel, termios.TIOCOUTQ, b"\0" * 4))[0]
+    except OSError:
+        return 0
 
 
 def _init_names(pod: dict[str, Any]) -> set[str]:

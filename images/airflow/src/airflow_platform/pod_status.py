@@ -47,6 +47,16 @@ def succeeded(pod: dict[str, Any], base: str, xcom_sidecar: bool) -> bool:
     return phase(pod) == "Succeeded"
 
 
+def deleted_before_it_ran(pod: dict[str, Any]) -> bool:
+    """Whether a pod that is gone, as it was at its end, was deleted while it waited, and not by its own trigger.
+
+    One whose end was not seen may have run in the meantime.
+    """
+    metadata = pod["metadata"]
+    checked = (metadata.get("labels") or {}).get("already_checked") == "True"
+    return phase(pod) == "Pending" and bool(metadata.get("deletionTimestamp")) and not checked
+
+
 def exit_code(pod: dict[str, Any], container: str) -> int | None:
     """The container's exit code; None while it has none."""
     return _terminated(pod, container).get("exitCode")

@@ -17,6 +17,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
 
+import aiohttp
 import structlog
 from airflow.triggers.base import (
     BaseTrigger,
@@ -28,7 +29,7 @@ from airflow.triggers.base import (
 
 from airflow_platform import finisher, pod_status
 from airflow_platform.cluster import ApiError, Cluster, ClusterRef
-from airflow_platform.pod_log import HANDED_OVER, PodLog
+from airflow_platform.pod_log import HANDED_OVER, PodLog, handed_on
 from airflow_platform.watch import Feed, PodWatch
 
 #: The layout of the stored arguments. A triggerer reads those of the release before: what is added has a default.
@@ -38,6 +39,9 @@ VERSION = 1
 _LOG_END = 60
 #: Seconds between two looks at deadlines while nothing happens.
 _TICK = 60
+
+#: What a request to the cluster raises.
+_NO_ANSWER = (ApiError, aiohttp.ClientError, OSError)
 
 log = structlog.get_logger("task")
 
@@ -75,6 +79,7 @@ class PodTrigger(BaseTrigger):
         skip_on_exit_code: exit codes that mean: skipped.
         events_on_failure: whether the pod's events are logged when it fails.
         ends: whether the task ends here; else a phase in the launcher ends it.
+        redefer_count: how often a trigger of this pod has failed before.
     """
 
     def __init__(
@@ -97,6 +102,7 @@ class PodTrigger(BaseTrigger):
         skip_on_exit_code: list[int] | None = None,
         events_on_failure: bool = False,
         ends: bool = False,
+        redefer_count: int = 0,
         version: int = VERSION,
         **_of_a_newer_release: Any,
     ) -> None:
@@ -119,15 +125,18 @@ class PodTrigger(BaseTrigger):
         self.skip_on_exit_code = skip_on_exit_code or []
         self.events_on_failure = events_on_failure
         self.ends = ends
+        self.redefer_count = redefer_count
         self.version = version
         self._fired = False
+        self._uid: str | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path and arguments, all of them JSON."""
         names = (
             "name", "namespace", "base", "get_logs", "container_logs", "init_container_logs", "prefix",
             "schedule_timeout", "startup_timeout", "execution_deadline", "on_finish_action", "on_kill_action",
-            "grace_period", "xcom_sidecar", "skip_on_exit_code", "events_on_failure", "ends", "version",
+            "grace_period", "xcom_sidecar", "skip_on_exit_code", "events_on_failure", "ends", "redefer_count",
+            "version",
         )  # fmt: skip
         arguments = {name: getattr(self, name) for name in names}
         return f"{__name__}.PodTrigger", {**arguments, "cluster": asdict(self.cluster)}
@@ -143,6 +152,7 @@ class PodTrigger(BaseTrigger):
             event = self._resume("error", f"The trigger of pod {self.name} failed: {error}")
         self._fired = True
         yield event
+        await handed_on()
 
     async def on_kill(self) -> None:
         """Delete the pod where a person has ended the task.
@@ -157,7 +167,12 @@ class PodTrigger(BaseTrigger):
         state = states.get(finisher.key(self.task_instance), "unknown")
         cluster = await Cluster.get(self.cluster)
         pod = await self._read(cluster)
-        if state in ("deferred", "unknown") or pod is None or pod_status.ended(pod, self.base, self.xcom_sidecar):
+        if (
+            state in ("deferred", "unknown")
+            or pod is None
+            or pod["metadata"]["uid"] != (self._uid or pod["metadata"]["uid"])
+            or pod_status.ended(pod, self.base, self.xcom_sidecar)
+        ):
             log.info(f"Pod {self.name}: {HANDED_OVER}")
             return
         if self.on_kill_action == "keep_pod":
@@ -169,6 +184,7 @@ class PodTrigger(BaseTrigger):
     async def _follow(self) -> TriggerEvent:
         cluster = await Cluster.get(self.cluster)
         watch = await PodWatch.get(cluster, self.namespace)
+        finisher.look_after(watch)
         async with watch.follow(self.name) as feed, self._pod_log(cluster) as pod_log:
             return await self._to_the_end(cluster, feed, pod_log)
 
@@ -183,15 +199,16 @@ class PodTrigger(BaseTrigger):
                     return event
                 continue
             if newer is None:
-                return await self._gone(pod, pod_log)
+                return await self._gone(feed.last, pod_log)
             pod = newer
+            self._uid = pod["metadata"]["uid"]
             if pod_status.ended(pod, self.base, self.xcom_sidecar):
                 pod_log.follow(pod)
                 await pod_log.finish(_LOG_END)
                 return await self._ended(cluster, pod)
             if reason := pod_status.cannot_start(pod):
                 log.error(reason)
-                return await self._failed(cluster, pod, reason, stop=True)
+                return await self._failed(cluster, pod, reason, status="stopped", stop=True)
             if (now_waits_for := pod_status.waits_for(pod)) != waits_for:
                 waits_for = now_waits_for
                 if waits_for:
@@ -235,24 +252,25 @@ class PodTrigger(BaseTrigger):
             return None
         try:
             pod = await self._read(cluster)
-        except (ApiError, OSError, TimeoutError) as error:
+        except _NO_ANSWER as error:
             log.warning(f"Pod {self.name}: the cluster does not answer: {error}")
-            await asyncio.sleep(1)
+            await asyncio.sleep(_TICK / 10)
             return None
-        if pod is None or pod_status.ended(pod, self.base, self.xcom_sidecar):
-            return None
-        for deadline, why in self._deadlines(pod):
+        over = pod is None or pod_status.ended(pod, self.base, self.xcom_sidecar)
+        for deadline, why in [] if over else self._deadlines(pod):
             if deadline <= time.time():
                 waits_for = pod_status.waits_for(pod)
                 message = f"Pod {self.name}: {why}{f': {waits_for}' if waits_for else ''}"
                 log.error(message)
                 await pod_log.finish(1)
                 return await self._failed(cluster, pod, message, status="timeout", stop=True)
+        # The watch is about to say what was just read.
+        await asyncio.sleep(1)
         return None
 
     async def _gone(self, pod: dict[str, Any] | None, pod_log: PodLog) -> TriggerEvent:
         await pod_log.finish(1)
-        if pod is not None and pod_status.phase(pod) == "Pending":
+        if pod is not None and pod_status.deleted_before_it_ran(pod):
             log.warning(f"Pod {self.name} was deleted before it ran: it is created again")
             self.ends = False
             return self._resume("relaunch", "")
@@ -266,6 +284,8 @@ class PodTrigger(BaseTrigger):
         if pod_status.succeeded(pod, self.base, self.xcom_sidecar):
             if not self.ends:
                 return self._resume("success", "")
+            if self.on_finish_action in ("keep_pod", "delete_active_pod"):
+                await self._check(cluster, pod)
             self._finish(cluster, pod)
             return TaskSuccessEvent()
         if code is not None and code in self.skip_on_exit_code and self.ends:
@@ -280,44 +300,48 @@ class PodTrigger(BaseTrigger):
     async def _failed(
         self, cluster: Cluster, pod: dict[str, Any], reason: str, *, status: str = "failed", stop: bool = False
     ) -> TriggerEvent:
-        if self.ends and self.events_on_failure:
+        if (self.ends or stop) and self.events_on_failure:
             await self._log_events(cluster, pod)
-        if stop and status == "timeout":
-            # Whatever is to become of finished pods: one that still runs has no task any more.
+        if self.ends or stop:
+            await self._check(cluster, pod)
+        if stop:
+            # Whatever is to become of finished pods: one that runs, or may yet, has no task any more.
             await finisher.delete(cluster, pod, self.grace_period)
         if not self.ends:
             return self._resume(status, reason)
-        await self._check(cluster, pod)
-        self._finish(cluster, pod, stop=stop)
+        self._finish(cluster, pod)
         return TaskFailedEvent()
 
-    def _finish(self, cluster: Cluster, pod: dict[str, Any], *, stop: bool = False) -> None:
+    def _finish(self, cluster: Cluster, pod: dict[str, Any]) -> None:
         """Have the pod deleted, where ``on_finish_action`` says so, once the task's end is stored."""
-        active = pod_status.phase(pod) in ("Pending", "Running")
         deletes = {
             "delete_pod": True,
             "delete_succeeded_pod": pod_status.succeeded(pod, self.base, self.xcom_sidecar),
-            "delete_active_pod": active,
+            "delete_active_pod": pod_status.phase(pod) in ("Pending", "Running"),
             "keep_pod": False,
         }[self.on_finish_action]
-        if deletes or (stop and active):
+        if deletes:
             finisher.delete_when_stored(cluster, pod, self.task_instance, self.grace_period)
 
     async def _check(self, cluster: Cluster, pod: dict[str, Any]) -> None:
         """Mark the pod as one whose try has ended, so that no later try takes it over."""
         patch = {"metadata": {"labels": {"already_checked": "True"}}}
         path = f"/api/v1/namespaces/{self.namespace}/pods/{self.name}"
-        try:
-            await cluster.request("PATCH", path, body=patch, content_type="application/merge-patch+json")
-        except ApiError as error:
-            if error.status != 404:
+        for seconds in (1, 5, 0):
+            try:
+                await cluster.request("PATCH", path, body=patch, content_type="application/merge-patch+json")
+                return
+            except _NO_ANSWER as error:
+                if isinstance(error, ApiError) and error.status == 404:
+                    return
                 log.warning(f"Pod {self.name} could not be marked as checked: {error}")
+            await asyncio.sleep(seconds)
 
     async def _log_events(self, cluster: Cluster, pod: dict[str, Any]) -> None:
         query = {"fieldSelector": f"involvedObject.uid={pod['metadata']['uid']}"}
         try:
             events = await cluster.request("GET", f"/api/v1/namespaces/{self.namespace}/events", query=query)
-        except (ApiError, OSError, TimeoutError) as error:
+        except _NO_ANSWER as error:
             log.warning(f"Events of pod {self.name} could not be read: {error}")
             return
         for event in events["items"]:
@@ -338,6 +362,7 @@ class PodTrigger(BaseTrigger):
                 "name": self.name,
                 "namespace": self.namespace,
                 "message": message,
+                "_redefer_count": self.redefer_count,
                 "time": datetime.now(timezone.utc).isoformat(),
             }
         )

@@ -138,6 +138,7 @@ class PodWatch:
         self._version: str | None = None
         self._outage: _Outage | None = None
         self._task: asyncio.Task | None = None
+        self._questions: dict[str, asyncio.Task] = {}
         self._end: asyncio.TimerHandle | None = None
 
     @classmethod
@@ -163,6 +164,10 @@ class PodWatch:
             if not self._feeds:
                 self._end = asyncio.get_running_loop().call_later(self.timing.linger, self._stop)
 
+    def unfollowed(self) -> list[Pod]:
+        """The pods that nobody here follows, as they are known now."""
+        return [pod for name, pod in self._pods.items() if name not in self._feeds]
+
     async def look_up(self, name: str) -> None:
         """Ask the API server for one pod, and tell its followers.
 
@@ -183,6 +188,13 @@ class PodWatch:
         else:
             self._forget(name)
 
+    def ask(self, name: str) -> None:
+        """Look a pod up in the background, unless that goes on already or the watch itself is away."""
+        if self.in_sync and name not in self._questions:
+            question = asyncio.get_running_loop().create_task(self._ask(name), context=contextvars.Context())
+            self._questions[name] = question
+            question.add_done_callback(lambda _: self._questions.pop(name))
+
     def __str__(self) -> str:
         return f"pods in the namespace {self.namespace} of {self.cluster}"
 
@@ -197,7 +209,8 @@ class PodWatch:
             )
 
     def _stop(self) -> None:
-        self._task.cancel()
+        for task in (self._task, *self._questions.values()):
+            task.cancel()
         self._task = self._end = self._version = self._outage = self.refusal = None
         self.in_sync = False
         self._pods.clear()
@@ -211,8 +224,14 @@ class PodWatch:
             except Exception as error:
                 await asyncio.sleep(self._failed(error))
 
+    async def _ask(self, name: str) -> None:
+        try:
+            await self.look_up(name)
+        except (ApiError, aiohttp.ClientError, OSError) as error:
+            log.debug("The pod %s could not be looked up: %s", name, error)
+
     async def _list(self) -> None:
-        """Take in all pods as they are now. One that is missing is gone, if the API server says so when asked for it."""
+        """Take in all pods as they are now; a followed one that is missing is asked for by itself."""
         query = {"labelSelector": "=".join(LABEL), "limit": PAGE}
         listed: set[str] = set()
         turn = _Turn()
@@ -328,7 +347,7 @@ class PodWatch:
         if not isinstance(error, ApiError):
             return str(error) or type(error).__name__
         advice = {
-            401: f"Check the credentials in the connection {self.cluster.ref.conn_id!r}, or the service account's token.",
+            401: f"Check the credentials of the connection {self.cluster.ref.conn_id!r} or of the service account.",
             403: f"Allow this account to get, list and watch pods in the namespace {self.namespace}.",
         }
         return f"{error} {advice.get(error.status, '')}".strip()
@@ -368,7 +387,9 @@ class Feed:
                     async with asyncio.timeout_at(self._ask_at):
                         await self._woken.wait()
                 except TimeoutError:
-                    await self._ask()
+                    # The watch does not show it yet, or cannot: it lacks the label.
+                    self._ask_at = self._later()
+                    self._watch.ask(self._name)
                 self._woken.clear()
         self._news = False
         return self._state
@@ -384,16 +405,6 @@ class Feed:
     def wake(self) -> None:
         """Let the follower look whether there is news, or a refusal."""
         self._woken.set()
-
-    async def _ask(self) -> None:
-        """Ask for the pod by itself: the watch does not show it (yet), or cannot as it has not the label."""
-        self._ask_at = self._later()
-        if not self._watch.in_sync:
-            return
-        try:
-            await self._watch.look_up(self._name)
-        except (ApiError, aiohttp.ClientError, OSError) as error:
-            log.debug("The pod %s could not be asked for: %s", self._name, error)
 
     def _later(self) -> float:
         return asyncio.get_running_loop().time() + self._watch.timing.lag

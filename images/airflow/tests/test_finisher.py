@@ -1,0 +1,325 @@
+import asyncio
+import contextlib
+import json
+import logging
+
+import pytest
+from api_server import asynchronous
+from task_server import ago, ask, instance, serve, until
+
+from airflow_platform import finisher
+from airflow_platform.cluster import Cluster
+from airflow_platform.watch import PodWatch
+
+TASK = ("dag", "run", "task")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(finisher, "_PERIOD", 0.02)
+    monkeypatch.setattr(finisher, "_SWEEP", 0.02)
+    monkeypatch.setattr(finisher, "_pending", [])
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch, tmp_path):
+    """The namespace that this Airflow runs in."""
+    monkeypatch.setattr(finisher, "_NAMESPACE", tmp_path / "namespace")
+    (tmp_path / "namespace").write_text("airflow")
+    return tmp_path / "namespace"
+
+
+@pytest.fixture
+def airflow(monkeypatch):
+    airflow = ask(monkeypatch)
+    airflow.states[TASK] = "deferred"
+    return airflow
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    @contextlib.asynccontextmanager
+    async def cluster():
+        async with serve(tmp_path) as (api, ref):
+            try:
+                yield api, await Cluster.get(ref)
+            finally:
+                for task in (finisher._task, finisher._sweeper):
+                    if task:
+                        task.cancel()
+
+    return cluster
+
+
+async def looks(airflow, times=3):
+    """Airflow is asked so many times more."""
+    until_now = len(airflow.asked)
+    await until(lambda: len(airflow.asked) >= until_now + times)
+
+
+@pytest.mark.parametrize("state", ["success", "failed", "skipped", "up_for_retry", "queued", None])
+@asynchronous
+async def test_a_pod_goes_when_the_end_of_its_task_is_stored(cluster, airflow, state):
+    async with cluster() as (api, there):
+        pod = await api.run("p", "Succeeded", 0)
+        finisher.delete_when_stored(there, pod, instance(), 5)
+        await looks(airflow)
+        assert api.deleted == []
+        airflow.states[TASK] = state
+        await until(lambda: api.deleted)
+        uid = pod["metadata"]["uid"]
+        assert api.deleted == [(uid, {"preconditions": {"uid": uid}, "gracePeriodSeconds": 5})]
+        await until(lambda: not finisher._pending)
+
+
+@asynchronous
+async def test_a_pod_goes_when_its_run_was_deleted(cluster, airflow):
+    async with cluster() as (api, there):
+        finisher.delete_when_stored(there, await api.run("p", "Succeeded", 0), instance(), None)
+        airflow.states.clear()
+        await until(lambda: api.deleted)
+
+
+@asynchronous
+async def test_while_airflow_does_not_answer_the_pod_stays(cluster, airflow):
+    async with cluster() as (api, there):
+        airflow.failure = ConnectionError("away")
+        airflow.states[TASK] = "success"
+        finisher.delete_when_stored(there, await api.run("p", "Succeeded", 0), instance(), None)
+        await looks(airflow)
+        assert api.deleted == []
+        airflow.failure = None
+        await until(lambda: api.deleted)
+
+
+@asynchronous
+async def test_a_task_whose_end_is_never_stored_keeps_its_pod(cluster, airflow, monkeypatch):
+    monkeypatch.setattr(finisher, "_PATIENCE", 0)
+    async with cluster() as (api, there):
+        finisher.delete_when_stored(there, await api.run("p", "Succeeded", 0), instance(), None)
+        await finisher._task
+        assert (api.deleted, finisher._pending) == ([], [])
+
+
+@asynchronous
+async def test_a_deletion_that_fails_is_tried_again(cluster, airflow):
+    async with cluster() as (api, there):
+        airflow.states[TASK] = "success"
+        api.refuse["/pods/p$"] = 503
+        finisher.delete_when_stored(there, await api.run("p", "Succeeded", 0), instance(), None)
+        await until(lambda: api.count("^DELETE") > 1)
+        api.refuse.clear()
+        await until(lambda: api.deleted)
+
+
+@asynchronous
+async def test_a_connection_that_breaks_is_no_end_of_the_work(cluster, airflow, monkeypatch):
+    import aiohttp
+
+    async with cluster() as (api, there):
+        airflow.states[TASK] = "success"
+        request, broken = there.request, [1]
+
+        async def breaks(*words, **more):
+            if broken:
+                raise aiohttp.ServerDisconnectedError(broken.pop())
+            return await request(*words, **more)
+
+        monkeypatch.setattr(there, "request", breaks)
+        finisher.delete_when_stored(there, await api.run("p", "Succeeded", 0), instance(), None)
+        await until(lambda: api.deleted)
+
+
+@asynchronous
+async def test_a_pod_that_has_the_name_by_now_stays(cluster, airflow):
+    async with cluster() as (api, there):
+        pod = await api.run("p", "Succeeded", 0)
+        await api.delete("p")
+        await api.run("p", "Running")
+        assert await finisher.delete(there, pod) is True
+        assert api.deleted == []
+
+
+@asynchronous
+async def test_tasks_of_one_dag_are_asked_for_at_once(airflow):
+    mapped = [instance("mapped", map_index=number) for number in (0, 1)]
+    airflow.states |= {
+        ("dag", "run", "mapped_0"): "success",
+        ("dag", "run", "mapped_1"): "deferred",
+        ("dag", "other", "task"): None,
+    }
+    found = await finisher.states([instance(), *mapped, instance(run_id="other"), instance("gone")])
+    assert found == {
+        ("dag", "run", "task", -1): "deferred",
+        ("dag", "run", "mapped", 0): "success",
+        ("dag", "run", "mapped", 1): "deferred",
+        ("dag", "other", "task", -1): "none",
+        ("dag", "run", "gone", -1): "gone",
+    }
+    assert len(airflow.asked) == 1
+
+
+@asynchronous
+async def test_what_cannot_be_asked_is_left_out(airflow):
+    airflow.failure = ConnectionError("away")
+    assert await finisher.states([instance()]) == {}
+
+
+def left(on_finish="delete_pod", on_kill="delete_pod", age=600, of="airflow", **metadata):
+    owner = finisher._Owner("dag", "run", "task", -1, of, "base", on_finish, on_kill)
+    annotations = {finisher.OWNER: json.dumps(owner._asdict())}
+    return {"creationTimestamp": ago(age), "annotations": annotations, **metadata}
+
+
+@pytest.fixture
+def sweep(cluster, airflow):
+    """A pod that somebody left over, seen by a watch and looked for again and again."""
+
+    @contextlib.asynccontextmanager
+    async def sweep(phase="Succeeded", code=0, state="success", metadata=None, follow="another"):
+        async with cluster() as (api, there):
+            airflow.states[TASK] = state
+            await api.run("p", phase, code, metadata=left() if metadata is None else metadata)
+            # One that is always left over: when it goes, the pod has been looked at too.
+            await api.run("sign", "Failed", 1, metadata=left())
+            airflow.states[("dag", "run", "task")] = state
+            watch = PodWatch(there, "team")
+            async with watch.follow(follow):
+                await until(lambda: watch.in_sync)
+                finisher.look_after(watch)
+                yield api, watch
+                finisher._watches.discard(watch)
+                watch._stop()
+
+    return sweep
+
+
+@pytest.mark.parametrize("state", ["success", "failed", "skipped", "upstream_failed", "removed"])
+@asynchronous
+async def test_a_pod_that_was_left_over_goes(sweep, state):
+    async with sweep(state=state) as (api, _):
+        await until(lambda: "p" not in api.pods)
+
+
+@pytest.mark.parametrize("state", ["deferred", "running", "queued", "scheduled", "up_for_retry", "restarting", None])
+@asynchronous
+async def test_the_pod_of_a_task_that_goes_on_stays(sweep, airflow, state):
+    async with sweep(state=state) as (api, _):
+        await looks(airflow)
+        assert api.deleted == []
+
+
+@pytest.mark.parametrize(
+    ("phase", "code", "metadata"),
+    [
+        ("Succeeded", 0, left("keep_pod")),
+        ("Failed", 1, left("keep_pod")),
+        ("Failed", 1, left("delete_succeeded_pod")),
+        ("Succeeded", 0, left("delete_active_pod")),
+        ("Running", None, left(on_kill="keep_pod")),
+        # Its task ended this minute: whoever follows the pod is at it.
+        ("Succeeded", 0, left(age=10)),
+        # Of another Airflow, whose tasks have the same names.
+        ("Succeeded", 0, left(of="airflow-staging")),
+        # Of another release, or not ours.
+        ("Succeeded", 0, {"creationTimestamp": ago(600)}),
+        ("Succeeded", 0, {"creationTimestamp": ago(600), "annotations": {finisher.OWNER: '{"of": "another release"}'}}),
+        ("Succeeded", 0, left(deletionTimestamp=ago(1))),
+    ],
+)
+@asynchronous
+async def test_a_pod_that_is_to_stay_stays(sweep, phase, code, metadata):
+    async with sweep(phase, code, metadata=metadata) as (api, _):
+        await until(lambda: "sign" not in api.pods)
+        assert "p" in api.pods
+
+
+@pytest.mark.parametrize(
+    ("phase", "code", "metadata"),
+    [
+        # A person ended the task while the cluster did not answer.
+        ("Running", None, left("keep_pod")),
+        ("Pending", None, left("delete_succeeded_pod")),
+        ("Failed", 1, left()),
+        # The launcher never came to read the XCom: its sidecar would run for ever.
+        ("Running", 0, left()),
+        ("Running", 0, left("delete_active_pod")),
+        ("Running", 0, left("delete_succeeded_pod")),
+    ],
+)
+@asynchronous
+async def test_a_pod_that_nobody_waits_for_goes(sweep, phase, code, metadata):
+    async with sweep(phase, code, state="failed", metadata=metadata) as (api, _):
+        await until(lambda: "p" not in api.pods)
+
+
+@asynchronous
+async def test_an_airflow_without_a_name_leaves_all_pods(sweep, home, airflow, monkeypatch):
+    home.unlink()
+    looked = []
+    async with sweep(metadata=left(of="")) as (api, _):
+        monkeypatch.setattr(finisher, "_sweep", _counted(finisher._sweep, looked))
+        await until(lambda: len(looked) > 2)
+        assert api.deleted == []
+
+
+def _counted(function, calls):
+    async def counted(*words):
+        await function(*words)
+        calls.append(words)
+
+    return counted
+
+
+@asynchronous
+async def test_the_pod_of_a_task_that_this_airflow_does_not_know_stays(cluster, airflow):
+    airflow.states.clear()
+    async with cluster() as (api, there):
+        await api.run("p", "Succeeded", 0, metadata=left())
+        watch = PodWatch(there, "team")
+        async with watch.follow("another"):
+            await until(lambda: watch.unfollowed())
+            await finisher._sweep(watch)
+            watch._stop()
+        assert (api.deleted, len(airflow.asked)) == ([], 1)
+
+
+@asynchronous
+async def test_a_pod_that_is_followed_here_stays(sweep):
+    async with sweep(follow="p") as (api, _):
+        await until(lambda: "sign" not in api.pods)
+        assert "p" in api.pods
+
+
+@asynchronous
+async def test_a_look_that_fails_is_not_the_last(sweep, monkeypatch, caplog):
+    failing = [1, 2]
+
+    async with sweep(state="deferred") as (_, watch):
+        unfollowed = watch.unfollowed
+
+        def fails():
+            if failing:
+                raise RuntimeError(failing.pop())
+            return unfollowed()
+
+        monkeypatch.setattr(watch, "unfollowed", fails)
+        with caplog.at_level(logging.ERROR):
+            await until(lambda: not failing)
+        assert not finisher._sweeper.done()
+
+
+def test_whose_a_pod_is_is_written_in_full():
+    long = instance("t" * 250, "manual__2026-01-01T00:00:00+00:00", 7)
+    found = json.loads(finisher.owner(long, "base", "keep_pod", "delete_pod"))
+    assert (found["task_id"], found["run_id"], found["map_index"]) == (long.task_id, long.run_id, 7)
+    assert found["airflow"] == "airflow"
+
+
+@asynchronous
+async def test_there_is_one_sweeper_a_process(sweep):
+    async with sweep(state="deferred") as (_, watch):
+        first = finisher._sweeper
+        finisher.look_after(watch)
+        assert finisher._sweeper is first
+        assert len([task for task in asyncio.all_tasks() if task.get_name() == "sweeper of pods"]) == 1

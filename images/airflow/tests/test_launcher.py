@@ -1,0 +1,151 @@
+import sys
+from types import SimpleNamespace
+
+import pytest
+from airflow.executors.local_executor import LocalExecutor
+from airflow.models.taskinstancekey import TaskInstanceKey
+from airflow.utils.state import TaskInstanceState
+
+from airflow_platform import launcher, limits
+from airflow_platform.launcher import LocalLauncher
+
+KEY = TaskInstanceKey("dag", "task", "run", 1, -1)
+SUCCESS, FAILED = TaskInstanceState.SUCCESS, TaskInstanceState.FAILED
+
+
+@pytest.fixture
+def executor(monkeypatch, write_config):
+    """A launcher that has started, and whose processes are the test."""
+    write_config("launcher: {kind: local, slots: 3}")
+    monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "a-secret-of-the-tests-that-is-long-enough")
+    monkeypatch.setattr(launcher, "preload", lambda further: None)
+    monkeypatch.setattr(limits, "count_deferred", lambda: None)
+    monkeypatch.setattr(LocalExecutor, "_spawn_workers_with_gc_freeze", lambda self, number: None)
+    made = LocalLauncher()
+    made.start()
+    return made
+
+
+def queue(executor, key=KEY):
+    """A phase is queued, as by the scheduler, and given to a process."""
+    executor.queued_tasks[key] = SimpleNamespace(key=key)
+    executor._process_workloads([executor.queued_tasks[key]])
+
+
+def end(executor, state=SUCCESS, key=KEY):
+    """A process says that it has ended a phase; what the scheduler is told then."""
+    executor.result_queue.put((key, state, None))
+    executor._read_results()
+    return {key: state for key, (state, _) in executor.get_event_buffer().items()}
+
+
+def has(executor, key=KEY):
+    return executor.has_task(SimpleNamespace(id="id", key=key))
+
+
+def test_the_number_of_processes_is_the_platforms(executor):
+    assert executor.parallelism == 3
+    assert executor.slots_available == 3
+
+
+def test_it_imports_before_it_forks(monkeypatch, executor):
+    order = []
+    monkeypatch.setattr(launcher, "preload", lambda further: order.append("import"))
+    monkeypatch.setattr(limits, "count_deferred", lambda: order.append("limits"))
+    monkeypatch.setattr(executor, "_spawn_workers_with_gc_freeze", lambda number: order.append(f"fork {number}"))
+    executor.start()
+    assert order == ["import", "limits", "fork 3"]
+
+
+def test_the_end_of_a_phase_is_told(executor):
+    queue(executor)
+    assert has(executor)
+    assert end(executor) == {KEY: SUCCESS}
+    assert not has(executor)
+
+
+def test_an_end_is_not_told_while_a_later_phase_is_here(executor):
+    queue(executor)
+    queue(executor)
+    assert end(executor) == {}
+    assert has(executor)
+    assert end(executor) == {KEY: SUCCESS}
+    assert not has(executor)
+
+
+def test_an_end_is_not_told_while_a_later_phase_is_queued(executor):
+    queue(executor)
+    executor.queued_tasks[KEY] = SimpleNamespace(key=KEY)
+    assert end(executor) == {}
+
+
+def test_a_failure_is_told_whatever_comes_later(executor):
+    queue(executor)
+    queue(executor)
+    assert end(executor, FAILED) == {KEY: FAILED}
+    assert has(executor)
+    assert end(executor) == {KEY: SUCCESS}
+
+
+def test_tasks_tries_and_map_indexes_are_counted_apart(executor):
+    others = [KEY._replace(try_number=2), KEY._replace(map_index=3), KEY._replace(task_id="other")]
+    for key in (KEY, *others):
+        queue(executor, key)
+    assert end(executor) == {KEY: SUCCESS}
+    assert all(has(executor, key) for key in others)
+
+
+def test_nothing_is_kept_of_what_has_ended(executor):
+    for _ in range(3):
+        queue(executor)
+    for _ in range(3):
+        end(executor)
+    assert not executor._phases
+
+
+def test_a_phase_whose_process_was_killed_before_it_began_can_be_queued_again(executor):
+    queue(executor)
+    executor.activity_queue.get()
+    executor.revoke_task(ti=SimpleNamespace(key=KEY))
+    assert not has(executor)
+    queue(executor)
+    assert end(executor) == {KEY: SUCCESS}
+
+
+def test_a_phase_that_may_wait_for_a_process_is_not_queued_twice(executor):
+    queue(executor)
+    with pytest.raises(NotImplementedError):
+        executor.revoke_task(ti=SimpleNamespace(key=KEY))
+    assert has(executor)
+
+
+def test_preload_imports_what_is_asked_for(monkeypatch, tmp_path):
+    monkeypatch.setattr(launcher, "MODULES", ("json",))
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "a_module_of_the_team.py").write_text("")
+    launcher.preload(["a_module_of_the_team"])
+    assert sys.modules.pop("a_module_of_the_team")
+
+
+@pytest.mark.parametrize("content", [None, "1 / 0", "import nothing_of_that_name"])
+def test_a_module_that_cannot_be_imported_is_a_warning_and_the_rest_is(monkeypatch, tmp_path, caplog, content):
+    monkeypatch.setattr(launcher, "MODULES", ())
+    monkeypatch.syspath_prepend(tmp_path)
+    if content:
+        (tmp_path / "broken_module.py").write_text(content)
+    (tmp_path / "next_module.py").write_text("")
+    launcher.preload(["broken_module", "next_module"])
+    assert "launcher.preload names broken_module, which cannot be imported" in caplog.text
+    assert sys.modules.pop("next_module")
+
+
+def test_an_image_without_what_phases_need_does_not_start(monkeypatch):
+    monkeypatch.setattr(launcher, "MODULES", ("nothing_of_that_name",))
+    with pytest.raises(ImportError):
+        launcher.preload()
+
+
+def test_all_that_phases_need_is_there():
+    pytest.importorskip("airflow.providers.amazon")
+    launcher.preload()
+    assert set(launcher.MODULES) <= set(sys.modules)

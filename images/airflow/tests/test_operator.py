@@ -1,0 +1,498 @@
+"""The phases of a task as Airflow's task runner calls them, with a Kubernetes API that keeps pods in memory."""
+
+import json
+import time
+import uuid
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
+
+import pytest
+from airflow.exceptions import AirflowException
+from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import WaitRetryAfterOrExponential
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.providers.cncf.kubernetes.utils.pod_manager import PodNotFoundException
+from airflow.sdk import DAG, Asset
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout, TaskDeferralError, TaskDeferred
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+from kubernetes.client import ApiException
+from kubernetes.client import models as k8s
+
+from airflow_platform import finisher, operator
+from airflow_platform.cluster import ClusterRef
+from airflow_platform.operator import MAX_TRIES, TASK_INSTANCE, PodTask, pod_name, pod_task
+from airflow_platform.trigger import PodTrigger, RelaunchTrigger
+
+START = datetime.now(timezone.utc)
+
+
+class Kubernetes:
+    """The calls of CoreV1Api that a launch makes. ``fails``: what the next calls of a kind raise, one after another."""
+
+    def __init__(self):
+        self.pods, self.calls, self.fails = {}, [], {}
+
+    def _call(self, kind):
+        self.calls.append(kind)
+        if self.fails.get(kind):
+            raise self.fails[kind].pop(0)
+
+    def put(self, pod, phase="Running", **status):
+        pod.metadata.uid = str(uuid.uuid4())
+        pod.metadata.creation_timestamp = datetime.now(timezone.utc)
+        pod.status = k8s.V1PodStatus(phase=phase, **status)
+        self.pods[pod.metadata.name] = pod
+        return pod
+
+    def create_namespaced_pod(self, namespace, body):
+        self._call("create")
+        if body.metadata.name in self.pods:
+            raise refusal(409, "AlreadyExists", "pods already exists")
+        return self.put(body, "Pending")
+
+    def read_namespaced_pod(self, name, namespace):
+        self._call("read")
+        if name not in self.pods:
+            raise refusal(404, "NotFound", "not found")
+        return self.pods[name]
+
+    def list_namespaced_pod(self, namespace, label_selector):
+        self._call("list")
+        equal = dict(part.split("=") for part in label_selector.split(",") if "!" not in part)
+        found = [pod for pod in self.pods.values() if equal.items() <= pod.metadata.labels.items()]
+        return SimpleNamespace(items=found)
+
+    def delete_namespaced_pod(self, name, namespace, **words):
+        self._call(f"delete {name}")
+        self.pods.pop(name, None)
+
+    def patch_namespaced_pod(self, name, namespace, body):
+        self._call(f"patch {name}")
+        self.pods[name].metadata.labels.update(body["metadata"]["labels"])
+
+
+def refusal(status, reason, message):
+    error = ApiException(status=status, reason=reason)
+    error.body = json.dumps({"reason": reason, "message": message})
+    return error
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    monkeypatch.setattr(WaitRetryAfterOrExponential, "__call__", lambda self, state: 0)
+    # Airflow's examples bring one.
+    monkeypatch.setattr(operator, "get_listener_manager", lambda: SimpleNamespace(has_listeners=False))
+    return Kubernetes()
+
+
+@pytest.fixture
+def make(cluster):
+    """A task that is launched, in a process of its own: what one has found another does not know."""
+
+    def make(cls=KubernetesPodOperator, **arguments):
+        words = {"task_id": "work", "name": "report", "image": "report:1.0.0", "namespace": "team", **arguments}
+        with DAG("example", schedule=None):
+            task = pod_task(cls)(**words)
+        task.__dict__["client"] = cluster
+        task.__dict__["hook"] = SimpleNamespace(
+            is_in_cluster=True,
+            get_namespace=lambda: "team",
+            get_pod=cluster.read_namespaced_pod,
+            get_xcom_sidecar_container_image=lambda: None,
+            get_xcom_sidecar_container_resources=lambda: None,
+            get_xcom_sidecar_container_security_context=lambda: None,
+        )
+        return task
+
+    return make
+
+
+def context(try_number=1, max_tries=0, of="first", map_index=-1, start=START):
+    """The context of a task instance; a retry has another id than the try before (``of``)."""
+    pushed = {}
+    instance = SimpleNamespace(
+        id=uuid.uuid5(uuid.NAMESPACE_OID, of), dag_id="example", task_id="work", run_id="run", map_index=map_index,
+        try_number=try_number, max_tries=max_tries, start_date=start, pushed=pushed,
+        xcom_push=lambda key, value: pushed.update({key: value}),
+    )  # fmt: skip
+    return {"ti": instance, "run_id": "run", "dag": SimpleNamespace()}
+
+
+def defer(call, *words, **more):
+    with pytest.raises(TaskDeferred) as raised:
+        call(*words, **more)
+    assert raised.value.method_name == "trigger_reentry"
+    return raised.value
+
+
+def launch(task, found=None):
+    """The trigger that the launch defers to."""
+    deferred = defer(task.execute, found or context())
+    assert isinstance(deferred.trigger, PodTrigger)
+    return deferred.trigger
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_launch_creates_the_pod_and_defers(make, cluster, deferrable):
+    task, found = make(deferrable=deferrable), context()
+    trigger = launch(task, found)
+    (pod,) = cluster.pods.values()
+    assert (trigger.name, trigger.namespace) == (pod.metadata.name, "team")
+    assert found["ti"].pushed == {"pod_name": pod.metadata.name, "pod_namespace": "team"}
+    assert cluster.calls == ["create"]
+
+
+def test_the_pod_says_whose_it_is(make, cluster, monkeypatch, tmp_path):
+    monkeypatch.setattr(finisher, "_NAMESPACE", tmp_path / "outside of a pod")
+    found = context(max_tries=2, map_index=4)
+    launch(make(annotations={"team": "support"}, on_finish_action="keep_pod"), found)
+    (pod,) = cluster.pods.values()
+    annotations = pod.metadata.annotations
+    assert annotations["team"] == "support"
+    assert annotations[TASK_INSTANCE] == str(found["ti"].id)
+    assert annotations[MAX_TRIES] == "2"
+    assert json.loads(annotations[finisher.OWNER]) == {
+        "dag_id": "example", "run_id": "run", "task_id": "work", "map_index": 4, "airflow": "", "base": "base",
+        "on_finish_action": "keep_pod", "on_kill_action": "delete_pod",
+    }  # fmt: skip
+
+
+def test_the_trigger_is_told_what_the_operator_was(make):
+    trigger = launch(
+        make(
+            kubernetes_conn_id="other", in_cluster=False, cluster_context="c", base_container_name="main",
+            get_logs=False, container_logs=["main", "side"], init_container_logs=True,
+            container_name_log_prefix_enabled=False, schedule_timeout_seconds=1, startup_timeout_seconds=2,
+            on_finish_action="keep_pod", on_kill_action="keep_pod", termination_grace_period=3,
+            skip_on_exit_code=range(4, 6), log_events_on_failure=True, execution_timeout=timedelta(seconds=60),
+        )
+    )  # fmt: skip
+    arguments = trigger.serialize()[1]
+    expected = {
+        "namespace": "team", "base": "main", "get_logs": False, "container_logs": ["main", "side"],
+        "init_container_logs": True, "prefix": False, "schedule_timeout": 1, "startup_timeout": 2,
+        "on_finish_action": "keep_pod", "on_kill_action": "keep_pod", "grace_period": 3, "xcom_sidecar": False,
+        "skip_on_exit_code": [4, 5], "events_on_failure": True, "ends": True,
+        "execution_deadline": START.timestamp() + 60,
+    }  # fmt: skip
+    assert {name: arguments[name] for name in expected} == expected
+    assert trigger.cluster == ClusterRef("other", in_cluster=False, context="c")
+
+
+def test_airflow_waits_longer_than_the_trigger_for_a_task_that_runs_out_of_time(make):
+    limited = defer(make(execution_timeout=timedelta(seconds=60)).execute, context())
+    assert limited.timeout > timedelta(seconds=60)
+    assert defer(make(task_id="other").execute, context()).timeout is None
+
+
+def test_a_launch_that_is_repeated_finds_its_pod(make, cluster):
+    first = launch(make())
+    assert launch(make()).name == first.name
+    # Not retried as other conflicts are.
+    assert cluster.calls == ["create", "create", "read"]
+    assert len(cluster.pods) == 1
+
+
+def test_a_conflict_that_passes_is_retried(make, cluster):
+    cluster.fails["create"] = [refusal(409, "Conflict", "the object has been modified"), refusal(503, "Away", "away")]
+    launch(make())
+    assert cluster.calls == ["create"] * 3
+
+
+def test_task_instances_have_pods_of_their_own(make, cluster):
+    launch(make())
+    launch(make(), context(of="another"))
+    assert len(cluster.pods) == 2
+
+
+def test_a_pod_of_another_task_with_the_name_is_not_taken(make, cluster):
+    launch(make(random_name_suffix=False), context(of="another"))
+    with pytest.raises(AirflowException, match="is a pod report in namespace team already, and it is not this task's"):
+        make(random_name_suffix=False).execute(context())
+
+
+def test_a_launch_waits_for_a_pod_of_its_name_that_is_being_deleted(make, cluster):
+    launch(make(random_name_suffix=False), context(of="another"))
+    cluster.pods["report"].metadata.deletion_timestamp = START
+    deferred = defer(make(random_name_suffix=False).execute, context())
+    assert isinstance(deferred.trigger, RelaunchTrigger)
+    cluster.pods.clear()
+    defer(make(random_name_suffix=False).trigger_reentry, context(), {"status": "relaunch"})
+    assert list(cluster.pods) == ["report"]
+
+
+def test_a_launch_waits_for_quota(make, cluster):
+    cluster.fails["create"] = [refusal(403, "Forbidden", "pods is forbidden: exceeded quota: pods")]
+    assert isinstance(defer(make().execute, context()).trigger, RelaunchTrigger)
+    assert isinstance(defer(make().trigger_reentry, context(), {"status": "relaunch"}).trigger, PodTrigger)
+
+
+def test_a_launch_waits_no_longer_than_the_task_may_take(make, cluster):
+    cluster.fails["create"] = [refusal(403, "Forbidden", "exceeded quota: pods")]
+    late = context(start=START - timedelta(seconds=61))
+    with pytest.raises(AirflowTaskTimeout, match="Waiting for quota in namespace team: exceeded quota"):
+        make(execution_timeout=timedelta(seconds=60)).execute(late)
+
+
+def test_what_is_forbidden_fails(make, cluster):
+    cluster.fails["create"] = [refusal(403, "Forbidden", "cannot create pods")]
+    with pytest.raises(ApiException):
+        make().execute(context())
+
+
+def test_arguments_that_came_with_the_run_and_cannot_be_kept_fail_the_task(make, cluster):
+    with pytest.raises(AirflowFailException, match="config_file is a file that the triggerer may not have"):
+        make(config_file="/kubeconfig").execute(context())
+    assert cluster.calls == []
+
+
+def test_a_try_takes_the_pod_of_one_that_was_lost(make, cluster):
+    first = launch(make(), context(max_tries=1))
+    cluster.calls.clear()
+    assert launch(make(), context(2, max_tries=1, of="second")).name == first.name
+    assert cluster.calls == ["list"]
+
+
+def test_a_try_takes_the_newest_pod_and_deletes_others_that_run(make, cluster):
+    lost = [launch(make(), context(max_tries=2, of=of)).name for of in ("first", "second")]
+    cluster.pods[lost[0]].metadata.creation_timestamp -= timedelta(seconds=60)
+    assert launch(make(), context(3, max_tries=2, of="third")).name == lost[1]
+    assert list(cluster.pods) == [lost[1]]
+
+
+@pytest.mark.parametrize(
+    ("phase", "action", "stays"),
+    [("Failed", "delete_pod", False), ("Failed", "keep_pod", True), ("Running", "keep_pod", False)],
+)
+def test_a_retry_has_a_pod_of_its_own(make, cluster, phase, action, stays):
+    """And the one of the try that failed goes, where it is not to be kept."""
+    first = launch(make(), context(max_tries=1)).name
+    cluster.pods[first].status.phase = phase
+    cluster.pods[first].metadata.labels["already_checked"] = "True"
+    second = launch(make(on_finish_action=action), context(2, max_tries=1, of="second")).name
+    assert second != first
+    assert set(cluster.pods) == ({first, second} if stays else {second})
+
+
+def test_a_task_that_was_cleared_has_a_pod_of_its_own(make, cluster):
+    first = launch(make(), context(max_tries=1)).name
+    second = launch(make(), context(2, max_tries=2, of="second")).name
+    assert list(cluster.pods) == [second] != [first]
+
+
+def test_a_pod_that_is_being_deleted_is_not_taken(make, cluster):
+    first = launch(make(), context(max_tries=1)).name
+    cluster.pods[first].metadata.deletion_timestamp = START
+    assert launch(make(), context(2, max_tries=1, of="second")).name != first
+
+
+def test_pods_of_other_task_instances_are_not_looked_at(make, cluster):
+    other = launch(make(), context(max_tries=1, map_index=1, of="other")).name
+    launch(make(), context(2, max_tries=1, map_index=2))
+    assert other in cluster.pods
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [("timeout", AirflowTaskTimeout), ("stopped", AirflowException), ("gone", PodNotFoundException)],
+)
+def test_a_task_whose_pod_is_no_more_fails_with_what_the_trigger_saw(make, cluster, status, error):
+    with pytest.raises(error, match="because"):
+        make().trigger_reentry(context(), {"status": status, "message": "because", "name": "p", "namespace": "team"})
+    assert cluster.calls == []
+
+
+def ended(cluster, trigger, code):
+    state = k8s.V1ContainerState(terminated=k8s.V1ContainerStateTerminated(exit_code=code))
+    status = k8s.V1ContainerStatus(
+        name="base", state=state, image="i", image_id="i", ready=False, restart_count=0, last_state=None
+    )
+    cluster.put(cluster.pods[trigger.name], "Failed" if code else "Succeeded", container_statuses=[status])
+    return {
+        "status": "failed" if code else "success", "message": "because", "name": trigger.name, "namespace": "team",
+    }  # fmt: skip
+
+
+def test_a_pod_that_succeeded_goes_and_its_log_is_not_read_again(make, cluster):
+    event = ended(cluster, launch(make()), 0)
+    make().trigger_reentry(context(), event)
+    assert cluster.pods == {}
+
+
+def test_a_pod_that_failed_fails_the_task(make, cluster):
+    event = ended(cluster, launch(make()), 3)
+    with pytest.raises(AirflowException, match="returned a failure"):
+        make().trigger_reentry(context(), event)
+    assert cluster.pods == {}
+
+
+def error_event(name, count):
+    return {"status": "error", "message": "no", "name": name, "namespace": "team", "_redefer_count": count}
+
+
+def running(cluster, name):
+    state = k8s.V1ContainerState(running=k8s.V1ContainerStateRunning())
+    status = k8s.V1ContainerStatus(name="base", state=state, image="i", image_id="i", ready=True, restart_count=0)
+    cluster.put(cluster.pods[name], "Running", container_statuses=[status])
+
+
+def test_a_trigger_that_failed_is_tried_again_with_the_log_and_not_for_ever(make, cluster):
+    name = launch(make()).name
+    running(cluster, name)
+    again = defer(make().trigger_reentry, context(), error_event(name, 0)).trigger
+    assert (again.redefer_count, again.get_logs, again.name) == (1, True, name)
+    last = KubernetesPodOperator.MAX_REDEFER_ATTEMPTS
+    with pytest.raises(AirflowException, match="no"):
+        make().trigger_reentry(context(), error_event(name, last))
+    assert cluster.pods == {}
+
+
+def test_where_airflow_fails_the_task_the_pod_goes_first(make, cluster):
+    launch(make())
+    kept = launch(make(), context(of="kept")).name
+    cluster.pods[kept].metadata.labels["already_checked"] = "True"
+    with pytest.raises(TaskDeferralError):
+        make().resume_execution("__fail__", {"error": "Trigger failure"}, context())
+    assert list(cluster.pods) == [kept]
+
+
+@pytest.fixture
+def airflow(monkeypatch):
+    """The state that Airflow says the task has."""
+    said = {"state": "running"}
+
+    def states(**asked):
+        assert (asked["dag_id"], asked["task_ids"], asked["run_ids"]) == ("example", ["work"], ["run"])
+        if isinstance(said["state"], Exception):
+            raise said["state"]
+        return {"run": {"work": said["state"]}}
+
+    monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(states))
+    return said
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize(
+    ("state", "goes"),
+    [
+        ("failed", True), ("success", True), ("restarting", True), ("skipped", True), ("removed", True),
+        ("running", False), ("deferred", False), ("queued", False), (None, False), (ConnectionError("away"), False),
+    ],
+)  # fmt: skip
+def test_a_signal_deletes_the_pod_where_a_person_ended_the_task(make, cluster, airflow, state, goes):
+    task = make()
+    launch(task)
+    airflow["state"] = state
+    task.on_kill()
+    assert (cluster.pods == {}) is goes
+    # What is left of the phase leaves the pod alone.
+    assert task._killed
+
+
+def test_a_signal_in_the_last_phase_is_no_error(make, cluster, airflow):
+    event = ended(cluster, launch(make()), 0)
+    task = make()
+    task.post_complete_action = lambda **words: task.on_kill()
+    task.trigger_reentry(context(), event)
+    assert len(cluster.pods) == 1
+
+
+def test_a_launch_that_takes_too_long_takes_its_pod_along(make, cluster, airflow):
+    task = make()
+    launch(task)
+    try:
+        raise AirflowTaskTimeout
+    except AirflowTaskTimeout:
+        task.on_kill()
+    assert cluster.pods == {}
+
+
+def test_a_signal_before_there_is_a_pod_asks_nobody(make, cluster, airflow):
+    airflow["state"] = AssertionError("asked")
+    make().on_kill()
+    assert cluster.calls == []
+
+
+def test_a_signal_does_not_wait_for_an_airflow_that_is_away(make, monkeypatch, cluster):
+    monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(lambda **asked: time.sleep(60)))
+    monkeypatch.setattr(operator.threading.Thread, "join", lambda self, timeout: None)
+    task = make()
+    launch(task)
+    task.on_kill()
+    assert len(cluster.pods) == 1
+
+
+class Late(KubernetesPodOperator):
+    def post_execute(self, context, result=None):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("arguments", "phase"),
+    [
+        ({}, False),
+        ({"do_xcom_push": True}, True),
+        ({"on_success_callback": print}, True),
+        ({"on_failure_callback": print}, True),
+        ({"on_retry_callback": print}, True),
+        ({"on_skipped_callback": print}, True),
+        ({"email": "a@example.com"}, True),
+        ({"email": "a@example.com", "email_on_failure": False, "email_on_retry": False}, False),
+        ({"outlets": [Asset("table")]}, True),
+        ({"post_execute": print}, True),
+        ({"cls": Late}, True),
+        ({"retries": 3, "trigger_rule": "all_done"}, False),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_a_task_ends_in_the_triggerer_where_nothing_needs_the_launcher(make, arguments, phase):
+    assert launch(make(**arguments)).ends is not phase
+
+
+def test_a_listener_needs_the_launcher(make, monkeypatch):
+    monkeypatch.setattr(operator, "get_listener_manager", lambda: SimpleNamespace(has_listeners=True))
+    assert launch(make()).ends is False
+
+
+class Own(KubernetesPodOperator):
+    """A team's own."""
+
+    template_fields = (*KubernetesPodOperator.template_fields, "region")
+
+    def __init__(self, *, region="eu", **words):
+        super().__init__(**words)
+        self.region = region
+
+    def build_pod_request_obj(self, context=None, **words):
+        pod = super().build_pod_request_obj(context, **words)
+        pod.metadata.labels["region"] = self.region
+        return pod
+
+
+@pytest.mark.parametrize("cls", [KubernetesPodOperator, Own])
+def test_the_class_is_by_name_the_one_that_the_dag_has(cls):
+    ours = pod_task(cls)
+    for name in ("__name__", "__qualname__", "__module__", "__doc__", "template_fields", "ui_color"):
+        assert getattr(ours, name) == getattr(cls, name)
+    assert issubclass(ours, PodTask)
+    assert issubclass(ours, cls)
+    assert pod_task(cls) is ours
+
+
+def test_a_subclass_builds_its_pod_as_it_likes(make, cluster):
+    launch(make(Own, region="us"))
+    (pod,) = cluster.pods.values()
+    assert pod.metadata.labels["region"] == "us"
+
+
+def test_a_dry_run_needs_no_task_instance(make):
+    pod = make().build_pod_request_obj(dry_run=True)
+    assert TASK_INSTANCE not in (pod.metadata.annotations or {})
+
+
+@pytest.mark.parametrize("base", ["report", "r" * 220, "r" * 53 + "-tail"])
+def test_a_pods_name_is_one_of_a_host(base):
+    name = pod_name(base, "id")
+    assert name == pod_name(base, "id") != pod_name(base, "other")
+    assert len(name) <= 63
+    assert name.startswith(base[:50])
+    assert "--" not in name

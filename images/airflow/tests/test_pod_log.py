@@ -1,0 +1,229 @@
+import asyncio
+import contextlib
+import logging
+import socket
+from types import SimpleNamespace
+
+import pytest
+import structlog
+from api_server import asynchronous
+
+from airflow_platform import logs, pod_log
+from airflow_platform.pod_log import PodLog
+
+RUNNING, ENDED = {"running": {}}, {"terminated": {"exitCode": 0}}
+
+
+@pytest.fixture
+def entries():
+    with structlog.testing.capture_logs() as entries:
+        yield entries
+
+
+class Containers:
+    """Containers whose lines the test says; each says "end" when it has ended, and then its reader returns."""
+
+    def __init__(self):
+        self.opened, self.closed, self.emits, self.late = [], [], {}, set()
+
+    async def follow(self, cluster, namespace, pod, container, *, emit, finished):
+        self.opened.append(container)
+        self.emits[container] = emit
+        try:
+            await finished.wait()
+            if container in self.late:
+                await asyncio.Event().wait()
+            emit("2026-01-01T00:00:09Z", "end")
+        finally:
+            self.closed.append(container)
+
+    def say(self, container, line, timestamp="2026-01-01T00:00:01Z"):
+        self.emits[container](timestamp, line)
+
+
+@pytest.fixture
+def containers(monkeypatch):
+    found = Containers()
+    monkeypatch.setattr(logs, "follow", found.follow)
+    return found
+
+
+def log_of(containers="base", init_containers=None, prefix=True):
+    return PodLog(None, "team", "p", base="base", containers=containers, init_containers=init_containers, prefix=prefix)
+
+
+def pod(init=(), **states):
+    """A pod with a state for each container; ``init``: names of those that prepare it."""
+    main = [name for name in states if name not in init]
+    return {
+        "spec": {"containers": [{"name": n} for n in main], "initContainers": [{"name": n} for n in init]},
+        "status": {
+            "containerStatuses": [{"name": n, "state": states[n]} for n in main],
+            "initContainerStatuses": [{"name": n, "state": states[n]} for n in init],
+        },
+    }
+
+
+async def turns():
+    """Let everything go on that can."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+@asynchronous
+async def test_a_log_is_opened_once_when_its_container_starts(containers):
+    async with log_of() as log:
+        log.follow(pod(base={"waiting": {}}))
+        await turns()
+        assert containers.opened == []
+        for _ in range(3):
+            log.follow(pod(base=RUNNING))
+            await turns()
+        assert containers.opened == ["base"]
+
+
+@asynchronous
+async def test_the_end_of_the_context_closes_what_is_open(containers):
+    with contextlib.suppress(ZeroDivisionError):
+        async with log_of() as log:
+            log.follow(pod(base=RUNNING))
+            await turns()
+            raise ZeroDivisionError
+    assert containers.closed == ["base"]
+
+
+@asynchronous
+async def test_containers_that_were_asked_for_are_read_beside_each_other(containers):
+    async with log_of(containers=True) as log:
+        log.follow(pod(base=RUNNING, side=RUNNING))
+        await turns()
+        assert sorted(containers.opened) == ["base", "side"]
+
+
+@asynchronous
+async def test_an_init_container_is_read_to_its_end_before_what_it_prepares(containers, entries):
+    async with log_of(init_containers=["prepare"]) as log:
+        log.follow(pod(["prepare"], prepare=RUNNING, base={"waiting": {}}))
+        await turns()
+        containers.late.add("prepare")
+        log.follow(pod(["prepare"], prepare=ENDED, base=RUNNING))
+        await turns()
+        assert containers.opened == ["prepare"]
+        for stream in log._streams.values():
+            if "prepare" in stream.get_name():
+                stream.cancel()
+        await turns()
+        assert containers.opened == ["prepare", "base"]
+
+
+@asynchronous
+async def test_a_container_that_ends_is_read_to_its_end_while_the_pod_goes_on(containers, entries):
+    async with log_of(containers=True) as log:
+        log.follow(pod(base=RUNNING, side=RUNNING))
+        await turns()
+        log.follow(pod(base=ENDED, side=RUNNING))
+        await turns()
+        assert containers.closed == ["base"]
+
+
+@asynchronous
+async def test_the_end_of_the_pod_is_the_end_of_all_logs(containers, entries):
+    async with log_of(containers=True) as log:
+        log.follow(pod(base=RUNNING, side=RUNNING))
+        await turns()
+        await log.finish(5)
+        assert sorted(containers.closed) == ["base", "side"]
+        assert sorted(entry["event"] for entry in entries) == ["[base] end", "[side] end"]
+
+
+@asynchronous
+async def test_a_log_that_does_not_end_holds_nothing_up_and_is_said(containers, entries):
+    containers.late.add("base")
+    async with log_of() as log:
+        log.follow(pod(base=RUNNING))
+        await turns()
+        await log.finish(0.05)
+    assert "The log of pod p did not end within 0 s" in entries[-1]["event"]
+    assert containers.closed == ["base"]
+
+
+@asynchronous
+async def test_a_pod_without_logs_has_nothing_to_finish(containers):
+    async with log_of(containers=[]) as log:
+        log.follow(pod(base=RUNNING))
+        await log.finish(5)
+        assert containers.opened == []
+
+
+@asynchronous
+async def test_a_container_that_is_not_there_is_said_once(containers, entries):
+    async with log_of(containers=["bse"]) as log:
+        for _ in range(3):
+            log.follow(pod(base=RUNNING))
+    assert [entry["event"] for entry in entries] == ["There is no container bse in pod p: its log was asked for"]
+
+
+@asynchronous
+async def test_a_log_that_cannot_be_read_is_a_line_of_the_task(monkeypatch, entries):
+    async def fails(*words, **more):
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(logs, "follow", fails)
+    async with log_of() as log:
+        log.follow(pod(base=RUNNING))
+        await log.finish(5)
+    assert entries[-1]["event"] == "The log of container base could not be read further: no"
+
+
+@pytest.mark.parametrize(
+    ("line", "level"),
+    [
+        ("ERROR: no", logging.ERROR),
+        ("[WARNING] hm", logging.WARNING),
+        ("warn - hm", logging.WARNING),
+        ("FATAL no", logging.CRITICAL),
+        ("DEBUG x", logging.DEBUG),
+        ("INFORMATION", logging.INFO),
+        ("an ERROR: in the line", logging.INFO),
+        ("", logging.INFO),
+    ],
+)
+@asynchronous
+async def test_a_lines_level_is_the_one_that_it_names(containers, monkeypatch, line, level):
+    said = []
+    monkeypatch.setattr(pod_log.log, "log", lambda *words, **more: said.append((words, more)), raising=False)
+    async with log_of() as log:
+        log.follow(pod(base=RUNNING))
+        await turns()
+        containers.say("base", line, "2026-01-01T00:00:01.5Z")
+    assert said == [((level, f"[base] {line}"), {"timestamp": "2026-01-01T00:00:01.5Z"})]
+
+
+@asynchronous
+async def test_the_containers_name_may_be_left_out(containers, entries):
+    async with log_of(prefix=False) as log:
+        log.follow(pod(base=RUNNING))
+        await turns()
+        containers.say("base", "one")
+    assert entries[0]["event"] == "one"
+
+
+def test_the_end_waits_until_the_log_has_been_read(monkeypatch):
+    written, read = socket.socketpair()
+    with written, read:
+        monkeypatch.setattr(structlog, "get_config", lambda: {"logger_factory": SimpleNamespace(io=written)})
+        written.sendall(b"a line\n")
+
+        async def run():
+            waiting = asyncio.create_task(pod_log.handed_on())
+            done, _ = await asyncio.wait({waiting}, timeout=0.3)
+            assert not done, "it did not wait"
+            read.recv(100)
+            await asyncio.wait_for(waiting, 5)
+
+        asyncio.run(run())
+
+
+def test_the_end_does_not_wait_where_the_log_goes_elsewhere(monkeypatch):
+    monkeypatch.setattr(structlog, "get_config", lambda: {})
+    asyncio.run(asyncio.wait_for(pod_log.handed_on(), 1))

@@ -1,0 +1,148 @@
+import pytest
+
+from airflow_platform import pod_status
+
+
+def pod(phase="Running", containers=("base",), init=(), metadata=None, spec=None, **status):
+    """A pod as the API gives it; ``containers`` are names, or names with a state each."""
+
+    def statuses(states):
+        states = states if isinstance(states, dict) else dict.fromkeys(states)
+        return [{"name": name, "image": "i", "state": state or {}} for name, state in states.items()]
+
+    return {
+        "metadata": {"name": "p", "creationTimestamp": "2026-01-01T00:00:00Z", **(metadata or {})},
+        "spec": {"containers": [{"name": name} for name in containers], **(spec or {})},
+        "status": {
+            "phase": phase,
+            "containerStatuses": statuses(containers),
+            "initContainerStatuses": statuses(init),
+            **status,
+        },
+    }
+
+
+def ended(code, **more):
+    return {"terminated": {"exitCode": code, **more}}
+
+
+def waiting(reason, message=None):
+    return {"waiting": {"reason": reason, "message": message}}
+
+
+def test_a_pod_without_a_status_is_pending():
+    new = {"metadata": {}, "spec": {}}
+    assert pod_status.phase(new) == "Pending"
+    assert not pod_status.ended(new, "base", False)
+    assert pod_status.exit_code(new, "base") is None
+    assert pod_status.cannot_start(new) == ""
+
+
+@pytest.mark.parametrize(
+    ("phase", "containers", "sidecar", "over", "well"),
+    [
+        ("Succeeded", {"base": ended(0)}, False, True, True),
+        ("Failed", {"base": ended(1)}, False, True, False),
+        # Evicted: no container says anything.
+        ("Failed", {}, False, True, False),
+        # The pod goes on: another container of the author's counts, as it does for the stock operator.
+        ("Running", {"base": ended(0), "other": {"running": {}}}, False, False, False),
+        ("Failed", {"base": ended(0), "other": ended(1)}, False, True, False),
+        # A sidecar that outlives the base container: its end is the task's.
+        ("Running", {"base": {"running": {}}, "airflow-xcom-sidecar": {"running": {}}}, True, False, False),
+        ("Running", {"base": ended(0), "airflow-xcom-sidecar": {"running": {}}}, True, True, True),
+        ("Running", {"base": ended(3), "airflow-xcom-sidecar": {"running": {}}}, True, True, False),
+        ("Running", {"base": ended(0), "istio-proxy": {"running": {}}}, False, True, True),
+    ],
+)
+def test_when_a_pod_has_ended_and_how(phase, containers, sidecar, over, well):
+    seen = pod(phase, containers)
+    assert pod_status.ended(seen, "base", sidecar) is over
+    if over:
+        assert pod_status.succeeded(seen, "base", sidecar) is well
+
+
+@pytest.mark.parametrize(
+    ("containers", "init", "stops"),
+    [
+        ({"base": waiting("ErrImagePull", "not found")}, {}, True),
+        ({"base": waiting("ImagePullBackOff", "Back-off: not found")}, {}, True),
+        ({"base": waiting("InvalidImageName", "x")}, {}, True),
+        ({"base": waiting("PodInitializing")}, {"init": waiting("ErrImagePull", "not found")}, True),
+        ({"base": waiting("ErrImagePull", "429 Too Many Requests")}, {}, False),
+        ({"base": waiting("ImagePullBackOff", "502 Bad Gateway")}, {}, False),
+        ({"base": waiting("ContainerCreating")}, {}, False),
+        ({"base": {"running": {}}}, {}, False),
+    ],
+)
+def test_an_image_that_will_never_come_is_told_from_one_that_may(containers, init, stops):
+    reason = pod_status.cannot_start(pod("Pending", containers, init))
+    assert bool(reason) is stops
+    if stops:
+        assert "Image i of container" in reason
+
+
+@pytest.mark.parametrize(
+    ("seen", "word"),
+    [
+        (
+            pod("Pending", conditions=[{"type": "PodScheduled", "status": "False", "message": "0/3 nodes available"}]),
+            "for a node: 0/3 nodes available",
+        ),
+        (
+            pod("Pending", {"base": waiting("CreateContainerConfigError", 'secret "x" not found')}),
+            'container base: CreateContainerConfigError: secret "x" not found',
+        ),
+        (pod("Pending", {"base": waiting("ContainerCreating")}), ""),
+        (pod("Running"), ""),
+    ],
+)
+def test_what_a_pod_waits_for(seen, word):
+    assert pod_status.waits_for(seen) == word
+
+
+def test_why_a_pod_failed_names_the_base_container_first():
+    seen = pod("Failed", {"other": ended(2), "base": ended(7, reason="Error", message="no such table\n")})
+    assert pod_status.why_failed(seen, "base") == (
+        "Pod p failed: container base ended with exit code 7 (Error): no such table"
+    )
+    assert "container other ended with exit code 2" in pod_status.why_failed(seen, "another")
+
+
+def test_why_a_pod_failed_names_the_memory_limit_that_killed_it():
+    limited = {"containers": [{"name": "base", "resources": {"limits": {"memory": "64Mi"}}}]}
+    seen = pod("Failed", {"base": ended(137, reason="OOMKilled")}, spec=limited)
+    assert pod_status.why_failed(seen, "base") == (
+        "Pod p failed: container base ended with exit code 137 (OOMKilled, its memory limit is 64Mi)"
+    )
+
+
+def test_why_a_pod_failed_that_has_no_containers_to_tell():
+    seen = pod("Failed", {}, reason="Evicted", message="The node was low on resource: memory.")
+    assert pod_status.why_failed(seen, "base") == "Pod p failed: Evicted: The node was low on resource: memory."
+
+
+@pytest.mark.parametrize(
+    ("phase", "metadata", "so"),
+    [
+        ("Pending", {"deletionTimestamp": "2026-01-01T00:00:00Z"}, True),
+        ("Running", {"deletionTimestamp": "2026-01-01T00:00:00Z"}, False),
+        # Its end was not seen: it may have run.
+        ("Pending", {}, False),
+        # Deleted by its own trigger, which has given it up.
+        (
+            "Pending",
+            {"deletionTimestamp": "2026-01-01T00:00:00Z", "labels": {"already_checked": "True"}},
+            False,
+        ),
+    ],
+)
+def test_a_pod_is_known_never_to_have_run(phase, metadata, so):
+    assert pod_status.deleted_before_it_ran(pod(phase, metadata=metadata)) is so
+
+
+def test_times_are_seconds_since_the_epoch():
+    assert pod_status.created_at(pod()) == 1767225600
+    assert pod_status.scheduled_at(pod()) is None
+    scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-01T00:00:02Z"}
+    assert pod_status.scheduled_at(pod(conditions=[scheduled])) == 1767225602

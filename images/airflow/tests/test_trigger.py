@@ -1,0 +1,428 @@
+import asyncio
+import contextlib
+import time
+
+import pytest
+import structlog
+from airflow.models.trigger import Trigger
+from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent
+from api_server import asynchronous
+from task_server import ago, ask, instance, serve, until
+
+from airflow_platform import finisher, trigger
+from airflow_platform.cluster import ApiError, ClusterRef
+from airflow_platform.pod_log import HANDED_OVER
+from airflow_platform.trigger import PodTrigger, RelaunchTrigger
+
+RUNNING = ("dag", "run", "task")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(finisher, "_PERIOD", 0.05)
+    monkeypatch.setattr(finisher, "_pending", [])
+    monkeypatch.setattr(trigger, "_TICK", 0.5)
+
+
+@pytest.fixture
+def airflow(monkeypatch):
+    """Airflow, where the task is deferred."""
+    airflow = ask(monkeypatch)
+    airflow.states[RUNNING] = "deferred"
+    return airflow
+
+
+@pytest.fixture
+def lines():
+    """What the task's log says."""
+    with structlog.testing.capture_logs() as entries:
+        yield lambda: [entry["event"] for entry in entries]
+
+
+@pytest.fixture
+def follow(tmp_path, airflow):
+    """An API server with the pod ``p``, and the trigger that follows it: (api, trigger, its event as a task)."""
+
+    @contextlib.asynccontextmanager
+    async def follow(pod=True, **arguments):
+        async with serve(tmp_path) as (api, ref):
+            if pod:
+                await api.run("p", "Pending")
+            one = PodTrigger(name="p", namespace="team", cluster=ref, **arguments)
+            one.task_instance = instance()
+            event = asyncio.ensure_future(anext(one.run()))
+            try:
+                await api.until(lambda: api.watches)
+                yield api, one, event
+            finally:
+                event.cancel()
+                await asyncio.wait([event])
+                for task in (finisher._task, finisher._sweeper):
+                    if task:
+                        task.cancel()
+
+    return follow
+
+
+async def result(event):
+    return await asyncio.wait_for(event, 15)
+
+
+def payload(event):
+    return event.payload["status"], event.payload["message"]
+
+
+def asks_for(api):
+    return api.count(r"^GET .*/pods/p$")
+
+
+@asynchronous
+async def test_a_pod_that_succeeds_ends_the_task_and_goes_once_that_is_stored(follow, airflow):
+    async with follow(ends=True) as (api, _, event):
+        await api.run("p", "Running")
+        await api.run("p", "Succeeded", 0)
+        assert await result(event) == TaskSuccessEvent()
+        assert asks_for(api) == 0
+        asked = len(airflow.asked)
+        await until(lambda: len(airflow.asked) > asked + 1)
+        assert api.deleted == []
+        airflow.states[RUNNING] = "success"
+        await api.until(lambda: api.deleted)
+
+
+@asynchronous
+async def test_a_pod_that_fails_ends_the_task_and_no_later_try_takes_it(follow, lines):
+    async with follow(ends=True) as (api, _, event):
+        await api.run("p", "Failed", 3)
+        assert await result(event) == TaskFailedEvent()
+        assert api.pods["p"]["metadata"]["labels"]["already_checked"] == "True"
+        assert "Pod p failed: container base ended with exit code 3 (Error)" in lines()
+
+
+@asynchronous
+async def test_an_exit_code_may_skip_the_task(follow):
+    async with follow(ends=True, skip_on_exit_code=[99]) as (api, _, event):
+        await api.run("p", "Failed", 99)
+        assert await result(event) == TaskSkippedEvent()
+
+
+@pytest.mark.parametrize(("phase", "code", "status"), [("Succeeded", 0, "success"), ("Failed", 99, "failed")])
+@asynchronous
+async def test_a_task_that_needs_a_phase_is_resumed_with_its_pod_as_it_is(follow, airflow, phase, code, status):
+    async with follow(skip_on_exit_code=[99]) as (api, _, event):
+        await api.run("p", phase, code)
+        found = (await result(event)).payload
+        assert (found["status"], found["name"], found["namespace"]) == (status, "p", "team")
+        assert not finisher._pending
+        assert "already_checked" not in api.pods["p"]["metadata"]["labels"]
+
+
+@asynchronous
+async def test_a_sidecar_does_not_hold_up_the_end(follow):
+    async with follow(xcom_sidecar=True) as (api, _, event):
+        base = {"name": "base", "image": "i", "state": {"terminated": {"exitCode": 0}}}
+        sidecar = {"name": "airflow-xcom-sidecar", "image": "i", "state": {"running": {}}}
+        await api.run("p", "Running", containerStatuses=[base, sidecar])
+        assert payload(await result(event)) == ("success", "")
+
+
+@pytest.mark.parametrize(
+    ("action", "code", "goes", "checked"),
+    [
+        ("delete_pod", 0, True, False),
+        ("delete_pod", 1, True, True),
+        ("keep_pod", 0, False, True),
+        ("keep_pod", 1, False, True),
+        ("delete_succeeded_pod", 0, True, False),
+        ("delete_succeeded_pod", 1, False, True),
+        ("delete_active_pod", 0, False, True),
+    ],
+)
+@asynchronous
+async def test_what_becomes_of_the_pod(follow, action, code, goes, checked):
+    async with follow(ends=True, on_finish_action=action) as (api, _, event):
+        await api.run("p", "Failed" if code else "Succeeded", code)
+        await result(event)
+        assert bool(finisher._pending) is goes
+        assert ("already_checked" in api.pods["p"]["metadata"]["labels"]) is checked
+
+
+@asynchronous
+async def test_the_pods_log_is_the_tasks_line_by_line_while_it_runs(follow, lines):
+    async with follow(ends=True) as (api, _, event):
+        api.log = [b"2026-01-01T00:00:01.000000000Z one", b"2026-01-01T00:00:02.000000000Z ERROR: two"]
+        await api.run("p", "Running")
+        await until(lambda: "[base] ERROR: two" in lines())
+        assert not event.done()
+        await api.run("p", "Succeeded", 0)
+        await result(event)
+        assert [line for line in lines() if line.startswith("[base]")] == ["[base] one", "[base] ERROR: two"]
+
+
+@asynchronous
+async def test_no_log_is_read_where_none_is_wanted(follow):
+    async with follow(ends=True, get_logs=False) as (api, _, event):
+        await api.run("p", "Succeeded", 0)
+        await result(event)
+        assert api.count("/log") == 0
+
+
+@asynchronous
+async def test_a_pod_that_is_deleted_before_it_ran_is_launched_again(follow):
+    async with follow(ends=True) as (api, one, event):
+        await until(lambda: one._uid)
+        await api.delete("p")
+        assert payload(await result(event)) == ("relaunch", "")
+
+
+@asynchronous
+async def test_a_pod_whose_end_nobody_saw_is_not_run_again(follow):
+    async with follow() as (api, one, event):
+        await until(lambda: one._uid)
+        await api.delete("p", silent=True)
+        await api.compact()
+        assert (await result(event)).payload["status"] == "gone"
+
+
+@pytest.mark.parametrize("ends", [True, False])
+@asynchronous
+async def test_a_pod_that_is_deleted_while_it_runs_fails_the_task(follow, lines, ends):
+    async with follow(ends=ends) as (api, _, event):
+        await api.run("p", "Running", spec={"nodeName": "n1"})
+        await until(lambda: api.count("/log"))
+        await api.delete("p")
+        found = await result(event)
+        assert found == TaskFailedEvent() if ends else payload(found)[0] == "gone"
+        assert "Pod p is gone: something deleted it while it ran on node n1" in lines()
+
+
+@asynchronous
+async def test_an_image_that_will_never_come_fails_the_task_and_the_pod_goes(follow):
+    async with follow(on_finish_action="keep_pod") as (api, _, event):
+        state = {"waiting": {"reason": "ErrImagePull", "message": "not found"}}
+        await api.run("p", "Pending", containerStatuses=[{"name": "base", "image": "i", "state": state}])
+        status, message = payload(await result(event))
+        # Not "failed": the stock operator would then wait for the end of a pod that never begins.
+        assert status == "stopped"
+        assert message == "Image i of container base cannot be pulled: ErrImagePull: not found"
+        assert len(api.deleted) == 1
+
+
+@pytest.mark.parametrize(
+    ("conditions", "word"),
+    [
+        (
+            [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes"}],
+            "schedule_timeout_seconds): for a node",
+        ),
+        ([{"type": "PodScheduled", "status": "True", "lastTransitionTime": ago(60)}], "startup_timeout_seconds)"),
+    ],
+)
+@asynchronous
+async def test_a_pod_that_does_not_start_in_time_fails_the_task_and_goes(follow, lines, conditions, word):
+    async with follow(ends=True, schedule_timeout=5, startup_timeout=5, on_finish_action="keep_pod") as (api, _, event):
+        await api.run("p", "Pending", conditions=conditions, metadata={"creationTimestamp": ago(60)})
+        assert await result(event) == TaskFailedEvent()
+        assert any(word in line for line in lines())
+        assert len(api.deleted) == 1
+
+
+@asynchronous
+async def test_a_running_pod_is_not_late_however_long_it_took_to_start(follow):
+    async with follow(ends=True, schedule_timeout=1, startup_timeout=1) as (api, _, event):
+        await api.run("p", "Running", metadata={"creationTimestamp": ago(60)})
+        await until(lambda: api.count("/log"))
+        await api.run("p", "Succeeded", 0)
+        assert await result(event) == TaskSuccessEvent()
+        assert api.deleted == []
+
+
+@asynchronous
+async def test_a_deadline_is_judged_by_the_pod_as_it_is_and_not_as_it_was_seen(follow):
+    async with follow(ends=True, execution_deadline=time.time() + 1.2) as (api, _, event):
+        await api.run("p", "Running")
+        await until(lambda: api.count("/log"))
+        # It ends in time, and the watch does not say so.
+        await api.put("p", "Succeeded", silent=True, metadata={"creationTimestamp": ago(1)})
+        await until(lambda: asks_for(api))
+        assert api.deleted == []
+        assert not event.done()
+        await api.run("p", "Succeeded", 0)
+        assert await result(event) == TaskSuccessEvent()
+
+
+@pytest.mark.parametrize("action", ["delete_pod", "keep_pod"])
+@asynchronous
+async def test_a_task_that_runs_out_of_time_fails_and_its_pod_goes(follow, action):
+    async with follow(execution_deadline=time.time() + 0.2, on_finish_action=action, grace_period=7) as (api, _, event):
+        uid = (await api.run("p", "Running"))["metadata"]["uid"]
+        status, message = payload(await result(event))
+        assert (status, message) == ("timeout", "Pod p: execution_timeout has passed")
+        assert api.deleted == [(uid, {"preconditions": {"uid": uid}, "gracePeriodSeconds": 7})]
+
+
+@asynchronous
+async def test_a_cluster_that_does_not_answer_ends_nothing(follow, monkeypatch):
+    async with follow(ends=True, execution_deadline=time.time() + 0.2) as (api, _, event):
+        await api.run("p", "Running")
+        api.refuse["/pods/p$"] = 503
+        await until(lambda: asks_for(api) > 1)
+        assert not event.done()
+        api.refuse.clear()
+        assert await result(event) == TaskFailedEvent()
+
+
+@asynchronous
+async def test_events_of_a_failed_pod_are_logged_where_that_is_wanted(follow, lines):
+    async with follow(ends=True, events_on_failure=True) as (api, _, event):
+        api.events = [{"reason": "BackOff", "message": "again"}]
+        await api.run("p", "Failed", 1)
+        await result(event)
+        assert "Pod event: BackOff: again" in lines()
+
+
+@asynchronous
+async def test_what_a_pod_waits_for_is_said_once(follow, lines):
+    async with follow(ends=True) as (api, _, event):
+        for _ in range(3):
+            unschedulable = [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes"}]
+            await api.run("p", "Pending", conditions=unschedulable)
+            await until(lambda: "Waiting: for a node: 0/3 nodes" in lines())
+        await api.run("p", "Succeeded", 0)
+        await result(event)
+        assert lines().count("Waiting: for a node: 0/3 nodes") == 1
+
+
+@asynchronous
+async def test_a_trigger_that_fails_hands_the_task_back_and_counts(monkeypatch, airflow):
+    async def refused(ref):
+        raise ApiError(403, "Forbidden", "no")
+
+    monkeypatch.setattr(trigger.Cluster, "get", refused)
+    one = PodTrigger("p", "team", ClusterRef(None), redefer_count=2)
+    one.task_instance = instance()
+    found = (await anext(one.run())).payload
+    assert (found["status"], found["_redefer_count"]) == ("error", 2)
+    assert "403 Forbidden: no" in found["message"]
+
+
+async def killed(one, event):
+    event.cancel()
+    await asyncio.wait([event])
+    await one.on_kill()
+
+
+@pytest.mark.parametrize("state", ["failed", "success", "skipped", None, "scheduled", "queued", "running"])
+@asynchronous
+async def test_a_person_who_ends_the_task_ends_the_pod(follow, airflow, state):
+    async with follow(grace_period=3) as (api, one, event):
+        uid = (await api.run("p", "Running"))["metadata"]["uid"]
+        await until(lambda: one._uid)
+        airflow.states[RUNNING] = state
+        await killed(one, event)
+        assert api.deleted == [(uid, {"preconditions": {"uid": uid}, "gracePeriodSeconds": 3})]
+
+
+@asynchronous
+async def test_the_pod_of_a_deleted_run_goes(follow, airflow):
+    async with follow() as (api, one, event):
+        await api.run("p", "Running")
+        await until(lambda: one._uid)
+        airflow.states.clear()
+        await killed(one, event)
+        assert len(api.deleted) == 1
+
+
+@asynchronous
+async def test_a_pod_may_outlive_its_task(follow, airflow):
+    async with follow(on_kill_action="keep_pod") as (api, one, event):
+        await api.run("p", "Running")
+        await until(lambda: one._uid)
+        airflow.states[RUNNING] = "failed"
+        await killed(one, event)
+        assert api.deleted == []
+
+
+@pytest.mark.parametrize("code", [None, 0])
+@asynchronous
+async def test_a_triggerer_that_was_late_leaves_the_pod_to_the_one_that_has_it_now(follow, airflow, lines, code):
+    """Still deferred; or over, by what the other triggerer saw."""
+    async with follow() as (api, one, event):
+        await api.run("p", "Running")
+        await until(lambda: one._uid)
+        event.cancel()
+        await asyncio.wait([event])
+        if code is not None:
+            await api.run("p", "Succeeded", code)
+            airflow.states[RUNNING] = "success"
+        await one.on_kill()
+        assert api.deleted == []
+        assert HANDED_OVER in lines()[-1]
+
+
+@asynchronous
+async def test_a_triggerer_that_was_late_leaves_the_pod_that_was_launched_since(follow, airflow):
+    async with follow() as (api, one, event):
+        await until(lambda: one._uid)
+        event.cancel()
+        await asyncio.wait([event])
+        await api.delete("p")
+        await api.run("p", "Running")
+        airflow.states[RUNNING] = "running"
+        await one.on_kill()
+        assert api.deleted == []
+
+
+@asynchronous
+async def test_where_airflow_does_not_say_that_the_task_is_over_the_pod_stays(follow, airflow):
+    async with follow() as (api, one, event):
+        await api.run("p", "Running")
+        await until(lambda: one._uid)
+        airflow.failure = ConnectionError("away")
+        await killed(one, event)
+        assert api.deleted == []
+
+
+@asynchronous
+async def test_a_trigger_that_stops_leaves_the_pod(follow):
+    async with follow() as (api, one, event):
+        await api.run("p", "Running")
+        await until(lambda: one._uid)
+        event.cancel()
+        await asyncio.wait([event])
+        await one.cleanup()
+        assert api.deleted == []
+
+
+def stored(one):
+    """The trigger as it comes out of Airflow's database."""
+    path, arguments = one.serialize()
+    assert path == f"{type(one).__module__}.{type(one).__qualname__}"
+    return type(one)(**Trigger._decrypt_kwargs(Trigger.encrypt_kwargs(arguments)))
+
+
+def test_a_stored_trigger_is_the_same():
+    one = PodTrigger(
+        "p", "team", ClusterRef("other", in_cluster=False, context="c"), base="main", get_logs=False,
+        container_logs=["a", "b"], init_container_logs=True, prefix=False, schedule_timeout=1, startup_timeout=2,
+        execution_deadline=3.5, on_finish_action="keep_pod", on_kill_action="keep_pod", grace_period=4,
+        xcom_sidecar=True, skip_on_exit_code=[5], events_on_failure=True, ends=True, redefer_count=6,
+    )  # fmt: skip
+    again = stored(one)
+    assert again.serialize() == one.serialize()
+    assert again.cluster == one.cluster
+    assert stored(RelaunchTrigger(3)).seconds == 3
+
+
+def test_a_trigger_of_another_release_can_be_read():
+    older = PodTrigger(name="p", namespace="team", cluster={"conn_id": None})
+    assert (older.base, older.on_finish_action, older.ends) == ("base", "delete_pod", False)
+    newer = PodTrigger(**{**older.serialize()[1], "of_a_newer_release": 1})
+    assert newer.serialize() == older.serialize()
+
+
+@asynchronous
+async def test_a_relaunch_waits():
+    assert (await anext(RelaunchTrigger(0).run())).payload == {"status": "relaunch"}
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(anext(RelaunchTrigger(60).run()), 0.05)

@@ -1,0 +1,103 @@
+"""Many waiting tasks, on a node without a kubelet: what they cost the triggerer, and whether its loop keeps up."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from local.cluster import settings
+from local.cluster.console import wait_for
+from local.cluster.kind import kubectl
+from tests.bench import dagrun, work
+from tests.bench.cgroups import MIB
+from tests.bench.measure import Bench
+from tests.bench.stage import Stage
+from tests.bench.waiting import restart
+
+TRIGGERER = f"{settings.NAMESPACE}/triggerer"
+#: Seconds for the tasks to come to wait, or to end, and for each.
+AT_MOST, AT_MOST_A_TASK = 300, 5
+#: Seconds in which nothing happens but that all tasks wait and each prints a line now and then.
+REST = 60.0
+#: What Airflow's triggerer says when its event loop could not run for longer than 0.2 s.
+BLOCKED = re.compile(r"async thread was blocked for (\d+\.\d+) seconds")
+
+
+@dataclass(frozen=True)
+class Point:
+    """``n`` tasks that wait at once. Times in seconds.
+
+    ``wait_s``: until all wait; ``end_s``: from the end of all pods at once until the end of the run.
+    ``triggerer_mib``: anonymous memory beyond the same triggerer's with no task.
+    """
+
+    n: int
+    wait_s: float
+    end_s: float
+    triggerer_cores: float
+    triggerer_mib: float
+    triggerer_cpu_s_per_task: float
+    longest_block_s: float
+    blocked_over_1_s: int
+    failed: int
+
+
+def measure(bench: Bench, stage: Stage, n: int, note: Callable[[str], None]) -> Point:
+    """Let ``n`` tasks wait, look at the triggerer, and let all end at once.
+
+    :raises Problem: they do not come to wait.
+    """
+    note("restarting the triggerer")
+    restart(["triggerer"])
+    # What it imports and opens for its first task is no task's cost.
+    first = dagrun.trigger(bench.airflow, work.dag_id("staged", 1))
+    _until_all_wait(bench, first, 1, note)
+    _end(bench, stage, first, 1, note)
+    since = datetime.now(timezone.utc)
+    empty, before = bench.memory()[TRIGGERER], bench.snapshot()
+    run = dagrun.trigger(bench.airflow, work.dag_id("staged", n))
+    _until_all_wait(bench, run, n, note)
+    wait_s = time.time() - run.began
+    resting = bench.snapshot()
+    while (left := resting.at + REST - time.time()) > 0:
+        note(f"all wait; {left:.0f} s left")
+        time.sleep(min(left, 5))
+    rest, full = bench.spent(resting), bench.memory()[TRIGGERER]
+    ending = time.time()
+    found = _end(bench, stage, run, n, note)
+    blocks = _blocks(since)
+    return Point(
+        n=n,
+        wait_s=wait_s,
+        end_s=found.ended - ending,
+        triggerer_cores=rest.parts[TRIGGERER] / rest.seconds,
+        triggerer_mib=(full - empty) / MIB,
+        triggerer_cpu_s_per_task=bench.spent(before).parts[TRIGGERER] / n,
+        longest_block_s=max(blocks, default=0.0),
+        blocked_over_1_s=sum(block > 1 for block in blocks),
+        failed=found.failed,
+    )
+
+
+def _until_all_wait(bench: Bench, run: dagrun.Triggered, n: int, note: Callable[[str], None]) -> None:
+    def all_wait() -> bool:
+        pods = bench.task_pods.pods(lambda pod: pod.phase == "Running" and not pod.deleted, dag_id=run.dag_id)
+        note(f"{len(pods)} of {n} pods run")
+        return len(pods) == n and dagrun.deferred(bench.airflow, run) == n
+
+    wait_for(f"{n} tasks that wait", all_wait, seconds=AT_MOST + n * AT_MOST_A_TASK)
+
+
+def _end(bench: Bench, stage: Stage, run: dagrun.Triggered, n: int, note: Callable[[str], None]) -> dagrun.Run:
+    stage.end()
+    return dagrun.wait(bench.airflow, run, AT_MOST + n * AT_MOST_A_TASK, note)
+
+
+def _blocks(since: datetime) -> list[float]:
+    """Seconds of each block of the event loop since then, of those that Airflow logs."""
+    words = ["logs", "-n", settings.NAMESPACE, "-l", "app.kubernetes.io/component=triggerer", "-c", "triggerer"]
+    log = kubectl(*words, "--tail=-1", f"--since-time={since:%Y-%m-%dT%H:%M:%SZ}")
+    return [float(found) for found in BLOCKED.findall(log)]
