@@ -1,5 +1,6 @@
 """The record of pods, against an API server that breaks off, forgets and stays silent."""
 
+import contextlib
 import json
 import threading
 import time
@@ -80,11 +81,15 @@ def record(cluster):
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     configuration = Configuration(host=f"http://127.0.0.1:{server.server_port}")
     configuration.retries = False
-    yield PodRecord(ApiClient(configuration), "support")
+    record = PodRecord(ApiClient(configuration), "support")
+    yield record
     cluster.silent.set()
+    # A thread that still runs while the interpreter ends may abort it. What the record says is the test's affair.
+    with contextlib.suppress(Exception):
+        record.stop()
     server.shutdown()
     server.server_close()
 
