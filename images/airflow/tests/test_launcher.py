@@ -1,7 +1,11 @@
+import os
+import signal
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
+from airflow.executors.base_executor import BaseExecutor
 from airflow.executors.local_executor import LocalExecutor
 from airflow.models.taskinstancekey import TaskInstanceKey
 from airflow.utils.state import TaskInstanceState
@@ -13,17 +17,54 @@ KEY = TaskInstanceKey("dag", "task", "run", 1, -1)
 SUCCESS, FAILED = TaskInstanceState.SUCCESS, TaskInstanceState.FAILED
 
 
+class Again:
+    """In place of `airflow_platform.relaunch.Relaunch`: what it was told, and what it is to answer."""
+
+    def __init__(self):
+        self.cut, self.forgotten, self.given_up = [], [], set()
+
+    def cut_off(self, keys):
+        self.cut.append(set(keys))
+        return self.given_up & set(keys)
+
+    def forget(self, key):
+        self.forgotten.append(key)
+
+
 @pytest.fixture
-def executor(monkeypatch, write_config):
-    """A launcher that has started, and whose processes are the test."""
+def again(monkeypatch):
+    made = Again()
+    monkeypatch.setattr(launcher, "Relaunch", lambda: made)
+    return made
+
+
+@pytest.fixture
+def made(monkeypatch, write_config, again):
+    """A launcher that has not started."""
     write_config("launcher: {kind: local, slots: 3}")
     monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "a-secret-of-the-tests-that-is-long-enough")
     monkeypatch.setattr(launcher, "preload", lambda further: None)
     monkeypatch.setattr(limits, "count_deferred", lambda: None)
+    return LocalLauncher()
+
+
+@pytest.fixture
+def executor(monkeypatch, made):
+    """A launcher that has started, and whose processes are the test."""
     monkeypatch.setattr(LocalExecutor, "_spawn_workers_with_gc_freeze", lambda self, number: None)
-    made = LocalLauncher()
     made.start()
     return made
+
+
+@pytest.fixture
+def forked(monkeypatch, made):
+    """A launcher with processes of its own, whose phases take as many seconds as their workload says."""
+    monkeypatch.setattr(BaseExecutor, "run_workload", lambda workload, **_: time.sleep(workload.seconds))
+    made.start()
+    yield made
+    for process in made.workers.values():
+        process.kill()
+        process.join()
 
 
 def queue(executor, key=KEY):
@@ -79,7 +120,23 @@ def test_an_end_is_not_told_while_a_later_phase_is_queued(executor):
     assert end(executor) == {}
 
 
-def test_a_failure_is_told_whatever_comes_later(executor):
+def test_a_phase_that_failed_is_launched_again(executor, again):
+    queue(executor)
+    executor.running.add(KEY)
+    assert end(executor, FAILED) == {}
+    assert again.cut == [{KEY}]
+    assert not executor.running
+    assert not has(executor)
+
+
+def test_a_phase_that_ended_well_starts_to_count_anew(executor, again):
+    queue(executor)
+    end(executor)
+    assert again.forgotten == [KEY]
+
+
+def test_a_failure_that_is_given_up_is_told_whatever_comes_later(executor, again):
+    again.given_up = {KEY}
     queue(executor)
     queue(executor)
     assert end(executor, FAILED) == {KEY: FAILED}
@@ -117,6 +174,69 @@ def test_a_phase_that_may_wait_for_a_process_is_not_queued_twice(executor):
     with pytest.raises(NotImplementedError):
         executor.revoke_task(ti=SimpleNamespace(key=KEY))
     assert has(executor)
+
+
+def fork(executor, seconds, **key):
+    """A phase of so many seconds is given to the processes."""
+    workload = SimpleNamespace(
+        key=KEY._replace(**key),
+        seconds=seconds,
+        running_state=None,
+        success_state=SUCCESS,
+        failure_state=FAILED,
+        display_name="a phase",
+    )
+    executor.queued_tasks[workload.key] = workload
+    executor.running.add(workload.key)
+    executor._process_workloads([workload])
+    return workload.key
+
+
+def until(what, executor, seconds=20):
+    """Heartbeats of the scheduler until something is so."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        executor.sync()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_after_a_process_was_killed_all_phases_are_launched_again_and_new_ones_run(forked, again):
+    keys = {fork(forked, 60, task_id="one"), fork(forked, 60, task_id="two")}
+    until(forked.activity_queue.empty, forked)
+    # One that waits holds the lock of the queue, and so it does for ever.
+    before = set(forked.workers)
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: again.cut, forked)
+    assert again.cut == [keys]
+    assert not forked.running
+    assert len(forked.workers) == 3
+    assert not before & set(forked.workers)
+    ended = fork(forked, 0, task_id="three")
+    until(lambda: ended in forked.event_buffer, forked)
+    assert forked.event_buffer[ended] == (SUCCESS, None)
+
+
+def test_what_ended_before_its_process_was_killed_is_told(forked, again):
+    ended = fork(forked, 0)
+    deadline = time.monotonic() + 20
+    while forked.result_queue.empty() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.kill(next(iter(forked.workers)), signal.SIGKILL)
+    until(lambda: again.cut, forked)
+    assert again.cut == [set()]
+    assert forked.event_buffer[ended] == (SUCCESS, None)
+
+
+def test_a_phase_that_is_given_up_with_its_process_is_told(forked, again):
+    key = fork(forked, 60)
+    again.given_up = {key}
+    until(forked.activity_queue.empty, forked)
+    for pid in forked.workers:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: again.cut, forked)
+    assert forked.event_buffer[key] == (FAILED, None)
 
 
 def test_preload_imports_what_is_asked_for(monkeypatch, tmp_path):

@@ -7,12 +7,18 @@ The worker imports what task phases need, and its prefork pool then has it in ev
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
 from airflow.providers.celery.executors.celery_executor import CeleryExecutor
+from airflow.utils.state import TaskInstanceState
 
 from airflow_platform import celery_heartbeat, config, launcher
+from airflow_platform.relaunch import Relaunch
+
+#: Seconds between two looks for phases that nobody runs any more.
+_LOOK = 15
 
 
 class CeleryLauncher(CeleryExecutor):
@@ -21,6 +27,11 @@ class CeleryLauncher(CeleryExecutor):
     It needs no counting of phases, as `airflow_platform.launcher.LocalLauncher` does: it asks for the result of a key's
     last phase alone, and knows which keys it holds.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._relaunch = Relaunch()
+        self._looked = time.monotonic()
 
     def start(self) -> None:
         """Have the scheduler count deferred tasks."""
@@ -35,6 +46,24 @@ class CeleryLauncher(CeleryExecutor):
             super().sync()
         except Exception as error:
             self.log.warning("Results of the launcher could not be read, which is tried again: %s", error)
+        if time.monotonic() > self._looked + _LOOK:
+            self._looked = time.monotonic()
+            # The broker would give what a killed pod ran to another one after a day.
+            for key in self._relaunch.silent():
+                self._forget(key)
+
+    def change_state(self, key: Any, state: Any, info: Any = None, remove_running: bool = True) -> None:
+        """Tell the scheduler of a phase's end; one that was cut off is launched again instead."""
+        if state == TaskInstanceState.FAILED and not self._relaunch.cut_off([key]):
+            self._forget(key)
+            return
+        if state == TaskInstanceState.SUCCESS:
+            self._relaunch.forget(key)
+        super().change_state(key, state, info, remove_running)
+
+    def _forget(self, key: Any) -> None:
+        self.running.discard(key)
+        self.workloads.pop(key, None)
 
     def _process_workloads(self, workload_items: Sequence[Any]) -> None:
         if self._broker_answers():

@@ -9,13 +9,17 @@ from __future__ import annotations
 import importlib
 import logging
 from collections import Counter
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from airflow.executors.local_executor import LocalExecutor
 from airflow.utils.state import TaskInstanceState
 
 from airflow_platform import config
+from airflow_platform.relaunch import Relaunch
+
+if TYPE_CHECKING:
+    from airflow.models.taskinstance import TaskInstance
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +70,7 @@ class LocalLauncher(LocalExecutor):
         kwargs.setdefault("parallelism", config.load().launcher.slots)
         super().__init__(*args, **kwargs)
         self._phases: Counter = Counter()
+        self._relaunch = Relaunch()
 
     def start(self) -> None:
         """Import, then fork."""
@@ -105,4 +110,34 @@ class LocalLauncher(LocalExecutor):
             if state == TaskInstanceState.SUCCESS and (key in self._phases or key in self.queued_tasks):
                 self.log.debug("The end of an earlier phase of %s is not told", key)
                 return
+        if state == TaskInstanceState.FAILED and not self._relaunch.cut_off([key]):
+            self.running.discard(key)
+            return
+        if state == TaskInstanceState.SUCCESS:
+            self._relaunch.forget(key)
         super().change_state(key, state, info, remove_running)
+
+    def try_adopt_task_instances(self, tis: Sequence[TaskInstance]) -> Sequence[TaskInstance]:
+        """Queue again what was under way in a scheduler that is gone; the others, which Airflow resets."""
+        return self._relaunch.adopted(tis)
+
+    def _check_workers(self) -> None:
+        killed = [process.pid for process in self.workers.values() if process.exitcode]
+        if killed:
+            self._begin_anew(killed)
+        super()._check_workers()
+
+    def _begin_anew(self, killed: list[int | None]) -> None:
+        """Start all processes again, with new queues: a process that is killed may take the lock of its queue along."""
+        self.log.warning("Processes of the launcher were killed (pid %s); all of them start anew", killed)
+        for process in self.workers.values():
+            # Not asked to end: that signal is the scheduler's, which they are forks of, and they ignore it.
+            process.kill()
+            process.join()
+        self._read_results()
+        cut_off = set(self._phases)
+        self._phases.clear()
+        self.running -= cut_off
+        super().start()
+        for key in self._relaunch.cut_off(cut_off):
+            super().change_state(key, TaskInstanceState.FAILED)

@@ -1,0 +1,132 @@
+"""Phases that were cut off, on a database."""
+
+import contextlib
+import uuid
+from datetime import datetime, timedelta, timezone
+
+import pytest
+import sqlalchemy as sa
+from airflow.models.taskinstance import TaskInstance
+from airflow.models.taskinstancekey import TaskInstanceKey
+from sqlalchemy.orm import Session
+
+from airflow_platform import relaunch
+from airflow_platform.relaunch import AT_MOST, Relaunch
+
+NOW = datetime.now(timezone.utc)
+
+
+@pytest.fixture
+def session(monkeypatch):
+    """The database, as Airflow's own sessions see it too."""
+    engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
+    TaskInstance.__table__.create(engine)
+
+    @contextlib.contextmanager
+    def create_session():
+        with Session(engine) as session, session.begin():
+            yield session
+
+    monkeypatch.setattr(relaunch, "create_session", create_session)
+    with Session(engine) as session:
+        yield session
+    engine.dispose()
+
+
+@pytest.fixture
+def add(session):
+    """Store a task instance; its key."""
+
+    def add(task="task", state="running", **values):
+        table = TaskInstance.__table__
+        needed = {
+            column.name: "x" if isinstance(column.type, sa.String) else 0
+            for column in table.columns
+            if not column.nullable and column.default is None and column.server_default is None
+        }
+        row = {"id": uuid.uuid4(), "dag_id": "dag", "run_id": "run", "task_id": task, "map_index": -1, "try_number": 1}
+        session.execute(sa.insert(table).values({**needed, **row, "state": state, "executor": "launcher", **values}))
+        session.commit()
+        return TaskInstanceKey("dag", task, "run", values.get("try_number", 1), values.get("map_index", -1))
+
+    return add
+
+
+@pytest.fixture
+def states(session):
+    """The states of the task instances by name."""
+    table = TaskInstance.__table__
+
+    def states():
+        session.rollback()
+        return {task: state for task, state in session.execute(sa.select(table.c.task_id, table.c.state))}
+
+    return states
+
+
+@pytest.mark.parametrize("state", ["queued", "running"])
+def test_what_was_cut_off_is_scheduled_again(add, states, state):
+    assert Relaunch().cut_off([add(state=state)]) == set()
+    assert states() == {"task": "scheduled"}
+
+
+def test_the_try_and_what_it_resumes_with_stay(add, session):
+    key = add(try_number=3, next_method="trigger_reentry", next_kwargs={"event": {"status": "success"}})
+    Relaunch().cut_off([key])
+    found = session.execute(sa.select(TaskInstance.try_number, TaskInstance.next_method, TaskInstance.next_kwargs))
+    assert found.one() == (3, "trigger_reentry", {"event": {"status": "success"}})
+
+
+@pytest.mark.parametrize("state", ["deferred", "scheduled", "success", "failed", "up_for_retry", "restarting", None])
+def test_where_airflow_knows_more_nothing_is_repeated_and_nothing_told(add, states, state):
+    assert Relaunch().cut_off([add(state=state)]) == set()
+    assert states() == {"task": state}
+
+
+def test_only_the_task_and_the_try_that_were_cut_off_are_repeated(add, states):
+    add("other")
+    key = add("task", try_number=2)
+    Relaunch().cut_off([key._replace(try_number=1)])
+    assert states() == {"other": "running", "task": "running"}
+    Relaunch().cut_off([key, key._replace(run_id="another")])
+    assert states() == {"other": "running", "task": "scheduled"}
+
+
+def test_a_phase_that_kills_its_process_each_time_is_given_up(add, session, states):
+    key, again = add(), Relaunch()
+
+    def cut_off():
+        session.execute(sa.update(TaskInstance).values(state="running"))
+        session.commit()
+        return again.cut_off([key])
+
+    for _ in range(AT_MOST):
+        assert cut_off() == set()
+    assert cut_off() == {key}
+    assert states() == {"task": "running"}
+    again.forget(key)
+    assert cut_off() == set()
+
+
+def test_nothing_is_asked_where_nothing_was_cut_off():
+    assert Relaunch().cut_off([]) == set()
+    assert Relaunch().cut_off(["the key of a callback"]) == set()
+
+
+def test_phases_without_a_heartbeat_are_repeated(add, states):
+    silent = add("silent", last_heartbeat_at=NOW - timedelta(minutes=2))
+    add("beats", last_heartbeat_at=NOW)
+    add("worker", last_heartbeat_at=NOW - timedelta(minutes=2), executor=None)
+    add("deferred", "deferred", last_heartbeat_at=NOW - timedelta(minutes=2))
+    assert Relaunch().silent() == {silent}
+    assert states() == {"silent": "scheduled", "beats": "running", "worker": "running", "deferred": "deferred"}
+
+
+def test_what_a_scheduler_leaves_behind_goes_on_with_its_try(add, session, states):
+    add("queued", "queued")
+    add("running")
+    add("cleared", "restarting")
+    found = session.scalars(sa.select(TaskInstance).options(sa.orm.lazyload("*"))).all()
+    assert [one.task_id for one in Relaunch().adopted(found)] == ["cleared"]
+    session.commit()
+    assert states() == {"queued": "scheduled", "running": "scheduled", "cleared": "restarting"}
