@@ -59,7 +59,7 @@ def states(session):
 
     def states():
         session.rollback()
-        return {task: state for task, state in session.execute(sa.select(table.c.task_id, table.c.state))}
+        return dict(map(tuple, session.execute(sa.select(table.c.task_id, table.c.state))))
 
     return states
 

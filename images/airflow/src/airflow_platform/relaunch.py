@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
+from airflow._shared.timezones import timezone
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.taskinstancekey import TaskInstanceKey
 from airflow.utils.session import create_session
@@ -21,7 +22,6 @@ from airflow.utils.state import TaskInstanceState
 from sqlalchemy import select
 from sqlalchemy.orm import lazyload
 
-from airflow._shared.timezones import timezone
 from airflow_platform.launch import EXECUTOR
 
 log = logging.getLogger(__name__)
