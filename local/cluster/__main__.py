@@ -89,6 +89,7 @@ def down() -> None:
         engine.ensure()
         with console.step("Cluster, registry and network: removing them"):
             kind.remove()
+            kind.remove(settings.SECOND_CLUSTER)
             registry.remove()
             # Left alone where other clusters of kind still use it.
             subprocess.run(["docker", "network", "rm", settings.NETWORK], capture_output=True, check=False)

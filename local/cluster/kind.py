@@ -52,7 +52,7 @@ def ensure() -> None:
     # Each time: what made the cluster may have been interrupted before it came to this.
     if _nodes_are_own():
         _keep_dns_inside()
-    _trust_registry()
+    trust_registry(nodes())
 
 
 def _repair() -> bool:
@@ -81,9 +81,9 @@ def _make() -> None:
     os.chmod(settings.kubeconfig(), 0o600)
 
 
-def remove() -> None:
-    """Delete the cluster, whatever state it is in: its containers and their volumes, as ``kind delete`` does."""
-    if names := _containers():
+def remove(cluster: str = settings.CLUSTER) -> None:
+    """Delete a cluster, whatever state it is in: its containers and their volumes, as ``kind delete`` does."""
+    if names := nodes(cluster):
         run(["docker", "rm", "--force", "--volumes", *names], log="kind", doing="removing the nodes")
 
 
@@ -92,10 +92,6 @@ def configuration(own_image: bool) -> dict:
 
     :param own_image: the nodes run the image of :mod:`local.cluster.node`, which also boots on cgroup v1.
     """
-    kubelet = {"kind": "KubeletConfiguration", "apiVersion": "kubelet.config.k8s.io/v1beta1", "maxPods": 250}
-    if own_image:
-        # Kubernetes 1.35 and newer refuse cgroup v1 unless told; containerd in the image uses cgroupfs.
-        kubelet |= {"failCgroupV1": False, "cgroupDriver": "cgroupfs", "failSwapOn": False}
     ports = [
         {"containerPort": node_port, "hostPort": settings.port(name), "listenAddress": "127.0.0.1"}
         for name, (_, _, node_port) in settings.PORTS.items()
@@ -106,10 +102,19 @@ def configuration(own_image: bool) -> dict:
         join = {"kind": "JoinConfiguration", "nodeRegistration": {"taints": taints}}
         worker = {"role": "worker", "labels": {"node-pool": pool}}
         workers.append(worker | ({"kubeadmConfigPatches": [yaml.safe_dump(join)]} if taints else {}))
+    return of_nodes([{"role": "control-plane", "extraPortMappings": ports}, *workers], own_image=own_image)
+
+
+def of_nodes(wanted: list[dict], own_image: bool) -> dict:
+    """kind's configuration of a cluster with these nodes, which run our own image or kind's."""
+    kubelet = {"kind": "KubeletConfiguration", "apiVersion": "kubelet.config.k8s.io/v1beta1", "maxPods": 250}
+    if own_image:
+        # Kubernetes 1.35 and newer refuse cgroup v1 unless told; containerd in the image uses cgroupfs.
+        kubelet |= {"failCgroupV1": False, "cgroupDriver": "cgroupfs", "failSwapOn": False}
     return {
         "kind": "Cluster",
         "apiVersion": "kind.x-k8s.io/v1alpha4",
-        "nodes": [{"role": "control-plane", "extraPortMappings": ports}, *workers],
+        "nodes": wanted,
         "kubeadmConfigPatches": [yaml.safe_dump(kubelet)],
     }
 
@@ -129,19 +134,20 @@ def _write_kubeconfig() -> bool:
 
 def _ready() -> bool:
     try:
-        nodes = json.loads(kubectl("get", "nodes", "-o", "json", "--request-timeout=5s"))["items"]
+        items = json.loads(kubectl("get", "nodes", "-o", "json", "--request-timeout=5s"))["items"]
     except Problem:
         return False
     ready = [
         condition["status"] == "True"
-        for found in nodes
+        for found in items
         for condition in found["status"].get("conditions", [])
         if condition["type"] == "Ready"
     ]
     return len(ready) == len(POOLS) + 1 and all(ready)
 
 
-def _containers() -> list[str]:
+def nodes(cluster: str = settings.CLUSTER) -> list[str]:
+    """Names of a cluster's containers, one a node, running or not."""
     words = [
         "docker",
         "ps",
@@ -149,14 +155,14 @@ def _containers() -> list[str]:
         "--format",
         "{{.Names}}",
         "--filter",
-        f"label=io.x-k8s.kind.cluster={settings.CLUSTER}",
+        f"label=io.x-k8s.kind.cluster={cluster}",
     ]
     return sorted(subprocess.check_output(words, text=True).split())
 
 
 def _nodes_are_own() -> bool:
     """Whether the nodes run the image of :mod:`local.cluster.node`, not kind's."""
-    words = ["docker", "inspect", "-f", "{{.Config.Image}}", *_containers()]
+    words = ["docker", "inspect", "-f", "{{.Config.Image}}", *nodes()]
     return node.REPOSITORY in subprocess.check_output(words, text=True)
 
 
@@ -165,7 +171,7 @@ def _start_again() -> bool:
 
     :raises Problem: it came back, but is not well: to make it again would lose its data without being asked.
     """
-    names = _containers()
+    names = nodes()
     if len(names) != len(POOLS) + 1:
         return False
     # In the order of creation, which mostly gives each node the address that its certificates name.
@@ -230,11 +236,11 @@ def _without_upstream(corefile: str) -> str:
     return "\n".join(kept) + "\n"
 
 
-def _trust_registry() -> None:
+def trust_registry(names: list[str]) -> None:
     """Tell each node's containerd where the registry is that pods name by its host port."""
     hosts = f'[host."http://{settings.REGISTRY_CONTAINER}:5000"]\n'
     folder = f"/etc/containerd/certs.d/{settings.registry()}"
-    for name in _containers():
+    for name in names:
         script = f"mkdir -p {folder} && cat > {folder}/hosts.toml"
         words = ["docker", "exec", "-i", name, "sh", "-c", script]
         subprocess.run(words, input=hosts, text=True, check=True, capture_output=True)

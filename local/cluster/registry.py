@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import requests
-from local.cluster import images, settings
+from local.cluster import images, kind, settings
 from local.cluster.console import run, step, wait_for
 from local.cluster.images import Image
 
@@ -105,14 +105,9 @@ def _push_one(image: Image) -> None:
             current.note(
                 "its content changed but not its VERSION: taken off the nodes; raise VERSION before a real push"
             )
-            for node in _nodes():
+            for node in kind.nodes():
                 words = ["docker", "exec", node, "ctr", "-n", "k8s.io", "images", "rm", remote]
                 subprocess.run(words, capture_output=True, check=False)
-
-
-def _nodes() -> list[str]:
-    words = ["docker", "ps", "-q", "--filter", f"label=io.x-k8s.kind.cluster={settings.CLUSTER}"]
-    return subprocess.check_output(words, text=True).split()
 
 
 def _digests(image: Image) -> set[str]:

@@ -14,6 +14,8 @@ STATE = REPO / ".local"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "airflow-platform"
 
 CLUSTER = os.environ.get("AIRFLOW_PLATFORM_CLUSTER", "airflow-platform")
+#: One of one node, which tests of several clusters make and remove.
+SECOND_CLUSTER = f"{CLUSTER}-second"
 REGISTRY_CONTAINER = f"{CLUSTER}-registry"
 #: Blobs that were pushed once stay here, so that a new cluster need not have them pushed again. A cache.
 REGISTRY_VOLUME = "airflow-platform-registry"
