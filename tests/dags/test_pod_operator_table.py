@@ -8,7 +8,7 @@ import pytest
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk import BaseOperator
 
-WORDS = {"same", "other", "worker", "no effect", "**not kept**"}
+WORDS = {"same", "other", "worker", "no effect"}
 WITHOUT = {"self", "kwargs"}
 
 

@@ -16,6 +16,7 @@ import yaml
 from kubernetes import config
 from kubernetes.client import CoreV1Api
 from local.cluster import dags, images, settings
+from local.cluster.airflow import ENDED
 from local.cluster.console import Problem, wait_for
 from tests.observe.dags import wait_for_source
 from tests.observe.pods import PodRecord
@@ -88,7 +89,10 @@ def clean(airflow, kubectl):
     for dag in _pages(airflow, f"dags?dag_id_pattern={OWN}%25&exclude_stale=false", "dags"):
         airflow.call("PATCH", f"dags/{dag['dag_id']}", is_paused=True)
         for run in _pages(airflow, f"dags/{dag['dag_id']}/dagRuns?", "dag_runs"):
-            airflow.call("DELETE", f"dags/{dag['dag_id']}/dagRuns/{run['dag_run_id'].replace('+', '%2B')}")
+            path = f"dags/{dag['dag_id']}/dagRuns/{run['dag_run_id'].replace('+', '%2B')}"
+            if run["state"] not in ENDED:
+                airflow.call("PATCH", path, state="failed")
+            airflow.call("DELETE", path)
     for variable in _pages(airflow, "variables?variable_key_pattern=semantics-%25", "variables"):
         airflow.call("DELETE", f"variables/{variable['key']}")
     pods = json.loads(kubectl("get", "pods", "-n", settings.TASK_NAMESPACE, "-l", "dag_id", "-o", "json"))["items"]

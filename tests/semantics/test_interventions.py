@@ -62,8 +62,7 @@ def test_62398_a_task_that_is_marked_while_it_runs_stops(run, airflow, state):
     gone(pod, seconds=30)
     # It was told to stop, not shot.
     assert pod.container().get("state", {}).get("terminated", {}).get("exitCode", 143) == 143
-    run.ended()
-    instance = run.instance(state)
+    instance = run.ended_task(state)
     assert (instance["state"], instance["try_number"]) == (state, 1)
     assert len(run.pods(state)) == 1
 

@@ -163,7 +163,8 @@ def test_the_trigger_is_told_what_the_operator_was(make):
             get_logs=False, container_logs=["main", "side"], init_container_logs=True,
             container_name_log_prefix_enabled=False, schedule_timeout_seconds=1, startup_timeout_seconds=2,
             on_finish_action="keep_pod", on_kill_action="keep_pod", termination_grace_period=3,
-            skip_on_exit_code=range(4, 6), log_events_on_failure=True, execution_timeout=timedelta(seconds=60),
+            skip_on_exit_code=range(4, 6), log_events_on_startup=False, log_events_on_failure=True,
+            log_pod_spec_on_failure=False, execution_timeout=timedelta(seconds=60),
         )
     )  # fmt: skip
     arguments = trigger.serialize()[1]
@@ -171,7 +172,8 @@ def test_the_trigger_is_told_what_the_operator_was(make):
         "namespace": "team", "base": "main", "get_logs": False, "container_logs": ["main", "side"],
         "init_container_logs": True, "prefix": False, "schedule_timeout": 1, "startup_timeout": 2,
         "on_finish_action": "keep_pod", "on_kill_action": "keep_pod", "grace_period": 3, "xcom_sidecar": False,
-        "skip_on_exit_code": [4, 5], "events_on_failure": True, "ends": True,
+        "skip_on_exit_code": [4, 5], "events_on_startup": False, "events_on_failure": True, "pod_on_failure": False,
+        "ends": True,
         "execution_deadline": START.timestamp() + 60,
     }  # fmt: skip
     assert {name: arguments[name] for name in expected} == expected
@@ -250,6 +252,13 @@ def test_a_try_takes_the_pod_of_one_that_was_lost(make, cluster):
     cluster.calls.clear()
     assert launch(make(), context(2, max_tries=1, of="second")).name == first.name
     assert cluster.calls == ["list"]
+
+
+def test_a_try_that_is_not_durable_has_a_pod_of_its_own_and_the_lost_one_goes(make, cluster):
+    first = launch(make(durable=False), context(max_tries=1))
+    second = launch(make(durable=False), context(2, max_tries=1, of="second"))
+    assert second.name != first.name
+    assert list(cluster.pods) == [second.name]
 
 
 def test_a_try_takes_the_newest_pod_and_deletes_others_that_run(make, cluster):

@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import json
 import time
 
 import pytest
@@ -9,7 +10,7 @@ from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccess
 from api_server import asynchronous
 from task_server import ago, ask, instance, serve, until
 
-from airflow_platform import finisher, trigger
+from airflow_platform import finisher, pod_events, trigger
 from airflow_platform.cluster import ApiError, ClusterRef
 from airflow_platform.pod_log import HANDED_OVER
 from airflow_platform.trigger import PodTrigger, RelaunchTrigger
@@ -282,6 +283,43 @@ async def test_events_of_a_failed_pod_are_logged_where_that_is_wanted(follow, li
 
 
 @asynchronous
+async def test_a_failed_pod_is_described_where_that_is_wanted_and_the_last_line_says_why(follow, lines):
+    async with follow(ends=True, events_on_failure=True, pod_on_failure=True) as (api, _, event):
+        api.events = [{"reason": "BackOff", "message": "again"}]
+        await api.run("p", "Failed", 1)
+        await result(event)
+        *_, described, why = lines()
+        assert why == "Pod p failed: container base ended with exit code 1 (Error)"
+        said, _, pod = described.partition(": ")
+        assert said == "Pod p as it was"
+        assert json.loads(pod)["status"]["phase"] == "Failed"
+
+
+@asynchronous
+async def test_events_of_a_pod_that_is_slow_to_start_are_each_said_once(follow, lines, monkeypatch):
+    monkeypatch.setattr(pod_events, "_SLOW", 0.1)
+    async with follow(ends=True, events_on_startup=True) as (api, _, event):
+        api.events = [{"reason": "FailedMount", "message": "no such claim", "type": "Warning"}]
+        await until(lambda: api.count(r"^GET .*/events") > 1)
+        api.events.append({"reason": "Pulled", "message": "at last"})
+        await until(lambda: "Pod event: Pulled: at last" in lines())
+        assert lines().count("Pod event: FailedMount: no such claim") == 1
+        asked = api.count(r"^GET .*/events")
+        await api.run("p", "Running")
+        await api.run("p", "Succeeded", 0)
+        await result(event)
+        assert api.count(r"^GET .*/events") == asked
+
+
+@asynchronous
+async def test_events_are_left_alone_where_nobody_wants_them(follow, monkeypatch):
+    monkeypatch.setattr(pod_events, "_SLOW", 0.1)
+    async with follow(ends=True, execution_deadline=time.time() + 0.5) as (api, _, event):
+        await result(event)
+        assert api.count(r"^GET .*/events") == 0
+
+
+@asynchronous
 async def test_what_a_pod_waits_for_is_said_once(follow, lines):
     async with follow(ends=True) as (api, _, event):
         for _ in range(3):
@@ -406,7 +444,8 @@ def test_a_stored_trigger_is_the_same():
         "p", "team", ClusterRef("other", in_cluster=False, context="c"), base="main", get_logs=False,
         container_logs=["a", "b"], init_container_logs=True, prefix=False, schedule_timeout=1, startup_timeout=2,
         execution_deadline=3.5, on_finish_action="keep_pod", on_kill_action="keep_pod", grace_period=4,
-        xcom_sidecar=True, skip_on_exit_code=[5], events_on_failure=True, ends=True, redefer_count=6,
+        xcom_sidecar=True, skip_on_exit_code=[5], events_on_startup=True, events_on_failure=True,
+        pod_on_failure=True, ends=True, redefer_count=6,
     )  # fmt: skip
     again = stored(one)
     assert again.serialize() == one.serialize()

@@ -147,7 +147,9 @@ class PodTask(KubernetesPodOperator):
                 grace_period=self.termination_grace_period,
                 xcom_sidecar=self.do_xcom_push,
                 skip_on_exit_code=list(self.skip_on_exit_code),
+                events_on_startup=self.log_events_on_startup,
                 events_on_failure=self.log_events_on_failure,
+                pod_on_failure=self.log_pod_spec_on_failure,
                 ends=not self._needs_phase(),
                 redefer_count=(self.trigger_kwargs or {}).get("_redefer_count", 0),
             ),
@@ -226,7 +228,8 @@ class PodTask(KubernetesPodOperator):
         """The pod of an earlier try that was lost (its launcher or scheduler died), if there is one.
 
         Pods of tries that ended (the task failed, or was cleared: then it may try more often than before) go, where
-        ``on_finish_action`` does not keep them.
+        ``on_finish_action`` does not keep them. So do those of lost tries where the task does not take them over
+        (``durable=False``): two would run at once.
         """
         instance = context["ti"]
         if instance.try_number <= 1:
@@ -237,7 +240,7 @@ class PodTask(KubernetesPodOperator):
             ended = labels.get(self.POD_CHECKED_KEY) == "True" or annotations.get(MAX_TRIES) != str(instance.max_tries)
             if pod.metadata.deletion_timestamp:
                 continue
-            if not ended and found is None:
+            if not ended and found is None and self.durable:
                 found = pod
             elif not ended or pod.status.phase in ("Pending", "Running"):
                 self.log.info("Pod %s of an earlier try: deleting it", pod.metadata.name)

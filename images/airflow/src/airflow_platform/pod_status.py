@@ -107,6 +107,25 @@ def why_failed(pod: dict[str, Any], base: str) -> str:
     )
 
 
+def described(pod: dict[str, Any]) -> dict[str, Any]:
+    """The pod for a log: where it ran, its containers' images and resources, its status. No environment, no volumes."""
+    spec = pod["spec"]
+
+    def containers(kind: str) -> list[dict[str, Any]]:
+        return [{key: one.get(key) for key in ("name", "image", "resources")} for one in spec.get(kind) or []]
+
+    return {
+        "metadata": {key: pod["metadata"].get(key) for key in ("name", "namespace", "uid", "labels")},
+        "spec": {
+            "nodeName": spec.get("nodeName"),
+            "nodeSelector": spec.get("nodeSelector"),
+            "initContainers": containers("initContainers"),
+            "containers": containers("containers"),
+        },
+        "status": pod.get("status", {}),
+    }
+
+
 def _outlived(pod: dict[str, Any], xcom_sidecar: bool) -> bool:
     return xcom_sidecar or any(one["name"] == _SIDECAR_OF_ISTIO for one in pod["spec"].get("containers", []))
 

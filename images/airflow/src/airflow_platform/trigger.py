@@ -11,6 +11,7 @@ before, the next one finds the pod as it was.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict
@@ -29,6 +30,7 @@ from airflow.triggers.base import (
 
 from airflow_platform import finisher, pod_status
 from airflow_platform.cluster import ApiError, Cluster, ClusterRef
+from airflow_platform.pod_events import PodEvents
 from airflow_platform.pod_log import HANDED_OVER, PodLog, handed_on
 from airflow_platform.watch import Feed, PodWatch
 
@@ -77,7 +79,9 @@ class PodTrigger(BaseTrigger):
         on_finish_action, on_kill_action, grace_period: what becomes of the pod, in the operator's words.
         xcom_sidecar: whether a sidecar keeps the pod alive after the base container has ended.
         skip_on_exit_code: exit codes that mean: skipped.
-        events_on_failure: whether the pod's events are logged when it fails.
+        events_on_startup, events_on_failure: whether the pod's events are logged when it is slow to start, and when it
+            fails.
+        pod_on_failure: whether the pod itself is logged when it fails.
         ends: whether the task ends here; else a phase in the launcher ends it.
         redefer_count: how often a trigger of this pod has failed before.
     """
@@ -100,7 +104,9 @@ class PodTrigger(BaseTrigger):
         grace_period: int | None = None,
         xcom_sidecar: bool = False,
         skip_on_exit_code: list[int] | None = None,
+        events_on_startup: bool = False,
         events_on_failure: bool = False,
+        pod_on_failure: bool = False,
         ends: bool = False,
         redefer_count: int = 0,
         version: int = VERSION,
@@ -123,7 +129,9 @@ class PodTrigger(BaseTrigger):
         self.grace_period = grace_period
         self.xcom_sidecar = xcom_sidecar
         self.skip_on_exit_code = skip_on_exit_code or []
+        self.events_on_startup = events_on_startup
         self.events_on_failure = events_on_failure
+        self.pod_on_failure = pod_on_failure
         self.ends = ends
         self.redefer_count = redefer_count
         self.version = version
@@ -135,8 +143,8 @@ class PodTrigger(BaseTrigger):
         names = (
             "name", "namespace", "base", "get_logs", "container_logs", "init_container_logs", "prefix",
             "schedule_timeout", "startup_timeout", "execution_deadline", "on_finish_action", "on_kill_action",
-            "grace_period", "xcom_sidecar", "skip_on_exit_code", "events_on_failure", "ends", "redefer_count",
-            "version",
+            "grace_period", "xcom_sidecar", "skip_on_exit_code", "events_on_startup", "events_on_failure",
+            "pod_on_failure", "ends", "redefer_count", "version",
         )  # fmt: skip
         arguments = {name: getattr(self, name) for name in names}
         return f"{__name__}.PodTrigger", {**arguments, "cluster": asdict(self.cluster)}
@@ -191,10 +199,14 @@ class PodTrigger(BaseTrigger):
     async def _to_the_end(self, cluster: Cluster, feed: Feed, pod_log: PodLog) -> TriggerEvent:
         pod: dict[str, Any] | None = None
         waits_for = ""
+        events = PodEvents(cluster, self.namespace)
         while True:
+            due = events.due(pod) if pod is not None and self.events_on_startup else None
             try:
-                newer = await feed.next(timeout=self._seconds_left(pod))
+                newer = await feed.next(timeout=self._seconds_left(pod, due))
             except TimeoutError:
+                if due is not None and due <= time.time():
+                    await events.say(pod)
                 if event := await self._late(cluster, pod, pod_log):
                     return event
                 continue
@@ -207,7 +219,6 @@ class PodTrigger(BaseTrigger):
                 await pod_log.finish(_LOG_END)
                 return await self._ended(cluster, pod)
             if reason := pod_status.cannot_start(pod):
-                log.error(reason)
                 return await self._failed(cluster, pod, reason, status="stopped", stop=True)
             if (now_waits_for := pod_status.waits_for(pod)) != waits_for:
                 waits_for = now_waits_for
@@ -222,13 +233,13 @@ class PodTrigger(BaseTrigger):
             self.name,
             base=self.base,
             containers=(self.container_logs or self.base) if self.get_logs else [],
-            init_containers=self.init_container_logs if self.get_logs else None,
+            init_containers=self.init_container_logs,
             prefix=self.prefix,
         )
 
-    def _seconds_left(self, pod: dict[str, Any] | None) -> float:
-        deadlines = [deadline for deadline, _ in self._deadlines(pod)]
-        return max(0.1, min([_TICK, *(deadline - time.time() for deadline in deadlines)]))
+    def _seconds_left(self, pod: dict[str, Any] | None, due: float | None) -> float:
+        times = [deadline for deadline, _ in self._deadlines(pod)] + ([] if due is None else [due])
+        return max(0.1, min([_TICK, *(one - time.time() for one in times)]))
 
     def _deadlines(self, pod: dict[str, Any] | None) -> list[tuple[float, str]]:
         """When the task is late, in seconds since the epoch, and what is said then."""
@@ -261,7 +272,6 @@ class PodTrigger(BaseTrigger):
             if deadline <= time.time():
                 waits_for = pod_status.waits_for(pod)
                 message = f"Pod {self.name}: {why}{f': {waits_for}' if waits_for else ''}"
-                log.error(message)
                 await pod_log.finish(1)
                 return await self._failed(cluster, pod, message, status="timeout", stop=True)
         # The watch is about to say what was just read.
@@ -293,17 +303,19 @@ class PodTrigger(BaseTrigger):
             await self._check(cluster, pod)
             self._finish(cluster, pod)
             return TaskSkippedEvent()
-        reason = pod_status.why_failed(pod, self.base)
-        log.error(reason)
-        return await self._failed(cluster, pod, reason)
+        return await self._failed(cluster, pod, pod_status.why_failed(pod, self.base))
 
     async def _failed(
         self, cluster: Cluster, pod: dict[str, Any], reason: str, *, status: str = "failed", stop: bool = False
     ) -> TriggerEvent:
-        if (self.ends or stop) and self.events_on_failure:
-            await self._log_events(cluster, pod)
         if self.ends or stop:
+            if self.events_on_failure:
+                await PodEvents(cluster, self.namespace).say(pod)
+            if self.pod_on_failure:
+                log.info(f"Pod {self.name} as it was: {json.dumps(pod_status.described(pod))}")
             await self._check(cluster, pod)
+        # The last line: what a person looks for.
+        log.error(reason)
         if stop:
             # Whatever is to become of finished pods: one that runs, or may yet, has no task any more.
             await finisher.delete(cluster, pod, self.grace_period)
@@ -336,16 +348,6 @@ class PodTrigger(BaseTrigger):
                     return
                 log.warning(f"Pod {self.name} could not be marked as checked: {error}")
             await asyncio.sleep(seconds)
-
-    async def _log_events(self, cluster: Cluster, pod: dict[str, Any]) -> None:
-        query = {"fieldSelector": f"involvedObject.uid={pod['metadata']['uid']}"}
-        try:
-            events = await cluster.request("GET", f"/api/v1/namespaces/{self.namespace}/events", query=query)
-        except _NO_ANSWER as error:
-            log.warning(f"Events of pod {self.name} could not be read: {error}")
-            return
-        for event in events["items"]:
-            log.info(f"Pod event: {event.get('reason')}: {event.get('message')}")
 
     async def _read(self, cluster: Cluster) -> dict[str, Any] | None:
         try:

@@ -1,0 +1,53 @@
+"""What Kubernetes' events say of one pod, as lines of its task's log."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import aiohttp
+import structlog
+
+from airflow_platform import pod_status
+from airflow_platform.cluster import ApiError, Cluster
+
+#: Seconds until a pod that has not started is slow, and after which its events are looked at; then twice as long, …
+_SLOW = 10
+#: … up to this.
+_LONGEST = 300
+
+log = structlog.get_logger("task")
+
+
+class PodEvents:
+    """Says each event once. How often it asks falls with time, so that many pods that wait are no burden."""
+
+    def __init__(self, cluster: Cluster, namespace: str) -> None:
+        self._cluster, self._namespace = cluster, namespace
+        self._said: set[tuple[str, str]] = set()
+        self._pause = _SLOW
+        self._looked = 0.0
+
+    def due(self, pod: dict[str, Any]) -> float | None:
+        """When to look next at a pod that waits, in seconds since the epoch; None where it waits no more."""
+        if pod_status.phase(pod) != "Pending":
+            return None
+        return max(pod_status.created_at(pod), self._looked) + self._pause
+
+    async def say(self, pod: dict[str, Any]) -> None:
+        """Log the events that are new."""
+        if self._looked:
+            self._pause = min(2 * self._pause, _LONGEST)
+        self._looked = time.time()
+        query = {"fieldSelector": f"involvedObject.uid={pod['metadata']['uid']}"}
+        try:
+            found = await self._cluster.request("GET", f"/api/v1/namespaces/{self._namespace}/events", query=query)
+        except (ApiError, aiohttp.ClientError, OSError) as error:
+            log.warning(f"Events of pod {pod['metadata']['name']} could not be read: {error}")
+            return
+        for event in found["items"]:
+            said = (event.get("reason") or "", event.get("message") or "")
+            if said not in self._said:
+                self._said.add(said)
+                tell = log.warning if event.get("type") == "Warning" else log.info
+                tell(f"Pod event: {said[0]}: {said[1]}")
