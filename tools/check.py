@@ -98,6 +98,7 @@ def unit() -> None:
             "pytest",
             "local/cluster/tests",
             "tools/tests",
+            "tests/docs",
             "tests/observe",
             "tests/bench/tests",
             "tests/faults/tests",

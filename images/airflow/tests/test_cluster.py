@@ -8,6 +8,7 @@ import stat
 import warnings
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address
+from pathlib import Path
 
 import aiohttp
 import msgspec
@@ -21,6 +22,7 @@ from kubernetes_asyncio.config import incluster_config, kube_config
 
 from airflow_platform import cluster as module
 from airflow_platform.cluster import ApiError, Cluster, ClusterConfigError, ClusterRef
+from airflow_platform.watch import PodWatch
 
 
 @pytest.fixture(autouse=True)
@@ -329,6 +331,27 @@ async def test_a_kubeconfig_that_breaks_leaves_the_old_credentials(config, tmp_p
             await cluster.request("GET", "/echo")
         assert api.requests[-1][2] == "Bearer secret"
         assert caplog.text.count("cannot be read again") == 1
+
+
+@asynchronous
+async def test_a_connection_that_leads_elsewhere_is_followed(config, connection, tmp_path, eager):
+    async with ApiServer() as other:
+        async with ApiServer() as api:
+            connection("moved", kube_config=Path(config(api)).read_text())
+            cluster = await Cluster.get(ClusterRef("moved"))
+            await cluster.request("GET", "/echo")
+            watch = await PodWatch.get(cluster, "team")
+            async with watch.follow("p") as feed:
+                await api.put("p", "Running")
+                assert (await feed.next(10))["status"]["phase"] == "Running"
+        connection("moved", kube_config=Path(config(other)).read_text())
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await cluster.request("GET", "/echo")
+        await cluster.request("GET", "/echo")
+        async with watch.follow("q") as feed:
+            await other.put("q", "Running")
+            assert (await feed.next(10))["status"]["phase"] == "Running"
+        assert other.count("^GET .*/pods.*limit=") == 1
 
 
 @asynchronous

@@ -18,6 +18,7 @@ import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -43,13 +44,13 @@ DEFAULT_CONNECTION = "kubernetes_default"
 #: Requests at once. Streams come on top: each log that is followed holds a connection.
 CONCURRENCY = 32
 
-#: Seconds to connect, TLS included.
-CONNECT = 10
+#: Seconds to connect, TLS included. Less than any answer may take: who cannot connect is to learn why.
+CONNECT = 5
 
 #: Seconds between two looks at the files of the credentials; the kubelet writes a new token minutes before its end.
 LOOK = 10.0
 
-#: Seconds after one reading of credentials in which a 401 does not cause another.
+#: Seconds after one reading of credentials in which a 401, or a server that cannot be reached, does not cause another.
 REST = 5.0
 
 #: Seconds for a kubeconfig's exec plugin.
@@ -225,6 +226,10 @@ class Cluster:
             raise
 
     def _adopt(self, extras: dict[str, Any], access: _Access) -> None:
+        if self._access and self._access.identity != access.identity:
+            log.warning("The connection %r leads to %s now.", self.ref.conn_id, access.host)
+            for watch in self.watches.values():
+                watch.begin_anew()
         self.namespace = _extra(extras, "namespace")
         self._access = access
         self._trouble = ""
@@ -241,6 +246,10 @@ class Cluster:
             newer = await self._newer(access)
             if newer is access:
                 raise
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+            # The connection may name another server by now: for the next call, as a watch has to begin anew there.
+            await self._newer(access)
+            raise
         return await call(newer)
 
     async def _current(self) -> _Access:
@@ -361,6 +370,7 @@ class _Access:
     host: str
     headers: dict[str, str] = field(repr=False)
     options: dict[str, Any] = field(repr=False)
+    identity: tuple[str, bytes]  # the address, and the authority whose certificate it has
     files: tuple[str, ...]
     stamps: tuple
     expires: float | None
@@ -400,6 +410,7 @@ def _load(source: _Source) -> _Access:
     read = (*files, configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file)
     present = tuple(path for path in read if path)
     authorization = configuration.api_key.get("BearerToken")
+    authority = configuration.ssl_ca_cert
     return _Access(
         host=configuration.host.rstrip("/"),
         headers={"Authorization": authorization.strip()} if authorization else {},
@@ -408,6 +419,7 @@ def _load(source: _Source) -> _Access:
             "proxy": configuration.proxy or _environment_proxy(configuration.host),
             "server_hostname": configuration.tls_server_name,
         },
+        identity=(configuration.host, Path(authority).read_bytes() if authority else b""),
         files=present,
         stamps=_stamps(present),
         expires=expires,

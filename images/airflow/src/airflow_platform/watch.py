@@ -195,6 +195,10 @@ class PodWatch:
             self._questions[name] = question
             question.add_done_callback(lambda _: self._questions.pop(name))
 
+    def begin_anew(self) -> None:
+        """List again before watching further: what was seen so far may be of another cluster."""
+        self._version = None
+
     def __str__(self) -> str:
         return f"pods in the namespace {self.namespace} of {self.cluster}"
 
