@@ -34,7 +34,7 @@ def run(scenarios: list[Scenario], launches: list[str], n: int | None) -> list[V
     began = datetime.now(timezone.utc)
     verdicts: list[Verdict] = []
     problems: list[str] = []
-    sizes = [n or one.n for one in scenarios]
+    sizes = {n or one.size(launch) for one in scenarios for launch in launches}
     with (
         work.default_pool_enlarged(airflow),
         ledger.running() as book,
@@ -42,10 +42,11 @@ def run(scenarios: list[Scenario], launches: list[str], n: int | None) -> list[V
     ):
         for one in scenarios:
             for launch in launches:
-                name = f"{one.name}, {names[launch]}, {n or one.n} tasks"
+                size = n or one.size(launch)
+                name = f"{one.name}, {names[launch]}, {size} tasks"
                 try:
                     with step(name) as current:
-                        verdict = trial.run(one.name, one.act, airflow, found, book, launch, n or one.n, current)
+                        verdict = trial.run(one.name, one.act, airflow, found, book, launch, size, current)
                         current.progress = ", ".join(verdict.broken()) or "nothing lost, nothing twice, every log whole"
                 except (Problem, OSError, RuntimeError) as error:
                     # The others are still worth their time.

@@ -46,7 +46,8 @@ TEXT = """\
 first with the stock KubernetesPodOperator (deferrable, on KubernetesExecutor), then with the platform's own launcher,
 on the same cluster. `make faults SCENARIO=triggerer-kill N=20 LAUNCH=platform` tries one scenario alone, with as many
 tasks as wanted; `make faults-short` kills the triggerer once under ten tasks. This page and [latest.json](latest.json)
-are written by runs at full size.
+are written by runs at full size. Where the stock operator has fewer tasks than the platform, it would take half an hour
+and more to launch as many.
 
 {table}
 

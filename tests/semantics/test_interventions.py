@@ -128,8 +128,9 @@ def test_63944_tasks_wait_for_quota(run, record):
     assert len(said) >= 3
 
 
-@pytest.mark.runs("semantics_slot_first")
-def test_69187_a_task_whose_pod_has_ended_keeps_its_slot_until_it_has_ended_too(run, start):
+def test_69187_a_task_whose_pod_has_ended_keeps_its_slot_until_it_has_ended_too(start):
+    # Of its own: it is over soon, and the second has to come while it runs.
+    run = start("semantics_slot_first")
     pod = run.running_pod("first")
     second = start("semantics_slot_second")
     ended = datetime.fromisoformat(run.ended_task("first")["end_date"])

@@ -141,6 +141,15 @@ def test_a_pod_is_known_never_to_have_run(phase, metadata, so):
     assert pod_status.deleted_before_it_ran(pod(phase, metadata=metadata)) is so
 
 
+@pytest.mark.parametrize(("container", "so"), [({}, True), ({"containerID": "containerd://1"}, False)])
+def test_a_container_that_was_never_created_did_not_run_whatever_kubelet_says_of_its_end(container, so):
+    status = {"name": "base", "state": ended(137, reason="ContainerStatusUnknown"), **container}
+    seen = pod("Failed", metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"}, containerStatuses=[status])
+    assert pod_status.deleted_before_it_ran(seen) is so
+    del seen["metadata"]["deletionTimestamp"]
+    assert not pod_status.deleted_before_it_ran(seen)
+
+
 def test_times_are_seconds_since_the_epoch():
     assert pod_status.created_at(pod()) == 1767225600
     assert pod_status.scheduled_at(pod()) is None

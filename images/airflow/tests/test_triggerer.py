@@ -12,7 +12,8 @@ from airflow_platform import dag_processor, launcher, trigger, triggerer
 @pytest.fixture(autouse=True)
 def _as_before():
     yield
-    models.handle_event_submit.register(BaseTaskEndEvent, triggerer._SUBMIT)
+    models.handle_event_submit.register(BaseTaskEndEvent, triggerer._END)
+    models.handle_event_submit.register(TriggerEvent, triggerer._RESUME)
 
 
 @pytest.fixture
@@ -30,6 +31,7 @@ def submit(event, classpath):
         trigger=SimpleNamespace(classpath=classpath),
         trigger_id=7,
         state="deferred",
+        priority_weight=3,
         next_kwargs={},
         dag_model=SimpleNamespace(relative_fileloc="dag.py", bundle_name="dags"),
         dag_run=SimpleNamespace(bundle_version=None),
@@ -37,36 +39,43 @@ def submit(event, classpath):
     instance.set_state = lambda state, session: setattr(instance, "state", state)
     models.handle_event_submit(event, task_instance=instance, session=SimpleNamespace(flush=lambda: None))
     assert instance.trigger_id is None
-    return instance.state
+    return instance
 
 
 def test_airflow_requests_a_callback_for_every_end(sent):
-    assert submit(TaskSuccessEvent(), triggerer.POD_TRIGGER) == "success"
+    assert submit(TaskSuccessEvent(), triggerer.POD_TRIGGER).state == "success"
     assert sent
 
 
 def test_none_is_requested_for_what_a_pod_trigger_ends(sent):
-    triggerer.quiet_ends()
-    triggerer.quiet_ends()
-    assert submit(TaskSuccessEvent(), triggerer.POD_TRIGGER) == "success"
+    triggerer.change_events()
+    triggerer.change_events()
+    assert submit(TaskSuccessEvent(), triggerer.POD_TRIGGER).state == "success"
     assert not sent
 
 
 def test_other_triggers_keep_theirs(sent):
-    triggerer.quiet_ends()
+    triggerer.change_events()
     submit(TaskSuccessEvent(), triggerer.POD_TRIGGER)
-    assert submit(TaskSuccessEvent(), "airflow.providers.standard.triggers.temporal.DateTimeTrigger") == "success"
+    assert submit(TaskSuccessEvent(), "airflow.providers.standard.triggers.temporal.DateTimeTrigger").state == "success"
     assert sent
 
 
-def test_a_task_that_resumes_is_scheduled(sent):
-    triggerer.quiet_ends()
-    assert submit(TriggerEvent({"status": "success"}), triggerer.POD_TRIGGER) == "scheduled"
+@pytest.mark.parametrize(
+    ("classpath", "first"),
+    [(triggerer.POD_TRIGGER, True), ("airflow.providers.standard.triggers.temporal.DateTimeTrigger", False)],
+)
+def test_a_task_that_resumes_is_scheduled_before_those_that_begin(sent, classpath, first):
+    triggerer.change_events()
+    found = submit(TriggerEvent({"status": "success"}), classpath)
+    assert found.state == "scheduled"
+    assert (found.priority_weight > 1_000_000) == first
+    assert found.priority_weight < 2**31
 
 
-def test_the_class_is_that_of_the_pod_trigger():
-    owner = trigger.PodTrigger
-    assert f"{owner.__module__}.{owner.__qualname__}" == triggerer.POD_TRIGGER
+def test_the_launcher_s_triggers_are_all_named():
+    named = {f"{one.__module__}.{one.__qualname__}" for one in (trigger.PodTrigger, trigger.RelaunchTrigger)}
+    assert named == set(triggerer._OF_LAUNCHER)
 
 
 @pytest.mark.parametrize(("component", "command"), [(triggerer, "triggerer"), (dag_processor, "dag-processor")])
@@ -75,7 +84,7 @@ def test_airflows_own_command_runs_with_what_was_given(monkeypatch, write_config
     ran, imported = [], []
     monkeypatch.setattr(launcher, "preload", imported.extend)
     monkeypatch.setattr(component.gc, "freeze", lambda: None)
-    monkeypatch.setattr(triggerer, "quiet_ends", lambda: None)
+    monkeypatch.setattr(triggerer, "change_events", lambda: None)
     monkeypatch.setattr("airflow.__main__.main", lambda: ran.append(sys.argv))
     monkeypatch.setattr(sys, "argv", ["anything", "--verbose"])
     component.main()

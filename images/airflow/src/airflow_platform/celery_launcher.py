@@ -14,7 +14,7 @@ from typing import Any
 from airflow.providers.celery.executors.celery_executor import CeleryExecutor
 from airflow.utils.state import TaskInstanceState
 
-from airflow_platform import celery_heartbeat, config, launcher
+from airflow_platform import celery_heartbeat, config, launcher, resume
 from airflow_platform.relaunch import Relaunch
 
 #: Seconds between two looks for phases that nobody runs any more.
@@ -39,6 +39,11 @@ class CeleryLauncher(CeleryExecutor):
 
         limits.count_deferred()
         super().start()
+
+    def queue_workload(self, workload: Any, session: Any) -> None:
+        """Queue a phase."""
+        resume.put_back(workload, session)
+        super().queue_workload(workload, session=session)
 
     def sync(self) -> None:
         """Read results; while the broker is away they are read later. Airflow's own would end the scheduler."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.executors.local_executor import LocalExecutor
 from airflow.utils.state import TaskInstanceState
 
-from airflow_platform import config
+from airflow_platform import config, resume
 from airflow_platform.relaunch import Relaunch
 
 if TYPE_CHECKING:
@@ -80,6 +80,11 @@ class LocalLauncher(LocalExecutor):
         preload(config.load().launcher.preload)
         limits.count_deferred()
         super().start()
+
+    def queue_workload(self, workload: Any, session: Any) -> None:
+        """Queue a phase."""
+        resume.put_back(workload, session)
+        super().queue_workload(workload, session=session)
 
     def _process_workloads(self, workload_list: list) -> None:
         for workload in workload_list:

@@ -48,13 +48,19 @@ def succeeded(pod: dict[str, Any], base: str, xcom_sidecar: bool) -> bool:
 
 
 def deleted_before_it_ran(pod: dict[str, Any]) -> bool:
-    """Whether a pod that is gone, as it was at its end, was deleted while it waited, and not by its own trigger.
+    """Whether a pod that is being deleted, or is gone, waits or waited until then, and not for its own trigger.
 
-    One whose end was not seen may have run in the meantime.
+    Where a container was not created yet, kubelet says at the end that it has failed with 137, "could not be located"
+    (pkg/kubelet/status, ``TerminatePod``); but such a container has no id. One whose end was not seen may have run in
+    the meantime.
     """
     metadata = pod["metadata"]
     checked = (metadata.get("labels") or {}).get("already_checked") == "True"
-    return phase(pod) == "Pending" and bool(metadata.get("deletionTimestamp")) and not checked
+    if not metadata.get("deletionTimestamp") or checked:
+        return False
+    containers = pod.get("status", {}).get("containerStatuses") or []
+    never_created = bool(containers) and not any(one.get("containerID") for one in containers)
+    return phase(pod) == "Pending" or (phase(pod) == "Failed" and never_created)
 
 
 def exit_code(pod: dict[str, Any], container: str) -> int | None:

@@ -22,6 +22,7 @@ from airflow.utils.state import TaskInstanceState
 from sqlalchemy import select
 from sqlalchemy.orm import lazyload
 
+from airflow_platform import resume
 from airflow_platform.launch import EXECUTOR
 
 log = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ class Relaunch:
         # As a task whose trigger has fired: it is queued next, with its try, and what it is to resume with.
         instance.state = TaskInstanceState.SCHEDULED
         instance.queued_dttm = None
+        resume.put_first(instance)
         log.warning("A phase of %s %s, and is launched again", key, why)
         return True
 

@@ -214,6 +214,8 @@ class PodTrigger(BaseTrigger):
                 return await self._gone(feed.last, pod_log)
             pod = newer
             self._uid = pod["metadata"]["uid"]
+            if pod_status.deleted_before_it_ran(pod):
+                continue  # it is created again once it is gone
             if pod_status.ended(pod, self.base, self.xcom_sidecar):
                 pod_log.follow(pod)
                 await pod_log.finish(_LOG_END)

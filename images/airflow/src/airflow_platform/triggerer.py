@@ -11,30 +11,48 @@ from typing import Any
 
 from airflow.callbacks.database_callback_sink import DatabaseCallbackSink
 from airflow.models.trigger import handle_event_submit
-from airflow.triggers.base import BaseTaskEndEvent
+from airflow.triggers.base import BaseTaskEndEvent, TriggerEvent
+from airflow.utils.state import TaskInstanceState
+
+from airflow_platform import resume
 
 #: The trigger that ends a task only where no callback is to run (`airflow_platform.operator.PodTask._needs_phase`).
 POD_TRIGGER = "airflow_platform.trigger.PodTrigger"
+#: Triggers of tasks that the launcher resumes.
+_OF_LAUNCHER = (POD_TRIGGER, "airflow_platform.trigger.RelaunchTrigger")
 
-_SUBMIT = handle_event_submit.dispatch(BaseTaskEndEvent)
+_END = handle_event_submit.dispatch(BaseTaskEndEvent)
+_RESUME = handle_event_submit.dispatch(TriggerEvent)
 
 
-def quiet_ends() -> None:
-    """Have no callback requested for what a pod trigger ends; a second call changes nothing.
+def change_events() -> None:
+    """Change what becomes of the events of the platform's triggers; a second call changes nothing.
 
-    Airflow has the DAG processor load the DAG file for each task that a trigger ends, to look whether it has a callback
-    (airflow.models.trigger, ``handle_event_submit``). That costs more than the rest of such a task's end.
+    A task that resumes goes first (`airflow_platform.resume`). And no callback is requested for what a pod trigger
+    ends: Airflow has the DAG processor load the DAG file for each such task, to look whether it has a callback
+    (airflow.models.trigger, ``handle_event_submit``), which costs more than the rest of such a task's end.
     """
-    handle_event_submit.register(BaseTaskEndEvent, _submit)
+    handle_event_submit.register(BaseTaskEndEvent, _end)
+    handle_event_submit.register(TriggerEvent, _resume)
 
 
-def _submit(event: BaseTaskEndEvent, *, task_instance: Any, session: Any) -> None:
-    trigger = task_instance.trigger
-    if trigger is None or trigger.classpath != POD_TRIGGER:
-        _SUBMIT(event, task_instance=task_instance, session=session)
+def _end(event: BaseTaskEndEvent, *, task_instance: Any, session: Any) -> None:
+    if _classpath(task_instance) != POD_TRIGGER:
+        _END(event, task_instance=task_instance, session=session)
         return
     with _no_callbacks():
-        _SUBMIT(event, task_instance=task_instance, session=session)
+        _END(event, task_instance=task_instance, session=session)
+
+
+def _resume(event: TriggerEvent, *, task_instance: Any, session: Any) -> None:
+    ours = _classpath(task_instance) in _OF_LAUNCHER
+    _RESUME(event, task_instance=task_instance, session=session)
+    if ours and task_instance.state == TaskInstanceState.SCHEDULED:
+        resume.put_first(task_instance)
+
+
+def _classpath(task_instance: Any) -> str | None:
+    return task_instance.trigger.classpath if task_instance.trigger else None
 
 
 @contextmanager
@@ -50,7 +68,7 @@ def _no_callbacks() -> Iterator[None]:
 
 def main() -> None:
     """Run the triggerer in this process."""
-    quiet_ends()
+    change_events()
     # The process of the triggers is forked, and shares what is imported here.
     importlib.import_module(POD_TRIGGER.rpartition(".")[0])
     gc.freeze()
