@@ -102,7 +102,9 @@ looks for them. Without a Secret the SDK finds the pod's identity.
 {{- define "airflow-platform.env.logs" -}}
 {{- with .Values.logs.s3 }}
 {{- if .bucket -}}
-{{- $extra := dict -}}
+{{- /* Whoever uploads a log also has other work: S3 that is away is not to keep it for long. */ -}}
+{{- $retries := dict "mode" "standard" "total_max_attempts" 2 -}}
+{{- $extra := dict "config_kwargs" (dict "connect_timeout" 5 "read_timeout" 30 "retries" $retries) -}}
 {{- with .endpoint }}{{ $_ := set $extra "endpoint_url" . }}{{ end -}}
 {{- with .region }}{{ $_ := set $extra "region_name" . }}{{ end -}}
 - name: AIRFLOW_CONN_AWS_LOGS

@@ -1,4 +1,6 @@
+import io
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -6,33 +8,57 @@ from botocore.exceptions import ClientError
 
 pytest.importorskip("airflow.providers.amazon")
 
+from airflow_platform import task_log as module
+from airflow_platform import unsent
+from airflow_platform.pod_log import HANDED_OVER
 from airflow_platform.task_log import TaskLog
 
 DENIED = ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "ListObjectsV2")
 
 
 class Hook:
-    """S3 as the handler sees it: objects by key, or an error for all."""
+    """S3 as the handler sees it: objects by key, or an error for all. It is its own client."""
 
     def __init__(self, objects=(), error=None):
         self.objects, self.error = dict(objects), error
+        self.asked = 0
+
+    def get_conn(self):
+        return self
+
+    def _ask(self):
+        self.asked += 1
+        if self.error:
+            raise self.error
 
     def parse_s3_url(self, s3url):
         bucket, _, key = s3url.removeprefix("s3://").partition("/")
         return bucket, key
 
     def list_keys(self, bucket_name, prefix):
-        if self.error:
-            raise self.error
+        self._ask()
         return [key for key in self.objects if key.startswith(prefix)]
 
     def read_key(self, address):
         return self.objects[self.parse_s3_url(address)[1]]
 
-    def check_for_key(self, address):
-        if self.error:
-            raise self.error
-        return False
+    def head_object(self, Bucket, Key):
+        self._ask()
+        if Key not in self.objects:
+            raise ClientError({"Error": {"Code": "404", "Message": "Not Found"}}, "HeadObject")
+        return {"ContentLength": len(self.objects[Key])}
+
+    def get_object(self, Bucket, Key):
+        self._ask()
+        return {"Body": io.BytesIO(self.objects[Key].encode())}
+
+    def put_object(self, Bucket, Key, Body):
+        self._ask()
+        self.objects[Key] = Body.decode()
+
+    def upload_file(self, name, bucket, key, ExtraArgs):
+        self._ask()
+        self.objects[key] = Path(name).read_text()
 
 
 @pytest.fixture
@@ -78,9 +104,132 @@ def test_an_unreadable_bucket_is_a_line_not_an_error(task_log):
     assert "AccessDenied" in text
 
 
-def test_a_failed_upload_is_one_plain_line(task_log, monkeypatch):
-    lines = []
+@pytest.fixture
+def written(tmp_path):
+    """Write a local log; its path below the logs' folder."""
+
+    def written(name, text):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return name
+
+    return written
+
+
+TRIGGER = "dag/attempt=1.log.trigger.{}.log"
+
+
+def started(trigger_id, more=""):
+    return f'{{"event":"trigger dag/run/task/-1/1 (ID {trigger_id}) starting"}}\n{more}'
+
+
+def test_a_log_goes_to_s3_and_from_the_disk(task_log, written, tmp_path):
+    made = task_log()
+    made.upload(written("dag/attempt=1.log", "one\n"))
+    assert made.hook.objects == {"dag/attempt=1.log": "one\n"}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_phase_goes_on_with_the_log_of_the_first(task_log, written):
+    made = task_log(objects={"dag/attempt=1.log": "one\n"})
+    made.upload(written("dag/attempt=1.log", "two\n"))
+    assert made.hook.objects == {"dag/attempt=1.log": "one\ntwo\n"}
+
+
+def test_a_log_beside_others_leaves_them(task_log, written, tmp_path):
+    other = written("dag/attempt=2.log", "other")
+    task_log().upload(written("dag/attempt=1.log", "one"))
+    assert (tmp_path / other).read_text() == "other"
+
+
+def test_what_one_triggerer_wrote_the_next_one_replaces(task_log, written):
+    made = task_log()
+    made.upload(written(TRIGGER.format(7), started(67, "line 1\n")))
+    made.upload(written(TRIGGER.format(8), started(67, "line 1\nline 2\n")))
+    assert made.hook.objects == {TRIGGER.format(67): started(67, "line 1\nline 2\n")}
+
+
+def test_less_does_not_replace_more(task_log, written, tmp_path):
+    made = task_log()
+    made.upload(written(TRIGGER.format(7), started(67, "line 1\nline 2\n")))
+    made.upload(written(TRIGGER.format(8), started(67)))
+    assert made.hook.objects == {TRIGGER.format(67): started(67, "line 1\nline 2\n")}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_triggers_of_one_try_have_a_log_each(task_log, written):
+    made = task_log()
+    for number in (66, 67):
+        made.upload(written(TRIGGER.format(7), started(number)))
+    assert sorted(made.hook.objects) == [TRIGGER.format(66), TRIGGER.format(67)]
+
+
+def test_what_was_handed_over_is_the_next_ones(task_log, written, tmp_path):
+    made = task_log()
+    made.upload(written(TRIGGER.format(7), started(67, f"Pod p: {HANDED_OVER}\n")))
+    assert made.hook.objects == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_large_log_is_not_read_into_memory(task_log, written, monkeypatch):
+    monkeypatch.setattr(module, "LARGE", 10)
+    monkeypatch.setattr(Path, "read_bytes", None)
+    made = task_log()
+    made.upload(written("dag/attempt=1.log", "x" * 11))
+    assert made.hook.objects == {"dag/attempt=1.log": "x" * 11}
+
+
+@pytest.fixture
+def errors(monkeypatch):
+    def errors(made):
+        lines = []
+        monkeypatch.setattr(made.log, "error", lambda message, *words: lines.append(message % words), raising=False)
+        return lines
+
+    return errors
+
+
+def test_a_failed_upload_is_one_plain_line(task_log, written, errors):
     made = task_log(error=DENIED)
-    monkeypatch.setattr(made.log, "error", lambda message, *words: lines.append(message % words), raising=False)
-    assert made.write("text", "s3://logs/a.log") is False
-    assert "could not be uploaded to s3://logs/a.log" in lines[-1]
+    lines = errors(made)
+    made.upload(written("a.log", "text"))
+    (line,) = lines
+    assert "could not be uploaded to s3://logs/a.log" in line
+    assert "AccessDenied" in line
+
+
+def test_logs_that_could_not_be_uploaded_are_later_each_once(task_log, written, tmp_path, errors):
+    made = task_log(error=DENIED)
+    lines = errors(made)
+    for number in range(3):
+        made.upload(written(f"{number}/a.log", "text"))
+    # The others do not wait for an S3 that is away.
+    assert (made.hook.asked, len(lines)) == (1, 1)
+    assert unsent.send(made) == 3
+    made.hook.error = None
+    assert unsent.send(made) == 0
+    assert made.hook.objects == {f"{number}/a.log": "text" for number in range(3)}
+    asked = made.hook.asked
+    assert unsent.send(made) == 0
+    assert made.hook.asked == asked
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_note_of_a_log_that_is_gone_is_dropped(task_log, written, tmp_path):
+    made = task_log(error=DENIED)
+    name = written("a.log", "text")
+    made.upload(name)
+    (tmp_path / name).unlink()
+    assert unsent.send(made) == 0
+
+
+def test_the_process_that_sends_ends_with_its_parent(task_log, written, monkeypatch):
+    made = task_log(error=DENIED)
+    made.upload(written("a.log", "text"))
+    made.hook.error = None
+    monkeypatch.setattr(module, "REMOTE_TASK_LOG", made)
+    monkeypatch.setattr(unsent.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(unsent.time, "sleep", lambda _: monkeypatch.setattr(unsent.os, "getppid", lambda: -1))
+    unsent._run(unsent.os.getppid())
+    assert made.hook.objects == {"a.log": "text"}

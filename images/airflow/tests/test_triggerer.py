@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.callbacks.database_callback_sink import DatabaseCallbackSink
+from airflow.jobs.triggerer_job_runner import TriggerRunnerSupervisor
 from airflow.models import trigger as models
 from airflow.triggers.base import BaseTaskEndEvent, TaskSuccessEvent, TriggerEvent
 
@@ -73,6 +74,29 @@ def test_a_task_that_resumes_is_scheduled_before_those_that_begin(sent, classpat
     assert found.priority_weight < 2**31
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_log_is_uploaded_before_the_event_is_stored(monkeypatch, fails):
+    happened = []
+
+    class Factory:
+        def upload_to_remote(self):
+            happened.append("uploaded")
+            if fails:
+                raise OSError("away")
+
+        def close(self):
+            happened.append("closed")
+
+    monkeypatch.setattr(TriggerRunnerSupervisor, "on_trigger_event", None)
+    monkeypatch.setattr(triggerer, "_ON_EVENT", lambda self, trigger_id, event: happened.append(f"stored {trigger_id}"))
+    triggerer.send_logs_first()
+    supervisor = SimpleNamespace(logger_cache={7: Factory()})
+    for number in (7, 8):
+        TriggerRunnerSupervisor.on_trigger_event(supervisor, trigger_id=number, event=TriggerEvent({}))
+    assert happened == ["uploaded", "closed", "stored 7", "stored 8"]
+    assert supervisor.logger_cache == {}
+
+
 def test_the_launcher_s_triggers_are_all_named():
     named = {f"{one.__module__}.{one.__qualname__}" for one in (trigger.PodTrigger, trigger.RelaunchTrigger)}
     assert named == set(triggerer._OF_LAUNCHER)
@@ -84,7 +108,9 @@ def test_airflows_own_command_runs_with_what_was_given(monkeypatch, write_config
     ran, imported = [], []
     monkeypatch.setattr(launcher, "preload", imported.extend)
     monkeypatch.setattr(component.gc, "freeze", lambda: None)
-    monkeypatch.setattr(triggerer, "change_events", lambda: None)
+    for name in ("change_events", "send_logs_first"):
+        monkeypatch.setattr(triggerer, name, lambda: None)
+    monkeypatch.setattr(triggerer.unsent, "start", lambda: None)
     monkeypatch.setattr("airflow.__main__.main", lambda: ran.append(sys.argv))
     monkeypatch.setattr(sys, "argv", ["anything", "--verbose"])
     component.main()

@@ -165,3 +165,13 @@ def test_the_pid_file_of_a_process_that_ended_is_stale(process, tmp_path):
 
 def test_no_pid_file_is_fine(tmp_path):
     engine._remove_stale(tmp_path / "docker.pid")
+
+
+@pytest.mark.parametrize(("uid", "before", "after"), [(0, 128, 1024), (0, 8192, 8192), (1000, 128, 128)])
+def test_the_limit_that_nodes_share_is_raised_by_root(user, tmp_path, monkeypatch, uid, before, after):
+    limit = tmp_path / "max_user_instances"
+    limit.write_text(f"{before}\n")
+    monkeypatch.setattr(engine, "INOTIFY", limit)
+    user(uid)
+    engine._raise_inotify_limit()
+    assert int(limit.read_text()) == after

@@ -14,7 +14,7 @@ from typing import Any
 from airflow.providers.celery.executors.celery_executor import CeleryExecutor
 from airflow.utils.state import TaskInstanceState
 
-from airflow_platform import celery_heartbeat, config, launcher, resume
+from airflow_platform import celery_heartbeat, config, launcher, resume, unsent
 from airflow_platform.relaunch import Relaunch
 
 #: Seconds between two looks for phases that nobody runs any more.
@@ -95,6 +95,7 @@ def main() -> None:
     platform = config.load().launcher
     launcher.preload(platform.preload)
     celery_heartbeat.keep()
+    unsent.start()
     from airflow.__main__ import main as airflow
 
     sys.argv = ["airflow", "celery", "worker", "--concurrency", str(platform.slots), *sys.argv[1:]]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.executors.local_executor import LocalExecutor
 from airflow.utils.state import TaskInstanceState
 
-from airflow_platform import config, resume
+from airflow_platform import config, resume, unsent
 from airflow_platform.relaunch import Relaunch
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ class LocalLauncher(LocalExecutor):
 
         preload(config.load().launcher.preload)
         limits.count_deferred()
+        unsent.start()
         super().start()
 
     def queue_workload(self, workload: Any, session: Any) -> None:

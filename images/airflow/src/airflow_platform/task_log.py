@@ -7,15 +7,21 @@ from this module (airflow._shared.logging.remote).
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 from airflow.config_templates.airflow_local_settings import DEFAULT_LOGGING_CONFIG as LOGGING_CONFIG
 from airflow.providers.amazon.aws.log.s3_task_handler import S3RemoteLogIO
+from airflow.providers.common.compat.sdk import conf
 from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import BotoCoreError, ClientError
 
+from airflow_platform import unsent
 from airflow_platform.pod_log import HANDED_OVER
 
 __all__ = ["LOGGING_CONFIG", "REMOTE_TASK_LOG", "TaskLog"]
@@ -29,48 +35,90 @@ UPLOAD = timedelta(seconds=20)
 #: Bytes from which a log is uploaded in parts.
 LARGE = 8 * 1024 * 1024
 
-#: Bytes at the end of a log in which a triggerer says that it follows the pod no more.
-_TAIL = 4096
+#: In the name of a trigger's log: before the number of the triggerer that wrote it, or of the trigger.
+OF_TRIGGER = ".log.trigger."
+
+#: Bytes at the beginning of a log in which a triggerer says which trigger it starts, and at the end in which it says
+#: that it follows the pod no more.
+_PART = 4096
+_STARTING = re.compile(rb"\(ID (\d+)\) starting")
 
 
 class TaskLog(S3RemoteLogIO):
     """Airflow's log in S3; what cannot be written or read is said in one line."""
 
-    def write(self, log: str, remote_log_location: str, append: bool = True, max_retry: int = 1) -> bool:
-        """Upload a log; True where it is in S3.
+    _away_until = 0.0
 
-        A failure never changes the task's state; it is a line in the worker's own output.
-        """
-        written = super().write(log, remote_log_location, append, max_retry)
-        if not written:
-            self.log.error(
-                "The log of this try could not be uploaded to %s: check bucket, endpoint and credentials. "
-                "The task's state is not affected.",
-                remote_log_location,
-            )
-        return written
+    def upload(self, path: str | os.PathLike[str], ti: Any = None) -> None:
+        """Upload a finished log file; one that cannot be is uploaded later (`airflow_platform.unsent`).
 
-    def upload(self, path: str | os.PathLike[str], ti=None) -> None:
-        """Upload a finished log file, as Airflow does, except what a triggerer wrote that handed its pod over: the one
-        that follows the pod now has the log from its beginning.
+        Not what a triggerer wrote that handed its pod over: the one that follows the pod now has the log from its
+        beginning. A failure never changes the task's state.
         """
         local = self.base_log_folder.joinpath(path)
-        if _handed_over(local):
-            local.unlink(missing_ok=True)
-        elif local.is_file() and local.stat().st_size > LARGE:
-            self._upload_large(local, os.path.join(self.remote_base, path))
+        if not local.is_file():
+            return
+        tries = time.monotonic() >= self._away_until
+        if _handed_over(local) or (tries and self.send(local)):
+            self.remove(local)
         else:
-            super().upload(path, ti)
+            unsent.keep(self.base_log_folder, local)
 
-    def _upload_large(self, local: Path, address: str) -> None:
-        """Upload without reading it into memory, once and not after what is there: a large log is one pod's."""
-        bucket, key = self.hook.parse_s3_url(address)
+    def send(self, local: Path) -> bool:
+        """Upload a log file; whether it is in S3. After a failure, `upload` does not try for some seconds."""
+        address = os.path.join(self.remote_base, self._name(local))
         try:
-            self.hook.get_conn().upload_file(str(local), bucket, key)
+            self._put(local, address)
         except (BotoCoreError, ClientError, S3UploadFailedError) as error:
-            self.log.error("The log of this try could not be uploaded to %s: %s", address, error)
-        else:
-            local.unlink()
+            self._away_until = time.monotonic() + unsent.PERIOD
+            self.log.error(
+                "The log of this try could not be uploaded to %s: check bucket, endpoint and credentials. Triggerer "
+                "and launcher try again as long as their pod lives. The task's state is not affected. %s",
+                address,
+                error,
+            )
+            return False
+        return True
+
+    def remove(self, local: Path) -> None:
+        """Remove a log file that has been uploaded, with its folder if it was the last there."""
+        local.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            local.parent.rmdir()
+
+    def _name(self, local: Path) -> str:
+        """The log's key: of a trigger, by the trigger's id. Whoever takes a pod over writes what the one before did."""
+        name = local.relative_to(self.base_log_folder).as_posix()
+        head, of_trigger, _ = name.rpartition(OF_TRIGGER)
+        found = _STARTING.search(_bytes(local, 0)) if of_trigger else None
+        return f"{head}{OF_TRIGGER}{found[1].decode()}.log" if found else name
+
+    def _put(self, local: Path, address: str) -> None:
+        client, (bucket, key) = self.hook.get_conn(), self.hook.parse_s3_url(address)
+        size, there = local.stat().st_size, self._size(client, bucket, key)
+        if OF_TRIGGER in key and there is not None and there >= size:
+            return
+        extra = {"ServerSideEncryption": "AES256"} if conf.getboolean("logging", "encrypt_s3_logs") else {}
+        if self.acl_policy:
+            extra["ACL"] = self.acl_policy
+        if size > LARGE:
+            # Not read into memory, and not put behind what is there: a large log is one pod's.
+            client.upload_file(str(local), bucket, key, ExtraArgs=extra)
+            return
+        body = local.read_bytes()
+        if there and OF_TRIGGER not in key:
+            # A worker's second phase goes on with the log of the first.
+            body = client.get_object(Bucket=bucket, Key=key)["Body"].read() + body
+        client.put_object(Bucket=bucket, Key=key, Body=body, **extra)
+
+    @staticmethod
+    def _size(client: Any, bucket: str, key: str) -> int | None:
+        try:
+            return client.head_object(Bucket=bucket, Key=key)["ContentLength"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NotFound"):
+                return None
+            raise
 
     def read(self, relative_path: str, ti) -> tuple[list[str], list[str] | None]:
         """The log's addresses and texts; for a try that has ended there is always a text.
@@ -96,12 +144,14 @@ class TaskLog(S3RemoteLogIO):
 
 
 def _handed_over(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _TAIL))
-            return HANDED_OVER.encode() in file.read()
-    except OSError:
-        return False
+    return HANDED_OVER.encode() in _bytes(path, -_PART)
+
+
+def _bytes(path: Path, place: int) -> bytes:
+    """Some bytes of a file, from a place that is counted from its end where it is negative."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size + place) if place < 0 else place)
+        return file.read(_PART)
 
 
 REMOTE_TASK_LOG = TaskLog.from_config()

@@ -159,8 +159,8 @@ class PodTrigger(BaseTrigger):
             log.exception(f"The trigger of pod {self.name} failed: {error}")
             event = self._resume("error", f"The trigger of pod {self.name} failed: {error}")
         self._fired = True
-        yield event
         await handed_on()
+        yield event
 
     async def on_kill(self) -> None:
         """Delete the pod where a person has ended the task.

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import gc
 import importlib
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from airflow.callbacks.database_callback_sink import DatabaseCallbackSink
+from airflow.jobs.triggerer_job_runner import TriggerRunnerSupervisor
 from airflow.models.trigger import handle_event_submit
 from airflow.triggers.base import BaseTaskEndEvent, TriggerEvent
 from airflow.utils.state import TaskInstanceState
 
-from airflow_platform import resume
+from airflow_platform import resume, unsent
 
 #: The trigger that ends a task only where no callback is to run (`airflow_platform.operator.PodTask._needs_phase`).
 POD_TRIGGER = "airflow_platform.trigger.PodTrigger"
@@ -23,6 +25,9 @@ _OF_LAUNCHER = (POD_TRIGGER, "airflow_platform.trigger.RelaunchTrigger")
 
 _END = handle_event_submit.dispatch(BaseTaskEndEvent)
 _RESUME = handle_event_submit.dispatch(TriggerEvent)
+_ON_EVENT = TriggerRunnerSupervisor.on_trigger_event
+
+log = logging.getLogger(__name__)
 
 
 def change_events() -> None:
@@ -51,6 +56,26 @@ def _resume(event: TriggerEvent, *, task_instance: Any, session: Any) -> None:
         resume.put_first(task_instance)
 
 
+def send_logs_first() -> None:
+    """Have the log of a trigger uploaded before its event is stored; a second call changes nothing.
+
+    Airflow does it a while after (airflow.jobs.triggerer_job_runner, ``_handle_request``), and a triggerer that dies in
+    between takes the log along: the task has ended, so no other follows its pod.
+    """
+    TriggerRunnerSupervisor.on_trigger_event = _on_trigger_event
+
+
+def _on_trigger_event(self: TriggerRunnerSupervisor, trigger_id: int, event: TriggerEvent) -> None:
+    if factory := self.logger_cache.pop(trigger_id, None):
+        try:
+            factory.upload_to_remote()
+        except Exception:
+            log.exception("The log of trigger %s could not be uploaded", trigger_id)
+        finally:
+            factory.close()
+    _ON_EVENT(self, trigger_id=trigger_id, event=event)
+
+
 def _classpath(task_instance: Any) -> str | None:
     return task_instance.trigger.classpath if task_instance.trigger else None
 
@@ -69,6 +94,8 @@ def _no_callbacks() -> Iterator[None]:
 def main() -> None:
     """Run the triggerer in this process."""
     change_events()
+    send_logs_first()
+    unsent.start()
     # The process of the triggers is forked, and shares what is imported here.
     importlib.import_module(POD_TRIGGER.rpartition(".")[0])
     gc.freeze()
