@@ -60,7 +60,8 @@ def test_a_log_that_was_not_asked_for_is_not_there(run):
 @pytest.mark.parametrize(("task_id", "line"), [("no_prefix", "a plain line"), ("formatted", "<base> A FORMATTED LINE")])
 def test_a_line_looks_as_the_task_wants_it(run, task_id, line):
     run.ended()
-    assert run.log(task_id).count(line) == 1
+    # The stock operator keeps the newline of a line that it has formatted.
+    assert [one.strip() for one in run.log(task_id)].count(line) == 1
 
 
 @pytest.mark.runs("semantics_log_ends")
@@ -69,7 +70,7 @@ def test_no_line_is_too_odd_for_the_log(run):
     lines = _own(run.log("odd_lines"))
     assert "".join(line for line in lines if line.startswith("x")).count("x") == 40_000
     assert [line for line in lines if not line.startswith("x")] == [
-        "\ufffd\ufffd bad",
+        "\\xff\\xfe bad",
         "ü € 🙂",
         "no newline at the end",
     ]
@@ -134,7 +135,7 @@ def test_71567_a_log_that_rotates_is_whole_or_says_what_it_lacks(big):
     numbers = [int(match[1]) for line in lines if (match := re.match(r"\[base\] (\d{6}) x", line))]
     assert numbers == sorted(set(numbers)), "a line came twice, or out of order"
     missing = 20_000 - len(numbers)
-    assert missing == 0 or any(re.search("truncated|rotated|lost", line) for line in lines if "xxx" not in line)
+    assert missing == 0 or any(re.search("may be missing|cut off", line) for line in lines if "xxx" not in line)
 
 
 def test_73044_a_big_log_does_not_grow_the_triggerer(big):

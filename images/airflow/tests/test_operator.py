@@ -505,3 +505,13 @@ def test_a_pods_name_is_one_of_a_host(base):
     assert len(name) <= 63
     assert name.startswith(base[:50])
     assert "--" not in name
+
+
+@pytest.mark.parametrize(("next_method", "called"), [(None, True), ("trigger_reentry", False)])
+def test_what_is_called_before_a_task_runs_is_called_once_a_try(make, next_method, called):
+    task = make(on_execute_callback=print, pre_execute=print)
+    found = context()
+    found["ti"]._ti_context_from_server = SimpleNamespace(next_method=next_method)
+    task.render_template_fields(found)
+    assert bool(task.on_execute_callback) is called
+    assert (task._pre_execute_hook is not None) is called

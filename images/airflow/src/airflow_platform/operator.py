@@ -100,6 +100,17 @@ class PodTask(KubernetesPodOperator):
             self._delete_pods_of(context)
         return super().resume_execution(next_method, next_kwargs, context)
 
+    def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
+        """As the operator's.
+
+        Airflow calls this at the start of each phase, and then what is to be called before the task runs. In a phase
+        that resumes, that has been.
+        """
+        super().render_template_fields(context, jinja_env)
+        server = getattr(context["ti"], "_ti_context_from_server", None)
+        if server and server.next_method:
+            self.on_execute_callback, self._pre_execute_hook = [], None
+
     def build_pod_request_obj(self, context: Any = None, *, dry_run: bool = False) -> k8s.V1Pod:
         """The stock operator's pod, under the name of its task instance's try."""
         if context is None:

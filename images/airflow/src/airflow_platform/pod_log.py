@@ -55,6 +55,8 @@ class PodLog:
         self._streams: dict[str, asyncio.Task] = {}
         self._finished: dict[str, asyncio.Event] = {}
         self._said: set[str] = set()
+        #: When the last line came.
+        self._heard = 0.0
 
     async def __aenter__(self) -> PodLog:
         return self
@@ -85,12 +87,13 @@ class PodLog:
                 self._finished[name].set()
 
     async def finish(self, seconds: float) -> None:
-        """Read what is left of all logs, for at most ``seconds``."""
+        """Read what is left of all logs, for as long as lines come and ``seconds`` more."""
         for event in self._finished.values():
             event.set()
-        if not self._streams:
-            return
-        _, late = await asyncio.wait(self._streams.values(), timeout=seconds)
+        late = set(self._streams.values())
+        heard = time.monotonic()
+        while late and (left := max(heard, self._heard) + seconds - time.monotonic()) > 0:
+            _, late = await asyncio.wait(late, timeout=left)
         if late:
             log.warning(f"The log of pod {self._pod} did not end within {seconds:.0f} s: its last lines may be missing")
 
@@ -120,6 +123,7 @@ class PodLog:
             log.warning(f"The log of container {container} could not be read further: {error}")
 
     def _emit(self, container: str, timestamp: str, line: str) -> None:
+        self._heard = time.monotonic()
         match = _LEVEL.match(line)
         level = _LEVELS[match[1].upper()] if match else logging.INFO
         log.log(level, logs.formatted(container, line, prefix=self._prefix), timestamp=timestamp)
