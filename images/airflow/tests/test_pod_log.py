@@ -148,6 +148,21 @@ async def test_a_log_that_does_not_end_holds_nothing_up_and_is_said(containers, 
 
 
 @asynchronous
+async def test_a_long_log_is_read_for_as_long_as_lines_come(containers, entries):
+    containers.late.add("base")
+    async with log_of() as log:
+        log.follow(pod(base=RUNNING))
+        await turns()
+        finishing = asyncio.ensure_future(log.finish(0.2))
+        for number in range(4):
+            await asyncio.wait([finishing], timeout=0.1)
+            assert not finishing.done()
+            log._emit("base", "2026-01-01T00:00:00Z", str(number))
+        await finishing
+    assert [entry["event"] for entry in entries][:4] == [f"[base] {number}" for number in range(4)]
+
+
+@asynchronous
 async def test_a_pod_without_logs_has_nothing_to_finish(containers):
     async with log_of(containers=[]) as log:
         log.follow(pod(base=RUNNING))
