@@ -237,7 +237,8 @@ def test_a_launch_waits_no_longer_than_the_task_may_take(make, cluster):
 
 def test_what_is_forbidden_fails(make, cluster):
     cluster.fails["create"] = [refusal(403, "Forbidden", "cannot create pods")]
-    with pytest.raises(ApiException):
+    refused = r"Kubernetes refuses pod \S+ in namespace team \(403\): cannot create pods"
+    with pytest.raises(AirflowException, match=refused):
         make().execute(context())
 
 

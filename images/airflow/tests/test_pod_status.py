@@ -95,10 +95,12 @@ def test_an_image_that_will_never_come_is_told_from_one_that_may(containers, ini
         ),
         (pod("Pending", {"base": waiting("ContainerCreating")}), ""),
         (pod("Running"), ""),
+        (pod("Running", {"base": ended(0), "s": {"running": {}}}), "for the end of container s; base has ended"),
+        (pod("Running", {"base": ended(0)}), ""),
     ],
 )
 def test_what_a_pod_waits_for(seen, word):
-    assert pod_status.waits_for(seen) == word
+    assert pod_status.waits_for(seen, "base") == word
 
 
 def test_why_a_pod_failed_names_the_base_container_first():

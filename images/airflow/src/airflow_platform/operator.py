@@ -193,7 +193,12 @@ class PodTask(KubernetesPodOperator):
             if error.status == 403 and "exceeded quota" in (error.body or ""):
                 message = f"Waiting for quota in namespace {request.metadata.namespace}: {_message(error)}"
                 self._launch_again_later(message, context)
-            raise
+            message = (
+                f"Kubernetes refuses pod {request.metadata.name} in namespace {request.metadata.namespace} "
+                f"({error.status}): {_message(error)}"
+            )
+            self.log.error(message)
+            raise AirflowException(message) from error
         # As the stock operator: so that they are known even if what follows fails.
         instance.xcom_push(key="pod_name", value=self.pod.metadata.name)
         instance.xcom_push(key="pod_namespace", value=self.pod.metadata.namespace)

@@ -79,8 +79,11 @@ def cannot_start(pod: dict[str, Any]) -> str:
     return ""
 
 
-def waits_for(pod: dict[str, Any]) -> str:
-    """What a pod that has not started waits for; empty where it has, or is about to."""
+def waits_for(pod: dict[str, Any], base: str) -> str:
+    """What a pod waits for that has not started, or whose work is done; empty where it runs, or is about to."""
+    if phase(pod) == "Running" and exit_code(pod, base) is not None:
+        going_on = [one["name"] for one in _statuses(pod) if "running" in (one.get("state") or {})]
+        return f"for the end of container {', '.join(going_on)}; {base} has ended" if going_on else ""
     if phase(pod) != "Pending":
         return ""
     scheduled = _condition(pod, "PodScheduled")

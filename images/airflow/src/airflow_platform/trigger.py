@@ -222,7 +222,7 @@ class PodTrigger(BaseTrigger):
                 return await self._ended(cluster, pod)
             if reason := pod_status.cannot_start(pod):
                 return await self._failed(cluster, pod, reason, status="stopped", stop=True)
-            if (now_waits_for := pod_status.waits_for(pod)) != waits_for:
+            if (now_waits_for := pod_status.waits_for(pod, self.base)) != waits_for:
                 waits_for = now_waits_for
                 if waits_for:
                     log.info(f"Waiting: {waits_for}")
@@ -272,7 +272,7 @@ class PodTrigger(BaseTrigger):
         over = pod is None or pod_status.ended(pod, self.base, self.xcom_sidecar)
         for deadline, why in [] if over else self._deadlines(pod):
             if deadline <= time.time():
-                waits_for = pod_status.waits_for(pod)
+                waits_for = pod_status.waits_for(pod, self.base)
                 message = f"Pod {self.name}: {why}{f': {waits_for}' if waits_for else ''}"
                 await pod_log.finish(1)
                 return await self._failed(cluster, pod, message, status="timeout", stop=True)

@@ -39,7 +39,8 @@ with DAG("semantics_parameters", default_args=TASK, **MANUAL):
         env_vars={"RENDERED": "{{ ti.task_id }}"},
         pod_runtime_info_envs=[
             k8s.V1EnvVar(
-                name="NODE", value_from=k8s.V1EnvVarSource(k8s.V1ObjectFieldSelector(field_path="spec.nodeName"))
+                name="NODE",
+                value_from=k8s.V1EnvVarSource(field_ref=k8s.V1ObjectFieldSelector(field_path="spec.nodeName")),
             )
         ],
         configmaps=["semantics"],
@@ -111,7 +112,7 @@ with DAG("semantics_parameters", default_args=TASK, **MANUAL):
                     {
                         "name": "stays",
                         "image": IMAGE,
-                        "command": ["sh", "-c", "trap 'exit 0' TERM; sleep 600 & wait"],
+                        "command": ["sleep", "15"],
                         "resources": SMALL,
                     },
                 ]
