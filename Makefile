@@ -28,7 +28,7 @@ dags-push: ## Push a folder of DAG files to the local git server: FROM=<folder>
 	@$(CLUSTER) dags-push $(or $(FROM),$(error name a folder: make dags-push FROM=<folder>))
 
 .PHONY: test
-test: lint test-unit test-chart test-images test-dags test-e2e ## All tests, the fast ones first
+test: lint test-unit test-chart test-images test-dags test-e2e semantics-short faults-short bench-short ## All tests, the fast ones first
 
 .PHONY: lint
 lint: ## Style and known mistakes, in every language
@@ -59,13 +59,17 @@ test-e2e: ## End to end on the local cluster, which is made if there is none
 semantics: ## What Airflow says of a task holds for its pod, on the cluster that is up; some: TEST="-k pool"
 	@$(PYTHON) -m pytest tests/semantics --durations=5 $(TEST)
 
+.PHONY: semantics-short
+semantics-short: ## Some of them: one pod a task, a limit, callbacks, what a person marks
+	@$(PYTHON) -m pytest tests/semantics -k "one_pod or 40528 or 46224_each or 62398"
+
 .PHONY: faults
 faults: ## Take parts away from running tasks (hours); some: SCENARIO="s3 postgresql" LAUNCH=platform N=20
 	@$(PYTHON) -m tests.faults $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(LAUNCH),--launch $(LAUNCH)) $(if $(N),-n $(N))
 
 .PHONY: faults-short
 faults-short: ## The triggerer is killed once under ten tasks: nothing is lost, nothing runs twice
-	@$(PYTHON) -m tests.faults --short
+	@$(PYTHON) -m tests.faults --short || { $(CLUSTER) collect; exit 1; }
 
 .PHONY: chart-docs
 chart-docs: ## Make the chart's schema and README from its values.yaml
@@ -81,4 +85,4 @@ bench-scale: ## What 100, 300 and 1,000 waiting tasks cost, on the cluster that 
 
 .PHONY: bench-short
 bench-short: ## That the benchmark works: a few tasks, nothing timed
-	@$(PYTHON) -m tests.bench short
+	@$(PYTHON) -m tests.bench short || { $(CLUSTER) collect; exit 1; }
