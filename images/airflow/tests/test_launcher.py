@@ -84,16 +84,20 @@ def has(executor, key=KEY):
     return executor.has_task(SimpleNamespace(id="id", key=key))
 
 
-def test_the_number_of_processes_is_the_platforms(executor):
-    assert executor.parallelism == 3
-    assert executor.slots_available == 3
+def test_the_number_of_processes_is_the_platforms_and_the_scheduler_hands_over_more(forked):
+    assert len(forked.workers) == 3
+    assert forked.slots_available == 3 * launcher.AHEAD
+    forked._spawn_workers_with_gc_freeze(9)
+    assert len(forked.workers) == 3
 
 
 def test_it_imports_before_it_forks(monkeypatch, executor):
     order = []
     monkeypatch.setattr(launcher, "preload", lambda further: order.append("import"))
     monkeypatch.setattr(limits, "count_deferred", lambda: order.append("limits"))
-    monkeypatch.setattr(executor, "_spawn_workers_with_gc_freeze", lambda number: order.append(f"fork {number}"))
+    monkeypatch.setattr(
+        LocalExecutor, "_spawn_workers_with_gc_freeze", lambda self, number: order.append(f"fork {number}")
+    )
     executor.start()
     assert order == ["import", "limits", "fork 3"]
 

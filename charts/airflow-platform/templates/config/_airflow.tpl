@@ -35,6 +35,9 @@ logging:
   delete_local_logs: true
 {{- end }}
 {{- end }}
+scheduler:
+  # Airflow's 16 would spread a burst of tasks over several rounds.
+  max_tis_per_query: 64
 kubernetes_executor:
   namespace: {{ .Release.Namespace }}
   pod_template_file: /etc/airflow-platform/worker-pod.yaml

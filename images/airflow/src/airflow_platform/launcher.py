@@ -41,6 +41,11 @@ MODULES = (
 )
 
 
+#: Phases that the scheduler hands over for each process: one that is done begins with the next at once, and does not
+#: wait for the scheduler to come round.
+AHEAD = 4
+
+
 def preload(further: Iterable[str] = ()) -> None:
     """Import what task phases need.
 
@@ -67,8 +72,8 @@ class LocalLauncher(LocalExecutor):
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("parallelism", config.load().launcher.slots)
-        super().__init__(*args, **kwargs)
+        self._slots = config.load().launcher.slots
+        super().__init__(*args, **{**kwargs, "parallelism": self._slots * AHEAD})
         self._phases: Counter = Counter()
         self._relaunch = Relaunch()
 
@@ -81,6 +86,11 @@ class LocalLauncher(LocalExecutor):
         limits.count_deferred()
         unsent.start()
         super().start()
+
+    def _spawn_workers_with_gc_freeze(self, spawn_number: int) -> None:
+        """Fork processes, never more than there are slots; what is queued ahead waits for one of them."""
+        if (wanted := min(spawn_number, self._slots - len(self.workers))) > 0:
+            super()._spawn_workers_with_gc_freeze(wanted)
 
     def queue_workload(self, workload: Any, session: Any) -> None:
         """Queue a phase."""
