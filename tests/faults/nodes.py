@@ -34,9 +34,14 @@ class Container:
 
     def freeze(self) -> None:
         """Stop all its processes where they are. :raises Problem: they cannot be stopped."""
-        # With cgroup v1, runc gives up on processes that are busy starting others.
-        once = f"{CTR} pause {self.id}"
-        run(self.node, f"for try in 1 2 3 4; do {once} 2>/dev/null && exit; done; {once}")
+        for left in range(3, -1, -1):
+            try:
+                run(self.node, f"{CTR} pause {self.id}")
+                return
+            except Problem as problem:
+                # With cgroup v1, runc gives up on processes that are busy starting others.
+                if "unable to freeze" not in str(problem) or not left:
+                    raise
 
     def thaw(self) -> None:
         """Let them go on."""

@@ -168,10 +168,10 @@ def test_no_pid_file_is_fine(tmp_path):
 
 
 @pytest.mark.parametrize(("uid", "before", "after"), [(0, 128, 1024), (0, 8192, 8192), (1000, 128, 128)])
-def test_the_limit_that_nodes_share_is_raised_by_root(user, tmp_path, monkeypatch, uid, before, after):
+def test_the_limit_that_nodes_share_is_raised_by_root(as_user, tmp_path, monkeypatch, uid, before, after):
     limit = tmp_path / "max_user_instances"
     limit.write_text(f"{before}\n")
     monkeypatch.setattr(engine, "INOTIFY", limit)
-    user(uid)
+    as_user(uid)
     engine._raise_inotify_limit()
     assert int(limit.read_text()) == after

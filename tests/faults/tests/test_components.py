@@ -32,6 +32,18 @@ def test_what_is_frozen_goes_on_at_the_end(commands):
     assert commands == ["pause 1", "pause 2", "meanwhile", "resume 2", "resume 1"]
 
 
+def test_a_container_that_is_too_busy_to_be_frozen_is_tried_again(monkeypatch):
+    answers = ["OCI runtime pause failed: unable to freeze", ""]
+
+    def run(node, script):
+        if answer := answers.pop(0):
+            raise Problem(answer, "")
+
+    monkeypatch.setattr(nodes, "run", run)
+    ONE.freeze()
+    assert answers == []
+
+
 def test_it_goes_on_when_the_test_fails_meanwhile(commands):
     with pytest.raises(Problem, match="of the test"), components.frozen(ONE):
         raise Problem("of the test", "")
