@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import tempfile
 from pathlib import Path
@@ -38,8 +37,8 @@ def kubectl(*words: str, stdin: str | None = None) -> str:
 
 
 def is_up() -> bool:
-    """Whether the cluster is there and all its nodes are Ready."""
-    return _exists() and _write_kubeconfig() and _ready()
+    """Whether the cluster is there, all its nodes are Ready and so is its network."""
+    return _exists() and _write_kubeconfig() and _ready() and _network_is_ready()
 
 
 def ensure() -> None:
@@ -174,9 +173,8 @@ def _start_again() -> bool:
     names = nodes()
     if len(names) != len(POOLS) + 1:
         return False
-    # In the order of creation, which mostly gives each node the address that its certificates name.
     done = subprocess.run(["docker", "start", *names], capture_output=True, check=False)
-    if done.returncode or not all(_has_its_address(name) for name in names) or not _write_kubeconfig():
+    if done.returncode or not _write_kubeconfig():
         return False
     try:
         wait_for("the API server", lambda: kubectl("get", "--raw", "/readyz", "--request-timeout=5s"), seconds=120)
@@ -193,22 +191,28 @@ def _start_again() -> bool:
     return True
 
 
-def _has_its_address(name: str) -> bool:
-    """Whether a node's container has the address that its kubelet was set up with."""
-    words = ["docker", "exec", name, "sh", "-c", "hostname -i; cat /var/lib/kubelet/kubeadm-flags.env"]
-    found = subprocess.run(words, capture_output=True, text=True, check=False).stdout
-    wanted = re.search(r"--node-ip=([0-9a-f.:]+)", found)
-    return wanted is not None and wanted[1] in found.partition("\n")[0].split()
-
-
 def _network_is_ready() -> bool:
-    pods = json.loads(kubectl("get", "pods", "-n", "kube-system", "-o", "json"))["items"]
+    """Whether all of ``kube-system`` is Ready and runs since its node does.
+
+    What the API server knows of a node whose machine has just started is from before that, and says Ready.
+    """
+    words = ["docker", "inspect", "-f", "{{.Name}} {{.State.StartedAt}}", *nodes()]
+    lines = subprocess.check_output(words, text=True).splitlines()
+    # Kubernetes gives whole seconds.
+    started = {name.removeprefix("/"): when[:19] for name, when in map(str.split, lines)}
+    try:
+        pods = json.loads(kubectl("get", "pods", "-n", "kube-system", "-o", "json", "--request-timeout=5s"))["items"]
+    except Problem:
+        return False
     return all(
-        condition["status"] == "True"
+        container["ready"] and _since(container) >= started[pod["spec"]["nodeName"]]
         for pod in pods
-        for condition in pod["status"].get("conditions", [])
-        if condition["type"] == "Ready"
+        for container in pod["status"].get("containerStatuses", [])
     )
+
+
+def _since(container: dict) -> str:
+    return container["state"].get("running", {}).get("startedAt", "")[:19]
 
 
 def _keep_dns_inside() -> None:

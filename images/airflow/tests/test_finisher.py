@@ -217,8 +217,8 @@ async def test_the_pod_of_a_task_that_goes_on_stays(sweep, airflow, state):
         ("Failed", 1, left("delete_succeeded_pod")),
         ("Succeeded", 0, left("delete_active_pod")),
         ("Running", None, left(on_kill="keep_pod")),
-        # Its task ended this minute: whoever follows the pod is at it.
-        ("Succeeded", 0, left(age=10)),
+        # It was made just now, by a clock that is ahead of ours.
+        ("Succeeded", 0, left(age=-60)),
         # Of another Airflow, whose tasks have the same names.
         ("Succeeded", 0, left(of="airflow-staging")),
         # Of another release, or not ours.
@@ -279,9 +279,48 @@ async def test_the_pod_of_a_task_that_this_airflow_does_not_know_stays(cluster, 
         watch = PodWatch(there, "team")
         async with watch.follow("another"):
             await until(lambda: watch.unfollowed())
-            await finisher._sweep(watch)
+            assert await finisher._sweep(watch, {"p"}) == set()
             watch._stop()
         assert (api.deleted, len(airflow.asked)) == ([], 1)
+
+
+@asynchronous
+async def test_a_pod_goes_at_the_second_look(cluster, airflow):
+    """Another triggerer, which has just ended the task, deletes it before that."""
+    airflow.states[TASK] = "success"
+    async with cluster() as (api, there):
+        await api.run("p", "Succeeded", 0, metadata=left())
+        watch = PodWatch(there, "team")
+        async with watch.follow("another"):
+            await until(lambda: watch.unfollowed())
+            over = await finisher._sweep(watch, set())
+            assert (over, api.deleted) == ({api.pods["p"]["metadata"]["uid"]}, [])
+            await finisher._sweep(watch, over)
+            watch._stop()
+        assert "p" not in api.pods
+
+
+@asynchronous
+async def test_a_task_that_was_ended_before_its_trigger_began_leaves_no_pod(cluster, airflow, monkeypatch):
+    """Nobody follows a pod in its namespace; and the cluster is not to be had at first."""
+    airflow.states[TASK] = "failed"
+    async with cluster() as (api, there):
+        tries = []
+
+        async def get(ref):
+            tries.append(ref)
+            if len(tries) == 1:
+                raise OSError("not yet")
+            return there
+
+        monkeypatch.setattr(finisher.Cluster, "get", get)
+        await api.run("p", "Running", metadata=left())
+        finisher.look_after_home(["team"])
+        await until(lambda: "p" not in api.pods)
+        assert set(tries) == {finisher.ClusterRef("kubernetes_default")}
+        (watch,) = there.watches.values()
+        finisher._watches.discard(watch)
+        watch._stop()
 
 
 @asynchronous

@@ -1,13 +1,14 @@
+import asyncio
 import sys
 from types import SimpleNamespace
 
 import pytest
 from airflow.callbacks.database_callback_sink import DatabaseCallbackSink
-from airflow.jobs.triggerer_job_runner import TriggerRunnerSupervisor
+from airflow.jobs.triggerer_job_runner import TriggerRunner, TriggerRunnerSupervisor
 from airflow.models import trigger as models
 from airflow.triggers.base import BaseTaskEndEvent, TaskSuccessEvent, TriggerEvent
 
-from airflow_platform import dag_processor, launcher, trigger, triggerer
+from airflow_platform import config, dag_processor, finisher, launcher, trigger, triggerer
 
 
 @pytest.fixture(autouse=True)
@@ -116,3 +117,20 @@ def test_airflows_own_command_runs_with_what_was_given(monkeypatch, write_config
     component.main()
     assert ran == [["airflow", command, "--verbose"]]
     assert imported == (["team"] if component is dag_processor else [])
+
+
+def test_pods_are_looked_after_once_the_triggers_can_ask_airflow(monkeypatch):
+    told = []
+
+    async def init_comms(self):
+        told.append("can ask")
+
+    monkeypatch.setattr(TriggerRunner, "init_comms", TriggerRunner.init_comms)
+    monkeypatch.setattr(triggerer, "_INIT_COMMS", init_comms)
+    monkeypatch.setattr(finisher, "look_after_home", told.append)
+    tasks = config.Tasks(namespaces=("team",))
+    monkeypatch.setattr(config, "load", lambda: config.PlatformConfig(tasks=tasks))
+    triggerer.look_after_pods()
+    triggerer.look_after_pods()
+    asyncio.run(TriggerRunner.init_comms(None))
+    assert told == ["can ask", ("team",)]

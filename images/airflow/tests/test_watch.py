@@ -10,6 +10,7 @@ import warnings
 
 import pytest
 from api_server import ApiServer, asynchronous, kubeconfig
+from task_server import until
 
 from airflow_platform import watch as module
 from airflow_platform.cluster import ApiError, Cluster, ClusterRef
@@ -371,6 +372,19 @@ async def test_of_pods_that_nobody_follows_the_latest_are_kept(serve, monkeypatc
             assert sorted(watch._pods) == ["a", "b", "e"]
             async with watch.follow("c") as late:
                 assert await phase(late) == "Pending"
+
+
+@asynchronous
+async def test_a_watch_that_is_kept_goes_on_without_followers(serve):
+    async with serve(linger=0.05, serve=20) as (api, watch):
+        watch.keep()
+        async with watch.follow("p"):
+            await api.until(lambda: api.watches)
+        await api.put("q", "Running")
+        await until(lambda: [pod["metadata"]["name"] for pod in watch.unfollowed()] == ["q"])
+        await asyncio.sleep(0.2)
+        assert watch.in_sync
+        watch._stop()
 
 
 @asynchronous

@@ -80,6 +80,15 @@ def node(ready):
     }
 
 
+def pod(of_node, since, ready=True):
+    """One of ``kube-system``, whose container runs since then."""
+    container = {"ready": ready, "state": {"running": {"startedAt": since}} if since else {"waiting": {}}}
+    return {
+        "spec": {"nodeName": f"{settings.CLUSTER}-{of_node}"},
+        "status": {"containerStatuses": [container] if since is not None else []},
+    }
+
+
 @pytest.fixture
 def cluster(fake, tmp_path, monkeypatch):
     """A cluster that answers kind, kubectl and docker; its folder, where a test changes what it says."""
@@ -88,6 +97,8 @@ def cluster(fake, tmp_path, monkeypatch):
     names = [f"{settings.CLUSTER}-{name}" for name in ("control-plane", "worker", "worker2")]
     (folder / "clusters").write_text(f"other\n{settings.CLUSTER}\n")
     (folder / "nodes").write_text(json.dumps({"items": [node("True")] * 3}))
+    (folder / "pods").write_text(json.dumps({"items": [pod("worker", "2026-01-01T10:00:07Z")]}))
+    (folder / "started").write_text("".join(f"/{name} 2026-01-01T10:00:07.123456789Z\n" for name in names))
     (folder / "configmap").write_text(json.dumps({"metadata": {"uid": "1"}, "data": {"Corefile": COREFILE}}))
     (folder / "image").write_text("airflow-platform/node:1\n")
     (folder / "names").write_text("\n".join(names))
@@ -105,11 +116,12 @@ def cluster(fake, tmp_path, monkeypatch):
     fake(
         "kubectl",
         f"""
-        case "$3 $4" in
-          "get nodes") cat {folder}/nodes;;
-          "get configmap") cat {folder}/configmap;;
-          "replace -f") cat > {folder}/replaced;;
-          "rollout restart") echo "$5" > {folder}/restarted;;
+        case "$3 $4 $5 $6" in
+          "get pods -n kube-system") cat {folder}/pods;;
+          "get nodes "*) cat {folder}/nodes;;
+          "get configmap "*) cat {folder}/configmap;;
+          "replace -f "*) cat > {folder}/replaced;;
+          "rollout restart "*) echo "$5" > {folder}/restarted;;
           *) echo "the server is unwell" >&2; exit 1;;
         esac""",
         programs,
@@ -119,7 +131,7 @@ def cluster(fake, tmp_path, monkeypatch):
         f"""
         case "$1" in
           ps) cat {folder}/names;;
-          inspect) cat {folder}/image;;
+          inspect) case "$3" in *StartedAt*) cat {folder}/started;; *) cat {folder}/image;; esac;;
           exec) cat > {folder}/hosts-$3;;
         esac""",
     )
@@ -169,6 +181,24 @@ def test_a_cluster_that_is_missing_is_made(cluster, monkeypatch):
 def test_a_cluster_with_a_node_that_is_not_ready_is_not_up(cluster, nodes):
     assert kind.is_up()
     (cluster / "nodes").write_text(json.dumps({"items": nodes}))
+    assert not kind.is_up()
+
+
+@pytest.mark.parametrize(
+    "pods",
+    [
+        # All is well, by what was known before the machine was started.
+        [pod("worker", "2026-01-01T09:59:59Z")],
+        [pod("control-plane", "2026-01-01T10:01:00Z"), pod("worker2", "2026-01-01T10:01:00Z", ready=False)],
+        [pod("worker2", "", ready=False)],
+    ],
+    ids=["old", "not ready", "waiting"],
+)
+def test_a_cluster_whose_network_does_not_work_is_not_up(cluster, pods):
+    well = [pod("control-plane", "2026-01-01T10:01:00Z"), pod("worker", None)]
+    (cluster / "pods").write_text(json.dumps({"items": well}))
+    assert kind.is_up()
+    (cluster / "pods").write_text(json.dumps({"items": pods}))
     assert not kind.is_up()
 
 

@@ -106,6 +106,7 @@ maps, "%" doubled (the file has interpolation), further lines indented.
 {{- define "airflow-platform.platform-yaml" -}}
 imageRegistry: {{ .Values.tasks.imageRegistry | default "" | quote }}
 tasks:
+  namespaces: {{ include "airflow-platform.task-namespaces" . }}
   serviceAccountName: {{ .Values.tasks.serviceAccountName }}
 launcher:
   kind: {{ .Values.launcher.kind }}

@@ -92,8 +92,12 @@ class CeleryLauncher(CeleryExecutor):
 
 def main() -> None:
     """Import first, then run Airflow's Celery worker in this process."""
+    # Here, not above: the scheduler and the api-server import this module too.
+    from airflow_platform import supervisor
+
     platform = config.load().launcher
     launcher.preload(platform.preload)
+    supervisor.notice_ends()
     celery_heartbeat.keep()
     unsent.start()
     from airflow.__main__ import main as airflow

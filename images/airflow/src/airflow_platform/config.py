@@ -51,8 +51,9 @@ class NodePool(_Section):
 
 
 class Tasks(_Section):
-    """Defaults of task pods."""
+    """Task pods: the namespaces of this cluster where tasks may create them, and their defaults."""
 
+    namespaces: tuple[str, ...] = ()
     service_account_name: str = ""
 
 

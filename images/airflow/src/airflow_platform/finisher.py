@@ -3,7 +3,8 @@
 A trigger's event is stored a moment after it was fired. Were the pod deleted with the event, a triggerer that dies in
 that moment would leave a task whose pod is gone and whose end nobody knows.
 
-And it looks for pods that were left over, because whoever was to delete them died before: `look_after`.
+And it looks for pods that were left over, because whoever was to delete them died before, or never came to it:
+`look_after`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from weakref import WeakSet
 import aiohttp
 
 from airflow_platform import pod_status
-from airflow_platform.cluster import ApiError, Cluster
+from airflow_platform.cluster import DEFAULT_CONNECTION, ApiError, Cluster, ClusterRef
 from airflow_platform.watch import PodWatch
 
 log = logging.getLogger(__name__)
@@ -33,9 +34,9 @@ _PERIOD = 2
 #: Seconds after which a task that is still not over is left alone, with its pod.
 _PATIENCE = 600
 #: Seconds between two looks for pods that were left over.
-_SWEEP = 60
-#: How old a pod is that may have been left over: tasks that begin or end now are others' work.
-_LEFT_OVER = timedelta(minutes=5)
+_SWEEP = 5
+#: How old a pod is that may have been left over: tasks that begin now are others' work.
+_LEFT_OVER = timedelta(seconds=10)
 
 #: The annotation that says whose a pod is, in words that are not cut as those of labels are.
 OWNER = "airflow-platform/task"
@@ -73,6 +74,7 @@ _pending: list[_Pending] = []
 _task: asyncio.Task | None = None
 _watches: WeakSet[PodWatch] = WeakSet()
 _sweeper: asyncio.Task | None = None
+_namespaces: set[str] = set()
 
 
 def key(instance: Any) -> Key:
@@ -127,10 +129,20 @@ def look_after(watch: PodWatch) -> None:
     """Delete what is left over of the pods that this watch shows, for as long as it shows any.
 
     That are the pods of tasks which are over where their triggerer died before it deleted them, or the task was ended
-    by a person while the cluster did not answer, or before the launcher could finish it.
+    by a person while the cluster did not answer, before its trigger began, or before the launcher could finish it.
     """
-    global _sweeper
     _watches.add(watch)
+    _start_sweeper()
+
+
+def look_after_home(namespaces: Iterable[str]) -> None:
+    """The same for these namespaces of the cluster that tasks run in by default, whether a pod is followed or not."""
+    _namespaces.update(namespaces)
+    _start_sweeper()
+
+
+def _start_sweeper() -> None:
+    global _sweeper
     if _sweeper is None or _sweeper.done():
         _sweeper = _start(_sweep_always(), "sweeper of pods")
 
@@ -170,18 +182,37 @@ async def _run() -> None:
 
 
 async def _sweep_always() -> None:
+    over: set[str] = set()
     while True:
         await asyncio.sleep(_SWEEP)
+        try:
+            await _open_home()
+        except Exception as error:
+            log.warning("The pods of tasks cannot be looked after yet, which is tried again: %s", error)
+        before, over = over, set()
         for watch in list(_watches):
             try:
-                await _sweep(watch)
+                over |= await _sweep(watch, before)
             except Exception:
                 log.exception("Pods that were left over could not be looked for: %s", watch)
 
 
-async def _sweep(watch: PodWatch) -> None:
+async def _open_home() -> None:
+    for namespace in sorted(_namespaces):
+        watch = await PodWatch.get(await Cluster.get(ClusterRef(DEFAULT_CONNECTION)), namespace)
+        watch.keep()
+        _watches.add(watch)
+        _namespaces.discard(namespace)
+
+
+async def _sweep(watch: PodWatch, before: set[str]) -> set[str]:
+    """Delete pods whose tasks are over now and were at the look before, which gives others the time to.
+
+    :param before: the ``uid``s that the look before has returned.
+    :return: the ``uid``s of all pods whose tasks are over and that are to go.
+    """
     if not (home := _home()):
-        return
+        return set()
     now = datetime.now(timezone.utc)
     owners = [
         (pod, found)
@@ -193,10 +224,11 @@ async def _sweep(watch: PodWatch) -> None:
         and _goes(pod, found)
     ]
     known = await states(found for _, found in owners)
-    for pod, found in owners:
-        state = known.get(key(found))
-        if state in _OVER and await delete(watch.cluster, pod):
-            log.info("Pod %s was left over, and is deleted: its task is %s", pod["metadata"]["name"], state)
+    over = {pod["metadata"]["uid"]: pod for pod, found in owners if known.get(key(found)) in _OVER}
+    for uid in over.keys() & before:
+        if await delete(watch.cluster, over[uid]):
+            log.info("Pod %s was left over, and is deleted: its task is over", over[uid]["metadata"]["name"])
+    return set(over)
 
 
 def _home() -> str:

@@ -80,9 +80,10 @@ class LocalLauncher(LocalExecutor):
     def start(self) -> None:
         """Import, then fork."""
         # Here, not above: the api-server imports this module too, and none of the scheduler's.
-        from airflow_platform import limits
+        from airflow_platform import limits, supervisor
 
         preload(config.load().launcher.preload)
+        supervisor.notice_ends()
         limits.count_deferred()
         unsent.start()
         super().start()

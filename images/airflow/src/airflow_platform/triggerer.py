@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from airflow.callbacks.database_callback_sink import DatabaseCallbackSink
-from airflow.jobs.triggerer_job_runner import TriggerRunnerSupervisor
+from airflow.jobs.triggerer_job_runner import TriggerRunner, TriggerRunnerSupervisor
 from airflow.models.trigger import handle_event_submit
 from airflow.triggers.base import BaseTaskEndEvent, TriggerEvent
 from airflow.utils.state import TaskInstanceState
 
-from airflow_platform import resume, unsent
+from airflow_platform import config, finisher, resume, unsent
 
 #: The trigger that ends a task only where no callback is to run (`airflow_platform.operator.PodTask._needs_phase`).
 POD_TRIGGER = "airflow_platform.trigger.PodTrigger"
@@ -26,6 +26,7 @@ _OF_LAUNCHER = (POD_TRIGGER, "airflow_platform.trigger.RelaunchTrigger")
 _END = handle_event_submit.dispatch(BaseTaskEndEvent)
 _RESUME = handle_event_submit.dispatch(TriggerEvent)
 _ON_EVENT = TriggerRunnerSupervisor.on_trigger_event
+_INIT_COMMS = TriggerRunner.init_comms
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +77,20 @@ def _on_trigger_event(self: TriggerRunnerSupervisor, trigger_id: int, event: Tri
     _ON_EVENT(self, trigger_id=trigger_id, event=event)
 
 
+def look_after_pods() -> None:
+    """Have pods whose tasks are over looked for from the start; a second call changes nothing.
+
+    A task that a person ends before its trigger has begun has none that could see to its pod: Airflow takes the trigger
+    out of its table (airflow.models.trigger, ``clean_unused``).
+    """
+    TriggerRunner.init_comms = _init_comms
+
+
+async def _init_comms(self: TriggerRunner) -> None:
+    await _INIT_COMMS(self)
+    finisher.look_after_home(config.load().tasks.namespaces)
+
+
 def _classpath(task_instance: Any) -> str | None:
     return task_instance.trigger.classpath if task_instance.trigger else None
 
@@ -95,6 +110,7 @@ def main() -> None:
     """Run the triggerer in this process."""
     change_events()
     send_logs_first()
+    look_after_pods()
     unsent.start()
     # The process of the triggers is forked, and shares what is imported here.
     importlib.import_module(POD_TRIGGER.rpartition(".")[0])

@@ -140,10 +140,11 @@ class PodWatch:
         self._task: asyncio.Task | None = None
         self._questions: dict[str, asyncio.Task] = {}
         self._end: asyncio.TimerHandle | None = None
+        self._kept = False
 
     @classmethod
     async def get(cls, cluster: Cluster, namespace: str) -> PodWatch:
-        """The watch of that namespace, shared. It runs while somebody follows, and ``linger`` seconds more."""
+        """The watch of that namespace, shared. It ends ``linger`` seconds after its last follower; or see `keep`."""
         watch = cluster.watches.get(namespace)
         if watch is None:
             watch = cluster.watches[namespace] = cls(cluster, namespace)
@@ -161,8 +162,13 @@ class PodWatch:
             self._feeds[name].remove(feed)
             if not self._feeds[name]:
                 del self._feeds[name]
-            if not self._feeds:
+            if not self._feeds and not self._kept:
                 self._end = asyncio.get_running_loop().call_later(self.timing.linger, self._stop)
+
+    def keep(self) -> None:
+        """Start, and go on though nobody follows."""
+        self._kept = True
+        self._start()
 
     def unfollowed(self) -> list[Pod]:
         """The pods that nobody here follows, as they are known now."""

@@ -1,0 +1,56 @@
+import socket
+import subprocess
+import sys
+import time
+from unittest.mock import MagicMock
+from uuid import uuid4
+
+import psutil
+import pytest
+from airflow.sdk.execution_time import supervisor as airflow
+from airflow.sdk.execution_time.supervisor import ActivitySubprocess
+
+from airflow_platform import supervisor
+
+
+@pytest.fixture
+def notice(monkeypatch):
+    monkeypatch.setattr(ActivitySubprocess, "_service_subprocess", supervisor._SERVICE)
+    monkeypatch.setattr(ActivitySubprocess, "_send_heartbeat_if_needed", lambda self: None)
+    monkeypatch.setattr(airflow, "MIN_HEARTBEAT_INTERVAL", 30)
+    supervisor.notice_ends()
+    supervisor.notice_ends()
+
+
+def watched(code):
+    """A phase's process that has closed all its sockets, and exits a while later."""
+    process = subprocess.Popen([sys.executable, "-c", f"import time; time.sleep(0.2); raise SystemExit({code})"])
+    return ActivitySubprocess(
+        id=uuid4(),
+        pid=process.pid,
+        process=airflow.PsutilTracker(psutil.Process(process.pid)),
+        process_log=MagicMock(),
+        stdin=MagicMock(),
+        client=MagicMock(),
+    )
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_the_end_of_a_process_is_noticed_at_once(notice, code):
+    began = time.monotonic()
+    phase = watched(code)
+    phase._monitor_subprocess()
+    assert phase._exit_code == code
+    assert time.monotonic() - began < 15
+
+
+def test_one_that_may_still_say_something_is_waited_for_as_ever(notice, monkeypatch):
+    waits = []
+    monkeypatch.setattr(supervisor, "_SERVICE", lambda self, wait: waits.append(wait))
+    phase = watched(0)
+    with socket.socket() as logs:
+        phase._open_sockets[logs] = "logs"
+        phase._service_subprocess(5)
+        del phase._open_sockets[logs]
+        phase._service_subprocess(5)
+    assert waits == [5, supervisor._LOOK]
