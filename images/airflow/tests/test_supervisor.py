@@ -54,3 +54,19 @@ def test_one_that_may_still_say_something_is_waited_for_as_ever(notice, monkeypa
         del phase._open_sockets[logs]
         phase._service_subprocess(5)
     assert waits == [5, supervisor._LOOK]
+
+
+def test_the_start_of_a_task_counts_as_a_heartbeat(monkeypatch):
+    """The API server notes it as one (airflow.api_fastapi.execution_api.routes.task_instances, ``ti_run``)."""
+    sent = []
+    monkeypatch.setattr(ActivitySubprocess, "_on_child_started", supervisor._STARTED)
+    monkeypatch.setattr(supervisor, "_STARTED", lambda self, **started: sent.append(started))
+    supervisor.spare_first_heartbeat()
+    phase = watched(0)
+    phase.client.task_instances.heartbeat = lambda *words, **more: sent.append("heartbeat")
+    phase._on_child_started(ti=1)
+    phase._send_heartbeat_if_needed()
+    assert sent == [{"ti": 1}]
+    phase._last_heartbeat_attempt -= 60
+    phase._send_heartbeat_if_needed()
+    assert sent == [{"ti": 1}, "heartbeat"]

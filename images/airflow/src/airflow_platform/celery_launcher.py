@@ -98,6 +98,7 @@ def main() -> None:
     platform = config.load().launcher
     launcher.preload(platform.preload)
     supervisor.notice_ends()
+    supervisor.spare_first_heartbeat()
     celery_heartbeat.keep()
     unsent.start()
     from airflow.__main__ import main as airflow

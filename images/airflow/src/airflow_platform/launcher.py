@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 MODULES = (
     "airflow.sdk.execution_time.supervisor",
     "airflow.sdk.execution_time.task_runner",
+    "jinja2.ext",
     "airflow.dag_processing.dagbag",
     "airflow.dag_processing.bundles.local",
     "airflow.providers.cncf.kubernetes.operators.pod",
@@ -84,6 +85,7 @@ class LocalLauncher(LocalExecutor):
 
         preload(config.load().launcher.preload)
         supervisor.notice_ends()
+        supervisor.spare_first_heartbeat()
         limits.count_deferred()
         unsent.start()
         super().start()

@@ -1,10 +1,13 @@
-"""Airflow's supervisor of a task phase, which notices the end of its process at once."""
+"""Airflow's supervisor of a task's process, for phases that take a fraction of a second."""
 
 from __future__ import annotations
+
+import time
 
 from airflow.sdk.execution_time.supervisor import ActivitySubprocess
 
 _SERVICE = ActivitySubprocess._service_subprocess
+_STARTED = ActivitySubprocess._on_child_started
 
 #: Seconds between two looks for the end of a process that has closed its sockets.
 _LOOK = 0.02
@@ -18,6 +21,20 @@ def notice_ends() -> None:
     ``_monitor_subprocess``): so long the phase held its slot, and the task waited for what comes next.
     """
     ActivitySubprocess._service_subprocess = _service_subprocess
+
+
+def spare_first_heartbeat() -> None:
+    """Have the start of a task count as its first heartbeat; a second call changes nothing.
+
+    Airflow sends one as soon as the process runs (airflow.sdk.execution_time.supervisor,
+    ``_send_heartbeat_if_needed``), though it has just told the API server of the start: a phase has seven other requests.
+    """
+    ActivitySubprocess._on_child_started = _on_child_started
+
+
+def _on_child_started(self: ActivitySubprocess, **kwargs: object) -> None:
+    _STARTED(self, **kwargs)
+    self._last_heartbeat_attempt = time.monotonic()
 
 
 def _service_subprocess(self: ActivitySubprocess, max_wait_time: float, *args: object, **kwargs: object) -> int | None:
