@@ -27,7 +27,7 @@ def spare_first_heartbeat() -> None:
     """Have the start of a task count as its first heartbeat; a second call changes nothing.
 
     Airflow sends one as soon as the process runs (airflow.sdk.execution_time.supervisor,
-    ``_send_heartbeat_if_needed``), though it has just told the API server of the start: a phase has seven other requests.
+    ``_send_heartbeat_if_needed``), though it has just told the API server of the start, which notes it as one.
     """
     ActivitySubprocess._on_child_started = _on_child_started
 
