@@ -1,0 +1,212 @@
+"""The image of a container cannot be had: kubelet's reason, and the words of containerd and of the registry."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from airflow_platform.diagnosis.case import Case, first_seen
+from airflow_platform.diagnosis.verdict import Kind, Verdict, quoted
+
+#: Kubelet's reasons (pkg/kubelet/images/types.go; k8s.io/cri-api, pkg/errors).
+_PULL = {"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "SignatureValidationFailed"}
+_INVALID, _NEVER, _INSPECT = "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"
+
+#: pkg/kubelet/kubelet_pods.go, ``getPullSecretsForPod``.
+_NO_PULL_SECRET = re.compile(r"Unable to retrieve some image pull secrets \(([^)]*)\)")
+#: Seconds after which a pull that goes on is worth a word.
+_SLOW = 60
+
+
+@dataclass(frozen=True)
+class _Pull:
+    """What a pull's message means. ``lasting``: final once it has been seen for `case.LASTING` seconds."""
+
+    text: re.Pattern
+    cause: str
+    kind: Kind
+    retry_helps: bool | None
+    sentence: str
+    lasting: bool = False
+    certain: bool = True
+
+
+def _pull(text: str, cause: str, kind: Kind, retry_helps: bool | None, sentence: str, **more: bool) -> _Pull:
+    return _Pull(re.compile(text, re.IGNORECASE), cause, kind, retry_helps, sentence, **more)
+
+
+#: The first whose text is there; the order matters, as containerd ends many messages with "not found". Its texts:
+#: core/remotes/docker (resolver.go, authorizer.go), core/remotes/errors, core/images/image.go; the rest are HTTP's, Go's.
+_PULLS = (
+    _pull(
+        r"no match for platform", "wrong-architecture", "user", False,
+        "Image {image} is not built for the processor of node {node}; build and push it for that platform.",
+        lasting=True,
+    ),
+    _pull(
+        # pkg/kubelet/images/helpers.go
+        r"pull QPS exceeded", "node-pulls-too-much", "transient", True,
+        "Node {node} pulls many images at once, and image {image} waits for its turn; nothing is to be done.",
+    ),
+    _pull(
+        r"429 Too Many Requests|toomanyrequests|rate limit", "registry-limits-pulls", "transient", True,
+        "Registry {registry} limits how often images are pulled, so image {image} has to wait; Kubernetes tries again.",
+    ),
+    _pull(
+        r"SignatureValidationFailed|signature validation failed", "image-signature-invalid", "user", False,
+        "Image {image} is not signed as the cluster demands it; sign it, or use one that is.", lasting=True,
+    ),
+    _pull(
+        r"no space left on device", "node-disk-full", "infrastructure", True,
+        "Node {node} has no disk space left for image {image}; whoever runs the cluster must make room.",
+    ),
+    _pull(
+        r"x509: |server gave HTTP response to HTTPS client", "registry-not-trusted", "platform", False,
+        "Node {node} does not trust the connection to registry {registry}, so image {image} cannot be pulled ({said}); "
+        "whoever runs the cluster must set up the registry's certificate on its nodes.",
+    ),
+    _pull(
+        r"pull access denied|: 40[13] |401 Unauthorized|403 Forbidden|insufficient_scope|authorization failed"
+        r"|no basic auth credentials",
+        "image-denied", "user", False,
+        "Registry {registry} does not give image {image} to the cluster: it does not exist, or the credentials for it "
+        "are missing or wrong{secret}; check the name and the pull secret.",
+        lasting=True,
+    ),
+    _pull(
+        r"unexpected status.*: 5\d\d|50[0234] |RegistryUnavailable|registry is unavailable", "registry-fails",
+        "transient", True,
+        "Registry {registry} fails at the moment, so image {image} has to wait ({said}); Kubernetes tries again.",
+    ),
+    _pull(
+        r"no such host|server misbehaving|i/o timeout|connection refused|connection reset|TLS handshake timeout"
+        r"|context deadline exceeded|network is unreachable|no route to host|unexpected EOF|: EOF|Client\.Timeout",
+        "registry-unreachable", "transient", True,
+        "Node {node} cannot reach registry {registry} for image {image} ({said}); Kubernetes tries again, check the "
+        "registry's name and the network if it goes on.",
+    ),
+    _pull(
+        r"is no longer supported since containerd", "image-too-old", "user", False,
+        "Image {image} has a format that is no longer supported; build and push it with a current tool.", lasting=True,
+    ),
+    _pull(
+        # A part of the image is missing, not its name: core/remotes/docker/fetcher.go.
+        r"could not fetch content descriptor", "image-incomplete", "user", None,
+        "Image {image} is in registry {registry}, but a part of it is missing there; push it again.", lasting=True,
+    ),
+    _pull(
+        r"not found|manifest unknown|name unknown", "image-not-found", "user", False,
+        "Image {image} does not exist in registry {registry}; push it, or correct its name or tag.", lasting=True,
+    ),
+    _pull(
+        r"", "image-pull-failed", "transient", None,
+        "Image {image} cannot be pulled from registry {registry} ({said}); Kubernetes tries again.", certain=False,
+    ),
+)  # fmt: skip
+
+
+def unavailable(case: Case) -> Verdict | None:
+    """The image of the first container that waits for one."""
+    for status in case.statuses:
+        waiting = (status.get("state") or {}).get("waiting") or {}
+        reason = waiting.get("reason")
+        message = waiting.get("message") or ""
+        image = case.container(status["name"]).get("image") or status.get("image") or "of the task"
+        if reason in _PULL:
+            return _not_pulled(case, status["name"], image, f"{reason}: {message}")
+        if reason in (_INVALID, _NEVER, _INSPECT):
+            return _not_asked_for(case, status["name"], image, reason, message)
+    return None
+
+
+def slow(case: Case) -> Verdict | None:
+    """A pull that goes on for long: the event that begins it has no successor."""
+    last = next(
+        (one for one in reversed(case.own_events) if one.get("reason") in ("Pulling", "Pulled", "Failed", "BackOff")),
+        None,
+    )
+    since = first_seen(last) if last else None
+    found = re.search(r"Pulling image \"([^\"]+)\"", (last or {}).get("message") or "")
+    if case.phase != "Pending" or not found or since is None or case.now - since < _SLOW:
+        return None
+    return Verdict(
+        cause="image-pull-slow",
+        kind="transient",
+        object_kind="image",
+        object=found[1],
+        retry_helps=None,
+        since=since,
+        sentence=f"Image {found[1]} has been on its way to node {case.node_name} for {case.now - since:.0f} s; a large "
+        "image takes long the first time.",
+    )
+
+
+def _not_pulled(case: Case, container: str, image: str, text: str) -> Verdict:
+    failed = list(case.said("Failed", text=f'Failed to pull image "{image}"'))
+    # While kubelet waits for its next try, an older one says only that it waits.
+    if text == f'ImagePullBackOff: Back-off pulling image "{image}"' and failed:
+        text = failed[-1].get("message") or text
+    pull = _meaning(text)
+    alike = [at for one in failed if _meaning(one.get("message") or "") is pull and (at := first_seen(one)) is not None]
+    since = min(alike, default=case.starts_since)
+    secret = next((found for one in case.said("FailedToRetrieveImagePullSecret")
+                   if (found := _NO_PULL_SECRET.search(one.get("message") or ""))), None)  # fmt: skip
+    sentence = pull.sentence.format(
+        image=image,
+        registry=registry(image),
+        node=case.node_name or "of the pod",
+        said=quoted(text.rpartition(": ")[2] if pull.certain else text),
+        secret=f" (secret {quoted(secret[1])} could not be read)" if secret else "",
+    )
+    return Verdict(
+        cause=pull.cause,
+        kind=pull.kind,
+        object_kind="image",
+        object=image,
+        container=container,
+        final=pull.lasting and pull.certain and case.lasts(since),
+        retry_helps=pull.retry_helps,
+        since=since,
+        certain=pull.certain,
+        sentence=sentence,
+    )
+
+
+def _meaning(text: str) -> _Pull:
+    return next(pull for pull in _PULLS if pull.text.search(text))
+
+
+def _not_asked_for(case: Case, container: str, image: str, reason: str, message: str) -> Verdict:
+    """No registry was asked."""
+    since = case.starts_since
+    if reason == _INVALID:
+        cause, kind, final, retry = "image-name-invalid", "user", True, False
+        sentence = f'Image name "{image}" is not valid; correct it.'
+    elif reason == _NEVER:
+        cause, kind, final, retry = "image-not-on-node", "user", case.lasts(since), False
+        sentence = (
+            f"Image {image} is not on node {case.node_name}, and the task's image_pull_policy Never forbids to pull it; "
+            "change that policy."
+        )
+    else:
+        cause, kind, final, retry = "image-unreadable", "infrastructure", False, True
+        sentence = f"Node {case.node_name} cannot tell whether it has image {image} ({quoted(message)}); it tries again."
+    return Verdict(
+        cause=cause,
+        kind=kind,
+        object_kind="image",
+        object=image,
+        container=container,
+        final=final,
+        retry_helps=retry,
+        since=since,
+        sentence=sentence,
+    )
+
+
+def registry(image: str) -> str:
+    """The host that an image's name leads to (https://github.com/distribution/reference, ``splitDockerDomain``)."""
+    host, slash, _ = image.partition("/")
+    return host if slash and ("." in host or ":" in host or host == "localhost") else "docker.io"
+
+

@@ -1,0 +1,232 @@
+"""The pod is taken away: by Kubernetes, by its node, or by somebody. Also: its node says nothing any more."""
+
+from __future__ import annotations
+
+import re
+
+from airflow_platform.diagnosis.case import Case, last_seen, seconds
+from airflow_platform.diagnosis.verdict import Verdict, quoted
+
+#: Seconds until a pod that has a node and that its kubelet has not taken up is told. Kubelet's own watch takes less than
+#: one; a node is NotReady only after 50 s of silence (node_lifecycle_controller.go, ``nodeMonitorGracePeriod``).
+_TAKEN_UP = 30
+
+_PREEMPTOR = re.compile(r"Preempted by \S+ (\S+) on node (\S+)")
+
+
+def disrupted(case: Case) -> Verdict | None:
+    """The condition DisruptionTarget says who takes the pod (k8s.io/api, core/v1/types.go, and where each is set)."""
+    condition = case.condition("DisruptionTarget")
+    at = seconds(condition.get("lastTransitionTime"))
+    if condition.get("status") != "True" or _ended_before(case, at) or _given_up(case, at):
+        return None
+    reason = condition.get("reason") or ""
+    cause, object_kind, name, sentence = _disruption(case, reason, quoted(condition.get("message")))
+    # A pod that the taint manager or the garbage collector deletes because its node is away may still run there.
+    away = reason in ("DeletionByTaintManager", "DeletionByPodGC") and case.phase != "Failed"
+    return Verdict(
+        cause=cause,
+        kind="infrastructure",
+        object_kind=object_kind,
+        object=name,
+        final=case.phase == "Failed" or (case.deleted and not away),
+        retry_helps=None if away else True,
+        since=at,
+        certain=not away,
+        sentence=sentence,
+    )
+
+
+def _disruption(case: Case, reason: str, message: str) -> tuple[str, str, str, str]:
+    """Cause, kind and name of the object, sentence."""
+    pod, node = case.name, case.node_name or "of the pod"
+    match reason:
+        case "PreemptionByScheduler":  # pkg/scheduler/framework/preemption/executor.go
+            return (
+                "preempted", "pod", pod,
+                f"Pod {pod} was stopped to make room on node {node} for a pod of higher priority; try again, or give "
+                "the task a priority class that is as high.",
+            )  # fmt: skip
+        case "EvictionByEvictionAPI":  # pkg/registry/core/pod/storage/eviction.go
+            return (
+                "drained", "node", node,
+                f"Node {node} is being emptied, for maintenance or to save it, and pod {pod} had to go; try again, it "
+                "will run on another node.",
+            )  # fmt: skip
+        case "DeletionByTaintManager":  # pkg/controller/tainteviction
+            return (
+                "node-lost", "node", node,
+                f"Node {node} is away, or was closed to pods like this, and Kubernetes deletes pod {pod}; until the "
+                "node answers or is removed, the pod may still run there.",
+            )  # fmt: skip
+        case "DeletionByPodGC":  # pkg/controller/podgc
+            return (
+                "node-removed", "node", node,
+                f"Node {node} is no longer part of the cluster, and Kubernetes deletes pod {pod}; if the machine still "
+                "runs, so may the pod; make sure that it does not, then try again.",
+            )  # fmt: skip
+        case "TerminationByKubelet" if case.status.get("reason") == "Preempting":  # pkg/kubelet/preemption
+            return (
+                "preempted", "pod", pod,
+                f"Pod {pod} was stopped to make room on node {node} for a pod that the cluster itself needs; try "
+                "again.",
+            )  # fmt: skip
+        case "TerminationByKubelet":
+            return (
+                "stopped-by-node", "node", node,
+                f"Node {node} stopped pod {pod} ({message or 'it does not say why'}); try again.",
+            )  # fmt: skip
+    return (
+        "disrupted", "pod", pod,
+        f"The cluster took pod {pod} away ({reason}: {message or 'it does not say why'}); try again.",
+    )  # fmt: skip
+
+
+def deleted(case: Case) -> Verdict | None:
+    """The pod was deleted, and no condition says by whom."""
+    at = case.deletion_asked
+    if (at is None and not case.deleted) or _ended_before(case, at):
+        return None
+    if preempted := next((one for one in case.said("Preempted") if _PREEMPTOR.search(one.get("message") or "")), None):
+        return Verdict(
+            cause="preempted",
+            kind="infrastructure",
+            object_kind="pod",
+            object=case.name,
+            final=case.deleted or case.phase == "Failed",
+            retry_helps=True,
+            since=last_seen(preempted),
+            sentence=f"Pod {case.name} was stopped to make room on node {case.node_name} for a pod of higher priority; "
+            "try again, or give the task a priority class that is as high.",
+        )
+    if not case.ever_ran and (at is not None or not case.node_name):
+        return Verdict(
+            cause="deleted-before-start",
+            kind="infrastructure",
+            object_kind="pod",
+            object=case.name,
+            final=case.deleted or case.phase == "Failed",
+            retry_helps=True,
+            since=at,
+            # It is certain only where the deletion was seen: without, it may have been given a node since.
+            certain=at is not None,
+            sentence=f"Pod {case.name} was deleted before it ran, by a person or a program outside this platform; try "
+            "again.",
+        )
+    gone = case.deleted or case.phase == "Failed"
+    ended = case.base_end is not None
+    where = f" on node {case.node_name}" if case.node_name else ""
+    return Verdict(
+        cause="deleted",
+        kind="infrastructure",
+        object_kind="pod",
+        object=case.name,
+        container=case.base if ended else None,
+        exit_code=case.base_end.get("exitCode") if ended else None,
+        final=gone,
+        retry_helps=True if ended else None,
+        since=at,
+        certain=at is not None,
+        sentence=f"Pod {case.name} was deleted while it ran{where}, by a person or a program outside this platform; "
+        + (
+            "try again; the cluster's audit log says who it was."
+            if ended
+            else "how its work ended is not known; the cluster's audit log says who it was."
+        ),
+    )
+
+
+def node_away(case: Case) -> Verdict | None:
+    """The pod's node does not answer, or is not there. What runs on it may run on."""
+    if not case.node_name or case.phase in ("Succeeded", "Failed"):
+        return None
+    node = case.node
+    ready = _ready(node) if node else {}
+    away, not_ready, since = ready.get("status") == "Unknown", ready.get("status") == "False", None
+    if node:
+        since = seconds(ready.get("lastTransitionTime"))
+        message = quoted(ready.get("message"))
+    else:
+        # Kubernetes marks the pods of a node that is silent (pkg/controller/util/node, ``MarkPodsNotReady``).
+        marked = list(case.said("NodeNotReady"))
+        since = last_seen(marked[-1]) if marked else None
+        ready_again = seconds(case.condition("Ready").get("lastTransitionTime")) or 0
+        away = bool(marked) and not (case.condition("Ready").get("status") == "True" and ready_again > (since or 0))
+        # NodeLost: pkg/util/node, of older versions.
+        away = away or case.status.get("reason") == "NodeLost"
+        removed = bool(case.nodes)
+        message = ""
+        if removed and not away:
+            return Verdict(
+                cause="node-removed",
+                kind="infrastructure",
+                object_kind="node",
+                object=case.node_name,
+                certain=False,
+                sentence=f"Node {case.node_name}, where pod {case.name} ran, is no longer part of the cluster; if the "
+                "machine still runs, so may the pod; make sure that it does not.",
+            )
+    if away:
+        silent = f" for {case.now - since:.0f} s" if since is not None and case.now > since else ""
+        return Verdict(
+            cause="node-lost",
+            kind="infrastructure",
+            object_kind="node",
+            object=case.node_name,
+            since=since,
+            # The node's silence is certain, that pod and container have stopped is not.
+            certain=False,
+            sentence=f"Node {case.node_name}, where pod {case.name} is, has said nothing{silent}; the pod may still run "
+            "there, so wait until the node is back or has been removed.",
+        )
+    if not_ready:
+        return Verdict(
+            cause="node-not-ready",
+            kind="infrastructure",
+            object_kind="node",
+            object=case.node_name,
+            since=since,
+            sentence=f"Node {case.node_name}, where pod {case.name} is, says that it is not ready "
+            f"({message or 'not why'}); whoever runs the cluster must look at it.",
+        )
+    return None
+
+
+def not_taken_up(case: Case) -> Verdict | None:
+    """The pod was given a node, and the node has not said that it has seen it."""
+    scheduled = case.condition("PodScheduled")
+    since = seconds(scheduled.get("lastTransitionTime"))
+    if not case.node_name or case.status.get("startTime") or since is None or case.now - since < _TAKEN_UP:
+        return None
+    return Verdict(
+        cause="node-silent",
+        kind="infrastructure",
+        object_kind="node",
+        object=case.node_name,
+        retry_helps=None,
+        since=since,
+        certain=False,
+        sentence=f"Node {case.node_name} has been given pod {case.name} {case.now - since:.0f} s ago and has not begun "
+        "to start it; whoever runs the cluster must look at the node if this goes on.",
+    )
+
+
+def _ready(node: dict) -> dict:
+    conditions = (node.get("status") or {}).get("conditions") or []
+    return next((one for one in conditions if one.get("type") == "Ready"), {})
+
+
+def _ended_before(case: Case, at: float | None) -> bool:
+    """Whether the base container had ended by itself when the pod was asked to stop (times have whole seconds)."""
+    finished = seconds((case.base_end or {}).get("finishedAt"))
+    if finished is None:
+        return False
+    return at is None or finished < int(at)
+
+
+def _given_up(case: Case, at: float | None) -> bool:
+    """Whether the disruption has not come to pass: then the condition goes after two minutes
+    (pkg/controller/disruption, ``stalePodDisruptionTimeout``).
+    """
+    taken = case.metadata.get("deletionTimestamp") or case.deleted or case.phase == "Failed"
+    return not taken and at is not None and case.now - at > 120

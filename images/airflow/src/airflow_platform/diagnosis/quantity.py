@@ -1,0 +1,90 @@
+"""Kubernetes' quantities, and what a pod asks for (k8s.io/apimachinery, pkg/api/resource/quantity.go)."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+#: Resource names and amounts, in CPUs, bytes or pieces.
+Amounts = dict[str, Decimal]
+
+_QUANTITY = re.compile(r"([+-]?[0-9.]+)(?:([eE][+-]?[0-9]+)|([numkMGTPE]|[KMGTPE]i))?")
+_SUFFIXES = {suffix: Decimal(10) ** (3 * power) for power, suffix in enumerate("num", start=-3)}
+_SUFFIXES |= {suffix: Decimal(10) ** (3 * power) for power, suffix in enumerate("kMGTPE", start=1)}
+_BINARY = {f"{letter}i": Decimal(1024) ** power for power, letter in enumerate("KMGTPE", start=1)}
+_BYTES = ("memory", "storage", "hugepages")
+
+
+def parse(text: str | int | float) -> Decimal:
+    """The amount of a quantity.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = _QUANTITY.fullmatch(str(text).strip())
+    if not found:
+        raise ValueError(f"{text!r} is not a quantity")
+    number, exponent, suffix = found.groups()
+    if suffix:
+        return Decimal(number) * (_SUFFIXES | _BINARY)[suffix]
+    return Decimal(f"{number}{exponent or ''}")
+
+
+def amounts(quantities: Mapping[str, Any] | None) -> Amounts:
+    """A mapping of quantities, as ``requests`` or ``allocatable``, in amounts."""
+    return {name: parse(quantity) for name, quantity in (quantities or {}).items()}
+
+
+def phrase(resource: str, amount: Decimal) -> str:
+    """An amount as a person reads it: "0.5 CPU", "1.5Gi of memory", "1 nvidia.com/gpu"."""
+    if any(word in resource for word in _BYTES):
+        unit, size = next(((u, s) for u, s in reversed(_BINARY.items()) if abs(amount) >= s), ("", Decimal(1)))
+        return f"{_plain(amount / size)}{unit} of {resource}"
+    return f"{_plain(amount)} {'CPU' if resource == 'cpu' else resource}"
+
+
+def _plain(amount: Decimal) -> str:
+    rounded = round(amount, 2)
+    return f"{rounded:f}".rstrip("0").rstrip(".") if "." in f"{rounded:f}" else f"{rounded:f}"
+
+
+def asked(pod: Mapping[str, Any], what: str = "requests") -> Amounts:
+    """What the scheduler, or a quota, counts of a pod's ``requests`` or ``limits``.
+
+    The largest of what runs at once: init containers one by one, each beside the sidecars before it; then all
+    containers and sidecars (k8s.io/component-helpers, resource/helpers.go, ``PodRequests``).
+    """
+    spec = pod["spec"]
+    running = _total(_of(one, what) for one in spec.get("containers") or [])
+    sidecars: Amounts = {}
+    largest_init: Amounts = {}
+    for one in spec.get("initContainers") or []:
+        own = _of(one, what)
+        if one.get("restartPolicy") == "Always":
+            sidecars = own = _total((sidecars, own))
+        else:
+            own = _total((sidecars, own))
+        largest_init = _largest(largest_init, own)
+    result = _largest(_total((running, sidecars)), largest_init)
+    # What is set for the pod as a whole replaces the sum of its containers.
+    result |= _of(spec, what)
+    return _total((result, amounts(spec.get("overhead")))) if what == "requests" else result
+
+
+def _of(part: Mapping[str, Any], what: str) -> Amounts:
+    return amounts((part.get("resources") or {}).get(what))
+
+
+def _total(parts: Any) -> Amounts:
+    total: Amounts = defaultdict(Decimal)
+    for part in parts:
+        for name, amount in part.items():
+            total[name] += amount
+    return dict(total)
+
+
+def _largest(one: Amounts, other: Amounts) -> Amounts:
+    return {name: max(one.get(name, Decimal(0)), other.get(name, Decimal(0))) for name in {**one, **other}}
