@@ -126,9 +126,7 @@ class Case:
 
     def said(self, *reasons: str, text: str = "") -> Iterator[Json]:
         """The pod's events of one of these reasons whose message has this text."""
-        return (
-            one for one in self.own_events if one.get("reason") in reasons and text in (one.get("message") or "")
-        )
+        return (one for one in self.own_events if one.get("reason") in reasons and text in (one.get("message") or ""))
 
     def lasts(self, since: float | None) -> bool:
         """Whether a fault that was seen first then is no longer one that may heal."""

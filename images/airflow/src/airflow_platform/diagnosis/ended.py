@@ -21,7 +21,7 @@ _OUT_OF = "OutOf"
 _UNFIT = {
     "AppArmor", "SysctlForbidden", "PodOSNotSupported", "PodOSSelectorNodeLabelDoesNotMatch",
     "InitContainerRestartPolicyForbidden", "SupplementalGroupsPolicyNotSupported", "PodFeatureUnsupported",
-    "PodLevelResourcesNotAdmittedReason",
+    "PodLevelResourcesNotSupported",
 }  # fmt: skip
 
 #: pkg/kubelet/eviction/helpers.go.
@@ -87,7 +87,7 @@ def held_open(case: Case) -> Verdict | None:
 def rejected(case: Case) -> Verdict | None:
     """The node that the pod was given did not take it: no container was started."""
     reason, message = case.status.get("reason") or "", case.status.get("message") or ""
-    if case.phase != "Failed" or case.ever_ran or not message.startswith((_REJECTED, "Pod was rejected as")):
+    if case.phase != "Failed" or case.ever_ran or not message.startswith(_REJECTED):
         return None
     said = quoted(message.removeprefix(_REJECTED))
     unfit = reason in _UNFIT
@@ -233,7 +233,9 @@ def _out_of_memory(case: Case, end: Json, who: str, known: dict[str, Any]) -> Ve
         return None
     resources = case.container(known["container"]).get("resources") or {}
     limit = (resources.get("limits") or {}).get("memory")
-    what = "used all the memory it may have" if end.get("exitCode") == 137 else "had a process killed for lack of memory"
+    what = (
+        "used all the memory it may have" if end.get("exitCode") == 137 else "had a process killed for lack of memory"
+    )
     return Verdict(
         cause="out-of-memory",
         kind="user",

@@ -190,7 +190,9 @@ def _not_asked_for(case: Case, container: str, image: str, reason: str, message:
         )
     else:
         cause, kind, final, retry = "image-unreadable", "infrastructure", False, True
-        sentence = f"Node {case.node_name} cannot tell whether it has image {image} ({quoted(message)}); it tries again."
+        sentence = (
+            f"Node {case.node_name} cannot tell whether it has image {image} ({quoted(message)}); it tries again."
+        )
     return Verdict(
         cause=cause,
         kind=kind,
@@ -208,5 +210,3 @@ def registry(image: str) -> str:
     """The host that an image's name leads to (https://github.com/distribution/reference, ``splitDockerDomain``)."""
     host, slash, _ = image.partition("/")
     return host if slash and ("." in host or ":" in host or host == "localhost") else "docker.io"
-
-

@@ -25,11 +25,14 @@ _POD_SECURITY = re.compile(r"violates PodSecurity \"([^\"]+)\": (.*)", re.DOTALL
 #: webhook/errors/statuserror.go; validating/dispatcher.go.
 _WEBHOOK_DENIED = re.compile(r"admission webhook \"([^\"]+)\" denied the request:? ?(.*)", re.DOTALL)
 _POLICY_DENIED = re.compile(
-    r"(?:ValidatingAdmissionPolicy|policy) ['\"]([^'\"]+)['\"](?: with binding '[^']+')? denied request: (.*)", re.DOTALL
+    r"(?:ValidatingAdmissionPolicy|policy) ['\"]([^'\"]+)['\"](?: with binding '[^']+')? denied request: (.*)",
+    re.DOTALL,
 )
 #: util/webhook/error.go.
 _WEBHOOK_FAILED = re.compile(r"failed calling webhook \"([^\"]+)\"[:;] (.*)", re.DOTALL)
-_NO_SERVICE_ACCOUNT = re.compile(r"error looking up service account [^/\s]+/[^:\s]+: serviceaccount \"([^\"]+)\" not found")
+_NO_SERVICE_ACCOUNT = re.compile(
+    r"error looking up service account [^/\s]+/[^:\s]+: serviceaccount \"([^\"]+)\" not found"
+)
 _NO_PRIORITY_CLASS = re.compile(r"no PriorityClass with name (\S+) was found")
 _NO_RUNTIME_CLASS = re.compile(r"RuntimeClass \"([^\"]+)\" not found")
 #: endpoints/handlers/responsewriters/errors.go, ``forbiddenMessage``.
@@ -83,7 +86,9 @@ def _quota(case: Case, refusal: Refusal) -> Verdict | None:
     )
 
 
-def _never_fits(case: Case, name: str, requested: Amounts, limited: Amounts) -> tuple[str, Decimal, Decimal, str] | None:
+def _never_fits(
+    case: Case, name: str, requested: Amounts, limited: Amounts
+) -> tuple[str, Decimal, Decimal, str] | None:
     """Resource, amount asked for, amount allowed and name of the first quota that cannot hold the pod even if empty.
 
     The refusal names what the first quota lacks; the pod and the quotas, where they are known, may tell of another.

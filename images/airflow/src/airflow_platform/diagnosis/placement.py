@@ -1,0 +1,507 @@
+"""The pod has no node: what the scheduler misses, and how much of it there is.
+
+The reasons are those of the scheduler's plugins (k8s.io/kubernetes, pkg/scheduler/framework/plugins). Its message is
+"0/N nodes are available: <of the pod>. <n reason, n reason>. <of preemption>" (pkg/scheduler/framework/types.go,
+``FitError``): either one reason for all nodes, or a count of each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from typing import Any
+
+from airflow_platform.diagnosis.case import LASTING, Case, Json, last_seen, seconds
+from airflow_platform.diagnosis.quantity import Amounts, amounts, asked, phrase
+from airflow_platform.diagnosis.verdict import Verdict, quoted
+
+_AVAILABLE = re.compile(r"0/(\d+) nodes are available: (.*)", re.DOTALL)
+#: What the plugins say that make room: it is no reason of the nodes'.
+_PREEMPTION = re.compile(r"(?:^| )(?:preemption: |no new claims to deallocate).*", re.DOTALL)
+_COUNTED = re.compile(r"(\d+) (.+?)(?=, \d+ |\.(?:\s|$)|$)")
+
+_AFFINITY = "node(s) didn't match Pod's node affinity/selector"
+_INSUFFICIENT = "Insufficient "
+_TOO_MANY_PODS = "Too many pods"
+_CORDONED = "node(s) were unschedulable"
+#: 1.36, then older ones, which name it: "node(s) had untolerated taint {gpu: true}".
+_TAINT = re.compile(r"node\(s\) had (?:untolerated taint\(s\)|(?:untolerated )?taint \{([^}:]+)(?:: ?([^}]*))?\}.*)")
+
+#: volumebinding/volume_binding.go.
+_CLAIM_MISSING = re.compile(r"persistentvolumeclaim \"([^\"]+)\" not found")
+_CLAIM_ENDS = re.compile(r"persistentvolumeclaim \"([^\"]+)\" is being deleted")
+_CLAIM_LOST = re.compile(r"persistentvolumeclaim \"([^\"]+)\" bound to non-existent persistentvolume \"([^\"]+)\"")
+_CLAIM_UNBOUND = "pod has unbound immediate PersistentVolumeClaims"
+#: volumebinding/binder.go, volumezone, nodevolumelimits, volumerestrictions; the second is older releases' word for the first.
+_VOLUME_ELSEWHERE = (
+    "node(s) didn't match PersistentVolume's node affinity",
+    "node(s) had volume node affinity conflict",
+    "node(s) had no available volume zone",
+)
+_NO_VOLUME = ("node(s) didn't find available persistent volumes to bind", "node(s) did not have enough free storage")
+_VOLUME_BUSY = (
+    "node(s) exceed max volume count",
+    "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod",
+)
+
+#: Taints that Kubernetes sets and takes away by itself (k8s.io/api, core/v1/well_known_taints.go).
+_TAINTS_OF_KUBERNETES = "node.kubernetes.io/"
+#: Events of those that add nodes: cluster-autoscaler's, Karpenter's.
+_NODE_COMES = ("TriggeredScaleUp", "Nominated")
+#: Seconds for which such an event holds.
+_NODE_TAKES = 900
+
+#: What the rest of the reasons mean, for a person.
+_PLAIN = {
+    _AFFINITY: "without the label that the task asks for",
+    _TOO_MANY_PODS: "with as many pods as fit",
+    _CORDONED: "closed to new pods",
+    "node(s) didn't have free ports for the requested pod ports": "where the port is taken",
+    "node(s) didn't match the requested node name": "of another name",
+    "node(s) didn't match pod topology spread constraints": "where the pod would break its spreading rule",
+    "node(s) didn't match pod affinity rules": "without the pods that it wants beside it",
+    "node(s) didn't match pod anti-affinity rules": "with pods that it does not want beside it",
+    "node(s) didn't satisfy existing pods anti-affinity rules": "with pods that do not want it beside them",
+    **dict.fromkeys(_VOLUME_ELSEWHERE, "that its volume cannot be used on"),
+    **dict.fromkeys(_NO_VOLUME, "without a volume for it"),
+    _VOLUME_BUSY[0]: "with as many volumes as fit",
+    _VOLUME_BUSY[1]: "that its volume, in use by another pod, keeps it from",
+}
+
+
+@dataclass(frozen=True)
+class _Search:
+    """A pod that looks for a node, and the nodes."""
+
+    case: Case
+    message: str
+    since: float | None
+
+    @cached_property
+    def total(self) -> int | None:
+        """How many nodes the scheduler counts."""
+        found = _AVAILABLE.search(self.message)
+        return int(found[1]) if found else None
+
+    @cached_property
+    def body(self) -> str:
+        found = _AVAILABLE.search(self.message)
+        return _PREEMPTION.sub("", found[2] if found else self.message).strip()
+
+    @cached_property
+    def reasons(self) -> dict[str, int]:
+        """Nodes by the reason that each gave; empty where one reason holds for all."""
+        return {reason: int(count) for count, reason in _COUNTED.findall(self.body)}
+
+    @cached_property
+    def nodes(self) -> Sequence[Json]:
+        """The nodes; none where the scheduler knows of more than are given here: then nothing follows from them."""
+        return self.case.nodes if len(self.case.nodes) >= (self.total or 0) else ()
+
+    @cached_property
+    def labelled(self) -> list[Json]:
+        """The nodes that have the labels."""
+        return [one for one in self.nodes if _has_labels(one, self.case.spec)]
+
+    @cached_property
+    def open(self) -> list[Json]:
+        """Of these, the nodes whose taints the pod tolerates; where its tolerations are not known, all."""
+        tolerations = self.case.spec.get("tolerations")
+        if tolerations is None:
+            return self.labelled
+        return [one for one in self.labelled if not _untolerated(one, tolerations)]
+
+    @cached_property
+    def asked(self) -> Amounts:
+        return {name: amount for name, amount in asked(self.case.pod).items() if amount}
+
+    @property
+    def pool(self) -> str:
+        """The nodes by their label, for a sentence."""
+        selector = self.case.spec.get("nodeSelector") or {}
+        return f" with label {_labels(selector)}" if selector else ""
+
+    def count(self, *reasons: str) -> int:
+        return sum(self.reasons.get(reason, 0) for reason in reasons)
+
+    def verdict(
+        self, cause: str, kind: Any, sentence: str, *, object_kind: str = "pod", name: str = "", **more: Any
+    ) -> Verdict:
+        return Verdict(
+            cause=cause,
+            kind=kind,
+            object_kind=object_kind,
+            object=name or self.case.name,
+            since=self.since,
+            sentence=sentence,
+            **more,
+        )
+
+
+def without_node(case: Case) -> Verdict | None:
+    """Why the pod has no node."""
+    if case.node_name or case.phase != "Pending":
+        return None
+    condition = case.condition("PodScheduled")
+    if not condition:
+        return _not_considered(case)
+    message = condition.get("message") or next(
+        (one.get("message") or "" for one in reversed(case.own_events) if one.get("reason") == "FailedScheduling"), ""
+    )
+    search = _Search(case, message, seconds(condition.get("lastTransitionTime")) or case.created)
+    if condition.get("reason") == "SchedulingGated":
+        return _gated(search)
+    if condition.get("reason") == "SchedulerError":
+        return search.verdict(
+            "scheduler-error", "platform",
+            f"The scheduler failed with pod {case.name} ({quoted(message)}) and tries again; whoever runs the cluster "
+            "must look at it if this goes on.",
+            retry_helps=None,
+        )  # fmt: skip
+    return next((verdict for rule in _RULES if (verdict := rule(search))), None)
+
+
+def _not_considered(case: Case) -> Verdict | None:
+    if case.created is None or case.now - case.created < LASTING:
+        return None
+    scheduler = case.spec.get("schedulerName") or "default-scheduler"
+    return Verdict(
+        cause="scheduler-silent",
+        kind="platform",
+        object_kind="scheduler",
+        object=scheduler,
+        since=case.created,
+        certain=False,
+        sentence=f"Scheduler {scheduler} has not looked at pod {case.name} for {case.now - case.created:.0f} s; whoever "
+        "runs the cluster must see whether it runs.",
+    )
+
+
+def _gated(search: _Search) -> Verdict:
+    """pkg/registry/core/pod/strategy.go. Kueue and the like hold pods back so."""
+    gates = ", ".join(one["name"] for one in search.case.spec.get("schedulingGates") or [])
+    return search.verdict(
+        "held-back", "capacity",
+        f"Pod {search.case.name} is held back{f' by {gates}' if gates else ''} until its turn comes.",
+        retry_helps=None,
+    )  # fmt: skip
+
+
+def _claim(search: _Search) -> Verdict | None:
+    case, body = search.case, search.body
+    if found := _CLAIM_MISSING.search(body):
+        return search.verdict(
+            "volume-claim-missing", "user",
+            f"Pod {case.name} needs the volume claim {found[1]}, which does not exist in namespace {case.namespace}; "
+            "create it, or correct the name.",
+            object_kind="volume claim", name=found[1], final=case.lasts(search.since), retry_helps=False,
+        )  # fmt: skip
+    if found := _CLAIM_ENDS.search(body):
+        return search.verdict(
+            "volume-claim-deleted", "user",
+            f"Pod {case.name} needs the volume claim {found[1]}, which is being deleted; create it again.",
+            object_kind="volume claim", name=found[1], retry_helps=False,
+        )  # fmt: skip
+    if found := _CLAIM_LOST.search(body):
+        return search.verdict(
+            "volume-lost", "platform",
+            f"The volume claim {found[1]} of pod {case.name} belongs to volume {found[2]}, which does not exist any more; "
+            "restore that volume, or create the claim anew.",
+            object_kind="volume claim", name=found[1], retry_helps=False,
+        )  # fmt: skip
+    if _CLAIM_UNBOUND in body:
+        return search.verdict(
+            "volume-claim-unbound", "platform",
+            f"Pod {case.name} waits for its volume, which has not been created yet; if this goes on, check the storage "
+            "class of its volume claim.",
+            retry_helps=None,
+        )  # fmt: skip
+    return None
+
+
+def _node_comes(search: _Search) -> Verdict | None:
+    """A node is on its way: nothing that the present ones lack is final."""
+    events = [one for one in search.case.said(*_NODE_COMES) if search.case.now - (last_seen(one) or 0) < _NODE_TAKES]
+    if not events:
+        return None
+    return search.verdict(
+        "node-comes", "capacity",
+        f"Pod {search.case.name} waits for a node that is being added for it; nothing is to be done.",
+        retry_helps=None,
+    )  # fmt: skip
+
+
+def _no_label(search: _Search) -> Verdict | None:
+    """No node has the labels. Known from the nodes, or from a message in which all nodes say so."""
+    case = search.case
+    selector = case.spec.get("nodeSelector") or {}
+    none_has_it = search.nodes and not search.labelled and _AFFINITY in search.reasons
+    if not none_has_it and not (search.total and search.count(_AFFINITY) == search.total):
+        return None
+    wanted = _labels(selector) or "that its node affinity asks for"
+    known = _known_values(search.nodes, selector)
+    return search.verdict(
+        "no-node-with-label", "user",
+        f"No node has the label {wanted} that pod {case.name} asks for{f' ({known})' if known else ''}; correct it, or "
+        "have such a node added.",
+        object_kind="label", name=wanted, final=case.lasts(search.since), retry_helps=False,
+    )  # fmt: skip
+
+
+def _known_values(nodes: Sequence[Json], selector: Mapping[str, str]) -> str:
+    """The values that nodes do have of the labels that none of them has as asked for."""
+    said = []
+    for key, value in selector.items():
+        values = sorted({_node_labels(one)[key] for one in nodes if key in _node_labels(one)})
+        if value not in values:
+            said.append(f"{key} is {', '.join(values)} on the nodes" if values else f"no node has a label {key}")
+    # Each label is there, but not on one node.
+    return "; ".join(said) if said or not nodes or len(selector) < 2 else "no node has all of these"
+
+
+def _tainted(search: _Search) -> Verdict | None:
+    """Nodes with the labels are there, and every one has a taint that the pod does not tolerate."""
+    case, tolerations = search.case, search.case.spec.get("tolerations")
+    named = [found for reason in search.reasons if (found := _TAINT.fullmatch(reason))]
+    if search.nodes and tolerations is not None:
+        if not search.labelled or search.open:
+            return None
+        keys = sorted({one["key"] for node in search.labelled for one in _untolerated(node, tolerations)})
+    elif len(named) == len(search.reasons) and named:
+        # All nodes have taints, as the scheduler counts them.
+        keys = sorted({found[1] for found in named if found[1]})
+    else:
+        return None
+    taints = ", ".join(keys)
+    if keys and all(key.startswith(_TAINTS_OF_KUBERNETES) for key in keys):
+        return search.verdict(
+            "nodes-not-ready", "infrastructure",
+            f"Every node{search.pool} that pod {case.name} may run on is out of order or closed ({taints}); whoever "
+            "runs the cluster must look at them.",
+            retry_helps=True,
+        )  # fmt: skip
+    return search.verdict(
+        "taint-not-tolerated", "user",
+        f"Every node{search.pool} is reserved{f' (taint {taints})' if taints else ' by a taint'}, and pod {case.name} "
+        "does not tolerate it; use a pool that the task may run in, or add the toleration.",
+        object_kind="taint" if taints else "pod", name=taints, retry_helps=False,
+    )  # fmt: skip
+
+
+def _too_big(search: _Search) -> Verdict | None:
+    """The pod asks for more than any of its nodes has when empty; needs the nodes. A taint may go, so it is no matter."""
+    case = search.case
+    sizes = [_allocatable(one) for one in search.labelled]
+    if not search.asked or not sizes or not all(sizes):
+        return None
+    if any(all(amount <= size.get(name, 0) for name, amount in search.asked.items()) for size in sizes):
+        return None
+    for name, amount in search.asked.items():
+        largest = max(size.get(name, Decimal(0)) for size in sizes)
+        if amount <= largest:
+            continue
+        if not largest:
+            # A device plugin that starts again takes its devices away for a moment.
+            return search.verdict(
+                "no-node-with-resource", "user",
+                f"Pod {case.name} asks for {phrase(name, amount)}, and no node{search.pool} has any {name}; use a pool "
+                "that does, or have its device plugin checked.",
+                object_kind="resource", name=name, retry_helps=None, certain=f"{_INSUFFICIENT}{name}" in search.reasons,
+            )  # fmt: skip
+        return search.verdict(
+            "too-big-for-any-node", "user",
+            f"Pod {case.name} asks for {phrase(name, amount)}, and the largest node{search.pool} has "
+            f"{phrase(name, largest)}, so it can never run; ask for less, or use a pool of larger nodes.",
+            final=True, retry_helps=False,
+        )  # fmt: skip
+    return search.verdict(
+        "too-big-for-any-node", "user",
+        f"Pod {case.name} asks for {_together(search.asked)}, and no single node{search.pool} has all of that, so it can "
+        "never run; ask for less, or use a pool of larger nodes.",
+        final=True, retry_helps=False,
+    )  # fmt: skip
+
+
+def _volume(search: _Search) -> Verdict | None:
+    case, pod = search.case, search.case.name
+    if search.count(*_VOLUME_ELSEWHERE):
+        return search.verdict(
+            "volume-elsewhere", "user",
+            f"The volume of pod {pod} can be used only on nodes of another place than those that the task may run on; "
+            "let the task run there, or give it another volume.",
+            retry_helps=None, certain=_all(search, *_VOLUME_ELSEWHERE),
+        )  # fmt: skip
+    if search.count(*_NO_VOLUME):
+        return search.verdict(
+            "no-volume", "capacity",
+            f"There is no free volume of the size that pod {pod} asks for on the nodes that it may run on; whoever runs "
+            "the cluster must add storage.",
+            retry_helps=True, certain=_all(search, *_NO_VOLUME),
+        )  # fmt: skip
+    if search.count(*_VOLUME_BUSY):
+        return search.verdict(
+            "volume-busy", "capacity",
+            f"Pod {case.name} waits for a volume: it is in use by another pod, or the nodes have as many as fit.",
+            retry_helps=True, certain=_all(search, *_VOLUME_BUSY),
+        )  # fmt: skip
+    return None
+
+
+def _all(search: _Search, *reasons: str) -> bool:
+    """Whether all nodes gave one of these reasons, taints aside: then nothing else keeps the pod from running."""
+    others = {one for one in search.reasons if one not in reasons and not _TAINT.fullmatch(one)}
+    return not others
+
+
+def _no_room(search: _Search) -> Verdict | None:
+    """There are nodes that could hold the pod, and they are full."""
+    case = search.case
+    short = [one.removeprefix(_INSUFFICIENT) for one in search.reasons if one.startswith(_INSUFFICIENT)]
+    if not short:
+        if not search.count(_TOO_MANY_PODS):
+            return None
+        return search.verdict(
+            "no-room", "capacity",
+            f"Pod {case.name} waits for a node{search.pool}: they run as many pods as they may.",
+            retry_helps=True,
+        )  # fmt: skip
+    wanted = {name: search.asked[name] for name in short if name in search.asked}
+    what = _together(wanted) if wanted else " and ".join(short)
+    free = "; ".join(text for name in wanted if (text := _free(search.open, name)))
+    return search.verdict(
+        "no-room", "capacity",
+        f"Pod {case.name} waits for {what} on a node{search.pool}{f' ({free})' if free else ''}; it starts when other "
+        "pods have ended, or with smaller requests.",
+        retry_helps=True,
+    )  # fmt: skip
+
+
+def _free(nodes: Iterable[Json], name: str) -> str:
+    """The most that is free on one node, where what is taken is known for all; else the largest node's size."""
+    sizes = [(_allocatable(one).get(name, Decimal(0)), one.get("requested")) for one in nodes]
+    if not sizes:
+        return ""
+    if all(requested is not None for _, requested in sizes):
+        free, size = max((max(size - amounts(taken).get(name, Decimal(0)), Decimal(0)), size) for size, taken in sizes)
+        return f"the most that one of {len(sizes)} has free is {phrase(name, free)} of {phrase(name, size)}"
+    return f"the largest of {len(sizes)} has {phrase(name, max(size for size, _ in sizes))} in all"
+
+
+def _elsewise(search: _Search) -> Verdict:
+    """Any other reasons, or several at once, in plain words."""
+    case = search.case
+    if search.case.status.get("nominatedNodeName"):
+        return search.verdict(
+            "makes-room", "capacity",
+            f"Pod {case.name} is about to start on node {case.status['nominatedNodeName']}, where pods of lower "
+            "priority are stopped for it.",
+            retry_helps=None,
+        )  # fmt: skip
+    said = [f"{count} {_PLAIN.get(reason) or _unplain(reason)}" for reason, count in search.reasons.items()]
+    if search.total and said:
+        nodes = f"of {search.total} nodes, {', '.join(said)}"
+    else:
+        nodes = quoted(search.body) or "the scheduler does not say why"
+    return search.verdict(
+        "no-node-fits", "capacity",
+        f"No node can take pod {case.name} now: {nodes}; it waits until one can.",
+        retry_helps=None,
+    )  # fmt: skip
+
+
+def _unplain(reason: str) -> str:
+    if found := _TAINT.fullmatch(reason):
+        return f"reserved by a taint{f' ({found[1]})' if found[1] else ''}"
+    if reason.startswith(_INSUFFICIENT):
+        return f"without enough {reason.removeprefix(_INSUFFICIENT)}"
+    return f"that say {quoted(reason)}"
+
+
+#: The first that holds. What the pod itself lacks, then a node that comes, then what no present node will ever give
+#: (label, taint, size), then what may come free.
+_RULES = (
+    _claim,
+    _node_comes,
+    _no_label,
+    _tainted,
+    _too_big,
+    _volume,
+    _no_room,
+    _elsewise,
+)
+
+
+def _has_labels(node: Json, spec: Json) -> bool:
+    """``nodeSelector`` and the required node affinity, as plugins/nodeaffinity has them."""
+    labels = _node_labels(node)
+    if any(labels.get(key) != value for key, value in (spec.get("nodeSelector") or {}).items()):
+        return False
+    affinity = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get(
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    )
+    terms = (affinity or {}).get("nodeSelectorTerms") or []
+    return not terms or any(_matches(node, term) for term in terms)
+
+
+def _matches(node: Json, term: Json) -> bool:
+    labels, fields = _node_labels(node), {"metadata.name": (node.get("metadata") or {}).get("name")}
+    wanted = [(labels, one) for one in term.get("matchExpressions") or []]
+    wanted += [(fields, one) for one in term.get("matchFields") or []]
+    return bool(wanted) and all(
+        _holds(of.get(one["key"]), one["operator"], one.get("values") or []) for of, one in wanted
+    )
+
+
+def _holds(value: str | None, operator: str, values: Sequence[str]) -> bool:
+    match operator:
+        case "In":
+            return value in values
+        case "NotIn":
+            return value not in values
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None
+        case "Gt" | "Lt":
+            if value is None or not value.lstrip("-").isdigit():
+                return False
+            return int(value) > int(values[0]) if operator == "Gt" else int(value) < int(values[0])
+    # An operator of a newer Kubernetes: no node is ruled out by it.
+    return True
+
+
+def _untolerated(node: Json, tolerations: Sequence[Json]) -> list[Json]:
+    """The node's taints that keep the pod away (k8s.io/component-helpers, scheduling/corev1, ``ToleratesTaint``)."""
+    taints = (node.get("spec") or {}).get("taints") or []
+    hard = [one for one in taints if one.get("effect") in ("NoSchedule", "NoExecute")]
+    return [one for one in hard if not any(_tolerates(toleration, one) for toleration in tolerations)]
+
+
+def _tolerates(toleration: Json, taint: Json) -> bool:
+    if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
+        return False
+    if toleration.get("key") and toleration["key"] != taint["key"]:
+        return False
+    if toleration.get("operator") in (None, "", "Equal"):
+        return (toleration.get("value") or "") == (taint.get("value") or "")
+    # "Exists"; or a comparison of a newer Kubernetes: no node is ruled out by it.
+    return True
+
+
+def _node_labels(node: Json) -> Mapping[str, str]:
+    return (node.get("metadata") or {}).get("labels") or {}
+
+
+def _labels(selector: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in selector.items())
+
+
+def _allocatable(node: Json) -> Amounts:
+    return amounts((node.get("status") or {}).get("allocatable"))
+
+
+def _together(wanted: Amounts) -> str:
+    return " and ".join(phrase(name, amount) for name, amount in wanted.items())
