@@ -79,7 +79,7 @@ def diagnose(
     if refusal is not None:
         return refused.diagnose(case, refusal)
     if pod is None:
-        return None
+        return lost.unknown() if deleted else None
     if ended.succeeded(case):
         return ended.held_open(case)
     return next((verdict for rule in _RULES if (verdict := rule(case))), None)

@@ -39,10 +39,10 @@ _END_UNSEEN = {"ContainerStatusUnknown", "Unknown"}
 
 #: What a signal means, for a person.
 _MEANING = {
-    "SIGKILL": "killed from outside",
-    "SIGTERM": "asked to stop",
-    "SIGINT": "interrupted",
-    "SIGHUP": "cut off from its terminal",
+    "SIGKILL": "was killed from outside",
+    "SIGTERM": "was asked to stop",
+    "SIGINT": "was interrupted",
+    "SIGHUP": "was cut off from its terminal",
     "SIGSEGV": "crashed by a wrong memory access (segmentation fault)",
     "SIGABRT": "gave up by itself (abort)",
     "SIGBUS": "crashed by a wrong memory access (bus error)",
@@ -249,8 +249,10 @@ def _out_of_memory(case: Case, end: Json, who: str, known: dict[str, Any]) -> Ve
 #: Why a container's process could not be started, in the runtime's words. The first two ends are those of Go's
 #: os/exec (lp_unix.go); "chdir to cwd" and "unable to find user" are runc's (libcontainer; github.com/moby/sys/user).
 _NOT_STARTED = (
-    (re.compile(r"chdir to cwd \(\\?\"([^\"\\]*)\\?\"\)"), "working-directory-missing", "cannot enter its working directory {0}"),
-    (re.compile(r"unable to find user (\S+?):"), "user-missing", "has to run as user {0}, which its image does not have"),
+    (re.compile(r"chdir to cwd \(\\?\"([^\"\\]*)\\?\"\)"), "working-directory-missing",
+     "cannot enter its working directory {0}"),
+    (re.compile(r"unable to find user (\S+?):"), "user-missing",
+     "has to run as user {0}, which its image does not have"),
     (re.compile(r"exec:? \\?\"?([^\"\\\s:]+)\\?\"?:? exec format error"), "wrong-architecture",
      "has a program {0} that is built for another kind of processor, or is a script without a first line #!"),
     (re.compile(r"exec: \\?\"([^\"\\]*)\\?\": .*?(?:executable file not found|no such file or directory)"),
@@ -360,7 +362,7 @@ def _by_signal(case: Case, end: Json, who: str, known: dict[str, Any]) -> Verdic
         name = Signals(number).name
     except ValueError:
         return None
-    what = _MEANING.get(name, "stopped by that signal")
+    what = _MEANING.get(name, "was stopped by it")
     advice = {
         "SIGKILL": "if it may have run out of memory give it more, else see what ran on the node",
         "SIGTERM": "if the task was not stopped on purpose, try again",
@@ -372,9 +374,7 @@ def _by_signal(case: Case, end: Json, who: str, known: dict[str, Any]) -> Verdic
         retry_helps=None,
         signal=name,
         certain=bool(end.get("signal")),
-        sentence=f"{who} ended with exit code {code}, which stands for signal {name}: most likely it was {what}; {advice}."
-        if name in ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP") or name not in _MEANING
-        else f"{who} ended with exit code {code}, which stands for signal {name}: most likely it {what}; {advice}.",
+        sentence=f"{who} ended with exit code {code}, which stands for signal {name}: most likely it {what}; {advice}.",
         **known,
     )
 

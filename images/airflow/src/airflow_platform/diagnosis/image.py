@@ -36,7 +36,7 @@ def _pull(text: str, cause: str, kind: Kind, retry_helps: bool | None, sentence:
 
 
 #: The first whose text is there; the order matters, as containerd ends many messages with "not found". Its texts:
-#: core/remotes/docker (resolver.go, authorizer.go), core/remotes/errors, core/images/image.go; the rest are HTTP's, Go's.
+#: core/remotes/docker (resolver.go, authorizer.go), core/remotes/errors, core/images/image.go; the rest: HTTP's, Go's.
 _PULLS = (
     _pull(
         r"no match for platform", "wrong-architecture", "user", False,
@@ -185,8 +185,8 @@ def _not_asked_for(case: Case, container: str, image: str, reason: str, message:
     elif reason == _NEVER:
         cause, kind, final, retry = "image-not-on-node", "user", case.lasts(since), False
         sentence = (
-            f"Image {image} is not on node {case.node_name}, and the task's image_pull_policy Never forbids to pull it; "
-            "change that policy."
+            f"Image {image} is not on node {case.node_name}, and the task's image_pull_policy Never forbids to pull "
+            "it; change that policy."
         )
     else:
         cause, kind, final, retry = "image-unreadable", "infrastructure", False, True

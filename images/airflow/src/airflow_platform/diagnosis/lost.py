@@ -7,8 +7,8 @@ import re
 from airflow_platform.diagnosis.case import Case, last_seen, seconds
 from airflow_platform.diagnosis.verdict import Verdict, quoted
 
-#: Seconds until a pod that has a node and that its kubelet has not taken up is told. Kubelet's own watch takes less than
-#: one; a node is NotReady only after 50 s of silence (node_lifecycle_controller.go, ``nodeMonitorGracePeriod``).
+#: Seconds until a pod that has a node and that its kubelet has not taken up is told. Kubelet's own watch takes less
+#: than one; a node is NotReady only after 50 s of silence (node_lifecycle_controller.go, ``nodeMonitorGracePeriod``).
 _TAKEN_UP = 30
 
 _PREEMPTOR = re.compile(r"Preempted by \S+ (\S+) on node (\S+)")
@@ -22,8 +22,8 @@ def disrupted(case: Case) -> Verdict | None:
         return None
     reason = condition.get("reason") or ""
     cause, object_kind, name, sentence = _disruption(case, reason, quoted(condition.get("message")))
-    # A pod that the taint manager or the garbage collector deletes because its node is away may still run there.
-    away = reason in ("DeletionByTaintManager", "DeletionByPodGC") and case.phase != "Failed"
+    # Its node is away, and it may still run there. The garbage collector calls it failed without having asked a node.
+    away = reason == "DeletionByPodGC" or (reason == "DeletionByTaintManager" and case.phase != "Failed")
     return Verdict(
         cause=cause,
         kind="infrastructure",
@@ -80,6 +80,19 @@ def _disruption(case: Case, reason: str, message: str) -> tuple[str, str, str, s
         "disrupted", "pod", pod,
         f"The cluster took pod {pod} away ({reason}: {message or 'it does not say why'}); try again.",
     )  # fmt: skip
+
+
+def unknown() -> Verdict:
+    """The pod is gone, and nobody has seen it."""
+    return Verdict(
+        cause="deleted",
+        kind="infrastructure",
+        object_kind="pod",
+        object="of the task",
+        final=True,
+        certain=False,
+        sentence="The pod of the task is gone, and nothing is known of it; whether it has run, its log may say.",
+    )
 
 
 def deleted(case: Case) -> Verdict | None:
@@ -176,8 +189,8 @@ def node_away(case: Case) -> Verdict | None:
             since=since,
             # The node's silence is certain, that pod and container have stopped is not.
             certain=False,
-            sentence=f"Node {case.node_name}, where pod {case.name} is, has said nothing{silent}; the pod may still run "
-            "there, so wait until the node is back or has been removed.",
+            sentence=f"Node {case.node_name}, where pod {case.name} is, has said nothing{silent}; the pod may still "
+            "run there, so wait until the node is back or has been removed.",
         )
     if not_ready:
         return Verdict(

@@ -16,7 +16,7 @@ from typing import Any
 
 from airflow_platform.diagnosis.case import LASTING, Case, Json, last_seen, seconds
 from airflow_platform.diagnosis.quantity import Amounts, amounts, asked, phrase
-from airflow_platform.diagnosis.verdict import Verdict, quoted
+from airflow_platform.diagnosis.verdict import Kind, Verdict, quoted
 
 _AVAILABLE = re.compile(r"0/(\d+) nodes are available: (.*)", re.DOTALL)
 #: What the plugins say that make room: it is no reason of the nodes'.
@@ -35,7 +35,7 @@ _CLAIM_MISSING = re.compile(r"persistentvolumeclaim \"([^\"]+)\" not found")
 _CLAIM_ENDS = re.compile(r"persistentvolumeclaim \"([^\"]+)\" is being deleted")
 _CLAIM_LOST = re.compile(r"persistentvolumeclaim \"([^\"]+)\" bound to non-existent persistentvolume \"([^\"]+)\"")
 _CLAIM_UNBOUND = "pod has unbound immediate PersistentVolumeClaims"
-#: volumebinding/binder.go, volumezone, nodevolumelimits, volumerestrictions; the second is older releases' word for the first.
+#: volumebinding/binder.go, volumezone, nodevolumelimits, volumerestrictions; the second is the first in older releases.
 _VOLUME_ELSEWHERE = (
     "node(s) didn't match PersistentVolume's node affinity",
     "node(s) had volume node affinity conflict",
@@ -128,7 +128,7 @@ class _Search:
         return sum(self.reasons.get(reason, 0) for reason in reasons)
 
     def verdict(
-        self, cause: str, kind: Any, sentence: str, *, object_kind: str = "pod", name: str = "", **more: Any
+        self, cause: str, kind: Kind, sentence: str, *, object_kind: str = "pod", name: str = "", **more: Any
     ) -> Verdict:
         return Verdict(
             cause=cause,
@@ -175,8 +175,8 @@ def _not_considered(case: Case) -> Verdict | None:
         object=scheduler,
         since=case.created,
         certain=False,
-        sentence=f"Scheduler {scheduler} has not looked at pod {case.name} for {case.now - case.created:.0f} s; whoever "
-        "runs the cluster must see whether it runs.",
+        sentence=f"Scheduler {scheduler} has not looked at pod {case.name} for {case.now - case.created:.0f} s; "
+        "whoever runs the cluster must see whether it runs.",
     )
 
 
@@ -208,8 +208,8 @@ def _claim(search: _Search) -> Verdict | None:
     if found := _CLAIM_LOST.search(body):
         return search.verdict(
             "volume-lost", "platform",
-            f"The volume claim {found[1]} of pod {case.name} belongs to volume {found[2]}, which does not exist any more; "
-            "restore that volume, or create the claim anew.",
+            f"The volume claim {found[1]} of pod {case.name} belongs to volume {found[2]}, which does not exist any "
+            "more; restore that volume, or create the claim anew.",
             object_kind="volume claim", name=found[1], retry_helps=False,
         )  # fmt: skip
     if _CLAIM_UNBOUND in body:
@@ -230,6 +230,19 @@ def _node_comes(search: _Search) -> Verdict | None:
     return search.verdict(
         "node-comes", "capacity",
         f"Pod {search.case.name} waits for a node that is being added for it; nothing is to be done.",
+        retry_helps=None,
+    )  # fmt: skip
+
+
+def _makes_room(search: _Search) -> Verdict | None:
+    """The scheduler has found a node, and stops pods there."""
+    case = search.case
+    if not case.status.get("nominatedNodeName"):
+        return None
+    return search.verdict(
+        "makes-room", "capacity",
+        f"Pod {case.name} is about to start on node {case.status['nominatedNodeName']}, where pods of lower priority "
+        "are stopped for it.",
         retry_helps=None,
     )  # fmt: skip
 
@@ -292,7 +305,7 @@ def _tainted(search: _Search) -> Verdict | None:
 
 
 def _too_big(search: _Search) -> Verdict | None:
-    """The pod asks for more than any of its nodes has when empty; needs the nodes. A taint may go, so it is no matter."""
+    """The pod asks for more than any of its nodes has when empty. Taints are no matter: they may go."""
     case = search.case
     sizes = [_allocatable(one) for one in search.labelled]
     if not search.asked or not sizes or not all(sizes):
@@ -319,8 +332,8 @@ def _too_big(search: _Search) -> Verdict | None:
         )  # fmt: skip
     return search.verdict(
         "too-big-for-any-node", "user",
-        f"Pod {case.name} asks for {_together(search.asked)}, and no single node{search.pool} has all of that, so it can "
-        "never run; ask for less, or use a pool of larger nodes.",
+        f"Pod {case.name} asks for {_together(search.asked)}, and no single node{search.pool} has all of that, so it "
+        "can never run; ask for less, or use a pool of larger nodes.",
         final=True, retry_helps=False,
     )  # fmt: skip
 
@@ -337,8 +350,8 @@ def _volume(search: _Search) -> Verdict | None:
     if search.count(*_NO_VOLUME):
         return search.verdict(
             "no-volume", "capacity",
-            f"There is no free volume of the size that pod {pod} asks for on the nodes that it may run on; whoever runs "
-            "the cluster must add storage.",
+            f"There is no free volume of the size that pod {pod} asks for on the nodes that it may run on; whoever "
+            "runs the cluster must add storage.",
             retry_helps=True, certain=_all(search, *_NO_VOLUME),
         )  # fmt: skip
     if search.count(*_VOLUME_BUSY):
@@ -393,13 +406,6 @@ def _free(nodes: Iterable[Json], name: str) -> str:
 def _elsewise(search: _Search) -> Verdict:
     """Any other reasons, or several at once, in plain words."""
     case = search.case
-    if search.case.status.get("nominatedNodeName"):
-        return search.verdict(
-            "makes-room", "capacity",
-            f"Pod {case.name} is about to start on node {case.status['nominatedNodeName']}, where pods of lower "
-            "priority are stopped for it.",
-            retry_helps=None,
-        )  # fmt: skip
     said = [f"{count} {_PLAIN.get(reason) or _unplain(reason)}" for reason, count in search.reasons.items()]
     if search.total and said:
         nodes = f"of {search.total} nodes, {', '.join(said)}"
@@ -425,6 +431,7 @@ def _unplain(reason: str) -> str:
 _RULES = (
     _claim,
     _node_comes,
+    _makes_room,
     _no_label,
     _tainted,
     _too_big,

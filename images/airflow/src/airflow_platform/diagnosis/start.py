@@ -9,7 +9,7 @@ from airflow_platform.diagnosis.case import Case, Json, first_seen
 from airflow_platform.diagnosis.ended import could_not_start
 from airflow_platform.diagnosis.verdict import Kind, Verdict, quoted
 
-#: Kubelet's reasons of a container that it could not create or start (pkg/kubelet/kuberuntime/kuberuntime_container.go).
+#: Kubelet's reasons of a container that it could not create or start (kuberuntime/kuberuntime_container.go).
 _CONFIG = "CreateContainerConfigError"
 _CREATE = ("CreateContainerError", "PreCreateHookError", "PreStartHookError", "RunContainerError")
 _HOOK = "PostStartHookError"
@@ -187,7 +187,7 @@ def _other(case: Case, container: str, reason: str, message: str, since: float |
     if reason == _HOOK:
         return _verdict(
             case, "post-start-hook-failed", "user",
-            f"Container {container} of pod {case.name} was stopped because its postStart hook failed; correct the hook.",
+            f"Container {container} of pod {case.name} was stopped because its postStart hook failed; correct it.",
             retry_helps=None, **known,
         )  # fmt: skip
     return _verdict(
@@ -208,8 +208,8 @@ def _volume(case: Case, reason: str, message: str, since: float | None) -> Verdi
         kind, name = _NAMES[missing[1]], missing[2]
         return _verdict(
             case, f"{kind.replace(' ', '-')}-missing", "user",
-            f"{what} needs the {kind} {name}, which does not exist in namespace {case.namespace}; create it, or correct "
-            "the name.",
+            f"{what} needs the {kind} {name}, which does not exist in namespace {case.namespace}; create it, or "
+            "correct the name.",
             object_kind=kind, name=name, since=since, final=case.lasts(since), retry_helps=False,
         )  # fmt: skip
     if missing := _NO_KEY_IN_VOLUME.search(message):
@@ -222,7 +222,7 @@ def _volume(case: Case, reason: str, message: str, since: float | None) -> Verdi
     if "Multi-Attach error" in message:  # pkg/controller/volume/attachdetach/reconciler
         return _verdict(
             case, "volume-busy", "capacity",
-            f"{what} is still attached to another node, which another pod may be using it on; it waits until it is free.",
+            f"{what} is still attached to another node, where a pod may be using it; it waits until it is free.",
             retry_helps=True, **known,
         )  # fmt: skip
     if "not found in the list of registered CSI drivers" in message:  # pkg/volume/csi/csi_client.go
@@ -235,8 +235,8 @@ def _volume(case: Case, reason: str, message: str, since: float | None) -> Verdi
     if "hostPath type check failed" in message:
         return _verdict(
             case, "host-path-missing", "user",
-            f"{what} is a path of node {case.node_name} that is not what it should be ({quoted(message.rpartition(': ')[2])}"
-            "); correct the path, or create it there.",
+            f"{what} is a path of node {case.node_name} that is not what it should be "
+            f"({quoted(message.rpartition(': ')[2])}); correct the path, or create it there.",
             final=case.lasts(since), retry_helps=None, **known,
         )  # fmt: skip
     step = "attached to" if reason == "FailedAttachVolume" else "mounted on"
@@ -271,8 +271,9 @@ def _no_sandbox(case: Case, message: str, since: float | None) -> Verdict:
     if network or "network is not ready" in message:  # pkg/kubelet/errors.go
         return _verdict(
             case, "network-not-ready", "infrastructure",
-            f"Node {node} cannot connect pod {case.name} to the network ({quoted(network[1] if network else message)}); "
-            "it tries again, whoever runs the cluster must look at the node if this goes on.",
+            f"Node {node} cannot connect pod {case.name} to the network "
+            f"({quoted(network[1] if network else message)}); it tries again, whoever runs the cluster must look at "
+            "the node if this goes on.",
             retry_helps=True, **known,
         )  # fmt: skip
     return _verdict(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -11,6 +12,8 @@ Kind = Literal["user", "capacity", "transient", "infrastructure", "platform"]
 
 #: Characters of a text of Kubernetes that a sentence quotes at most.
 _QUOTED = 300
+#: What the runtime's errors begin with (google.golang.org/grpc, status).
+_FRAME = re.compile(r"rpc error: code = \w+ desc = ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +62,6 @@ class Refusal:
 
 
 def quoted(text: str | None) -> str:
-    """A text of Kubernetes within a sentence: one line, not too long, without a full stop of its own."""
-    line = " ".join((text or "").split()).rstrip(" .:")
+    """A text of Kubernetes within a sentence: one line, not too long, without gRPC's frame and a full stop of its own."""
+    line = _FRAME.sub("", " ".join((text or "").split())).rstrip(" .:")
     return line if len(line) <= _QUOTED else f"{line[:_QUOTED].rstrip(' .:')} …"
