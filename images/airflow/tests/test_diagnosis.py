@@ -104,6 +104,7 @@ def test_each_cause_is_told(cause, case):
     verdict = diagnose(**inputs(case))
     assert verdict is not None
     assert verdict.cause == cause, verdict
+    assert verdict.sentence == case["sentence"]
     for field, expected in case["verdict"].items():
         if field == "since" and expected is not None:
             expected = seconds(expected)
@@ -181,6 +182,104 @@ def test_a_sidecar_that_is_killed_at_the_end_is_not_to_blame():
     }
     verdict = diagnosed({"spec": spec, "status": {"phase": "Failed", **statuses}})
     assert (verdict.container, verdict.exit_code) == ("base", 3)
+
+
+def test_a_fault_of_another_container_is_not_final_while_the_base_container_runs():
+    # Kubelet calls the pod Pending as long as one container has not started.
+    statuses = [
+        status({"running": {"startedAt": "2026-01-01T00:00:05Z"}}, containerID="containerd://1"),
+        status({"waiting": {"reason": "InvalidImageName", "message": "m"}}, "proxy"),
+    ]
+    verdict = diagnosed({"status": {"containerStatuses": statuses}})
+    assert (verdict.cause, verdict.container, verdict.final) == ("image-name-invalid", "proxy", False)
+    statuses[0]["state"] = ended(0, "Completed")
+    assert diagnosed({"status": {"containerStatuses": statuses}}).cause == "container-holds-pod"
+
+
+def test_an_image_is_not_missing_for_longer_than_its_container_could_start():
+    missing = {"waiting": {"reason": "ErrImagePull", "message": 'failed to resolve reference "i": i: not found'}}
+    spec = {"initContainers": [{"name": "first", "image": "i"}, {"name": "second", "image": "i"}]}
+    first = status(ended(0, "Completed", at="2026-01-01T00:04:50Z"), "first", containerID="containerd://1")
+    pod = {"spec": spec, "status": {"initContainerStatuses": [first, status(missing, "second")]}}
+    verdict = diagnosed(pod)
+    assert (verdict.container, verdict.final, verdict.since) == ("second", False, seconds("2026-01-01T00:04:50Z"))
+
+
+def test_a_taint_by_which_somebody_empties_a_node_that_is_well_is_no_lost_node():
+    condition = {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager"}
+    condition["lastTransitionTime"] = "2026-01-01T00:04:50Z"
+    pod = {"metadata": {"deletionTimestamp": NOW}, "status": {"phase": "Running", "conditions": [condition]}}
+    well = {"metadata": {"name": "worker-1"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+    assert diagnosed(pod, nodes=[well]).cause == "drained"
+    assert diagnosed(pod).cause == "node-lost"
+
+
+def test_a_label_that_no_node_has_is_final_only_where_no_node_is_on_its_way():
+    message = "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."
+    spec = {"nodeSelector": {"gpu": "a100"}}
+    event = {"reason": "FailedScheduling", "message": message, "eventTime": "2026-01-01T00:00:01.5Z"}
+    assert not unscheduled(message, spec=spec).final
+    assert unscheduled(message, spec=spec, events=[event]).final
+    comes = {"reason": "TriggeredScaleUp", "message": "", "lastTimestamp": "2026-01-01T00:04:00Z"}
+    assert unscheduled(message, spec=spec, events=[event, comes]).cause == "node-comes"
+    # Of the values that nodes have, nothing is said where the nodes are not known.
+    assert "(" not in unscheduled(message, spec=spec).sentence
+
+
+def test_labels_that_no_node_has_together_and_an_affinity_that_is_not_known():
+    message = "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector."
+    nodes = [node("one", {"gpu": "t4"}), node("two", {"disk": "ssd"})]
+    both = unscheduled(message, spec={"nodeSelector": {"gpu": "t4", "disk": "ssd"}}, nodes=nodes)
+    assert "(no node has all of these)" in both.sentence
+    # The selector is met, so it is the affinity, of which the pod's spec here says nothing.
+    assert unscheduled(message, spec={"nodeSelector": {"gpu": "t4"}}, nodes=nodes).object_kind == "pod"
+
+
+def test_a_node_that_kubernetes_has_closed_is_waited_for_beside_one_that_is_reserved():
+    ill = node("ill", taints=[{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}])
+    reserved = node("reserved", taints=[{"key": "team", "effect": "NoSchedule"}])
+    message = "0/2 nodes are available: 2 node(s) had untolerated taint(s)."
+    verdict = unscheduled(message, spec={"tolerations": []}, nodes=[ill, reserved])
+    assert verdict.cause == "nodes-not-ready"
+    assert "team" not in verdict.sentence
+
+
+RESOLVE = 'failed to pull and unpack image "r.example/i:1": failed to resolve reference "r.example/i:1": '
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        (f"{RESOLVE}r.example/i:1: not found", "image-not-found"),
+        (f"{RESOLVE}no resolve hosts: not found", "image-pull-failed"),
+        (
+            f"{RESOLVE}failed to authorize: failed to fetch oauth token: unexpected status from POST request to "
+            "https://auth.example/token: 404 Not Found",
+            "image-pull-failed",
+        ),
+        (
+            'failed to pull and unpack image "r.example/i:1": failed to prepare extraction snapshot "extract-1": '
+            "parent snapshot sha256:5: not found",
+            "image-pull-failed",
+        ),
+        (
+            f"{RESOLVE}unexpected status from HEAD request to https://r.example/v2/404/manifests/401: "
+            "500 Internal Server Error",
+            "registry-fails",
+        ),
+        (f'{RESOLVE}failed to do request: Head "https://r.example/v2/": EOF', "registry-unreachable"),
+        (
+            f"{RESOLVE}unexpected status from HEAD request to https://r.example/v2/i/manifests/1: 401 Unauthorized",
+            "image-denied",
+        ),
+    ],
+)
+def test_what_keeps_an_image_away_is_not_taken_for_something_else(text, cause):
+    statuses = [status({"waiting": {"reason": "ErrImagePull", "message": text}})]
+    verdict = diagnosed({"status": {"containerStatuses": statuses}})
+    assert verdict.cause == cause
+    assert verdict.final == (cause in ("image-not-found", "image-denied"))
+    assert verdict.certain == (cause != "image-pull-failed")
 
 
 def test_a_volume_that_is_mounted_at_last_is_no_trouble():
@@ -275,8 +374,9 @@ def test_what_is_no_quantity_is_an_error(wrong):
         ("cpu", "10", "10 CPU"),
         ("memory", "1536Mi", "1.5Gi of memory"),
         ("memory", "0", "0 of memory"),
-        ("requests.memory", "64Gi", "64Gi of requests.memory"),
+        ("requests.memory", "64Gi", "64Gi of memory"),
         ("nvidia.com/gpu", "4", "4 nvidia.com/gpu"),
+        ("limits.cpu", "2", "limits of 2 CPU"),
     ],
 )
 def test_amounts_in_words(resource, quantity, words):
@@ -311,7 +411,7 @@ def test_a_pod_that_fits_an_empty_node_waits_however_full_they_are():
     verdict = unscheduled(FULL, spec=wants(cpu="4"), nodes=nodes)
     assert (verdict.cause, verdict.final) == ("no-room", False)
     # What is free is never less than nothing.
-    assert "2 CPU of 2 CPU" in verdict.sentence
+    assert "none has more free than 2 CPU of 2 CPU" in verdict.sentence
 
 
 def test_a_pod_is_too_big_only_for_all_nodes_of_the_cluster():

@@ -89,6 +89,11 @@ class Case:
         return (found.get("state") or {}).get("terminated")
 
     @property
+    def base_runs(self) -> bool:
+        """Whether the base container is at work: then no fault of another container stops the task."""
+        return any(one["name"] == self.base and "running" in (one.get("state") or {}) for one in self.statuses)
+
+    @property
     def ever_ran(self) -> bool:
         """Whether a container of the pod may have been created."""
         return any(one.get("containerID") or one.get("started") for one in self.statuses) or self.phase == "Running"
@@ -132,10 +137,17 @@ class Case:
         """Whether a fault that was seen first then is no longer one that may heal."""
         return since is not None and self.now - since >= LASTING
 
+    def stops(self, since: float | None) -> bool:
+        """Whether such a fault of a container that does not start is the end of the task."""
+        return self.lasts(since) and not self.base_runs
+
     @property
     def starts_since(self) -> float | None:
-        """Since when the pod's containers could be starting: no fault of theirs is older."""
+        """Since when the next container could be starting: no fault of it is older."""
         times = [self.status.get("startTime")]
+        for status in self.statuses:
+            state = status.get("state") or {}
+            times += [(state.get("running") or {}).get("startedAt"), (state.get("terminated") or {}).get("finishedAt")]
         for kind in ("PodReadyToStartContainers", "Initialized"):
             condition = self.condition(kind)
             if condition.get("status") == "True":

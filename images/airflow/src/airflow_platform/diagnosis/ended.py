@@ -64,9 +64,9 @@ def succeeded(case: Case) -> bool:
 
 def held_open(case: Case) -> Verdict | None:
     """The work is done, but the pod goes on, because a container beside it does not end."""
-    if case.phase != "Running" or case.metadata.get("deletionTimestamp") or case.deleted:
+    if case.phase == "Succeeded" or case.metadata.get("deletionTimestamp") or case.deleted:
         return None
-    others = [one["name"] for one in case.statuses if "running" in (one.get("state") or {})]
+    others = [one["name"] for one in case.statuses if not (one.get("state") or {}).get("terminated")]
     others = [name for name in others if not case.is_sidecar(name) and name != _XCOM_SIDECAR]
     since = seconds(case.base_end.get("finishedAt"))
     if not others or not case.lasts(since):
@@ -79,7 +79,7 @@ def held_open(case: Case) -> Verdict | None:
         container=others[0],
         retry_helps=False,
         since=since,
-        sentence=f"Container {case.base} of pod {case.name} is done, but container {others[0]} runs on and keeps the "
+        sentence=f"Container {case.base} of pod {case.name} is done, but container {others[0]} is not and keeps the "
         "pod from ending; make it stop, or make it an init container with restartPolicy Always.",
     )
 
@@ -92,7 +92,7 @@ def rejected(case: Case) -> Verdict | None:
     said = quoted(message.removeprefix(_REJECTED))
     unfit = reason in _UNFIT
     if reason.startswith(_OUT_OF):
-        what = f"had no {reason.removeprefix(_OUT_OF)} left when pod {case.name} arrived"
+        what = f"had not enough {reason.removeprefix(_OUT_OF)} left when pod {case.name} arrived"
     else:
         what = f"did not accept pod {case.name} ({reason}: {said})"
     return Verdict(
@@ -132,7 +132,7 @@ def evicted(case: Case) -> Verdict | None:
     low = _LOW_ON.search(message)
     users = {found[1]: found for found in _CONSUMER.finditer(message)}
     user = users.get(case.base) or next(iter(users.values()), None)
-    used = f", {user[1]} used {user[2]} and had asked for {user[3]}" if user else ""
+    used = f", in which {user[1]} used {user[2]} and had asked for {user[3]}" if user else ""
     return Verdict(
         cause="evicted",
         kind="infrastructure",
@@ -262,6 +262,11 @@ _NOT_STARTED = (
 )  # fmt: skip
 
 
+def in_short(text: str) -> str:
+    """The runtime's words without the frames around them: runc's, and containerd's around those."""
+    return quoted(re.sub(r".*(?:unable to start container process|error during container init): ", "", text))
+
+
 def could_not_start(text: str) -> tuple[str, str] | None:
     """Cause and clause for the runtime's words; None where no rule knows them."""
     for pattern, cause, clause in _NOT_STARTED:
@@ -289,7 +294,7 @@ def _not_started(case: Case, end: Json, who: str, known: dict[str, Any]) -> Verd
         kind="user",
         retry_helps=None,
         certain=False,
-        sentence=f"{who} could not be started: {quoted(message) or 'the node does not say why'}.",
+        sentence=f"{who} could not be started: {in_short(message) or 'the node does not say why'}.",
         **known,
     )
 

@@ -20,7 +20,7 @@ _SLOW = 60
 
 @dataclass(frozen=True)
 class _Pull:
-    """What a pull's message means. ``lasting``: final once it has been seen for `case.LASTING` seconds."""
+    """What a pull's message means. ``lasting``: final once it has been seen for 30 s."""
 
     text: re.Pattern
     cause: str
@@ -49,7 +49,7 @@ _PULLS = (
         "Node {node} pulls many images at once, and image {image} waits for its turn; nothing is to be done.",
     ),
     _pull(
-        r"429 Too Many Requests|toomanyrequests|rate limit", "registry-limits-pulls", "transient", True,
+        r"429 Too Many Requests|toomanyrequests|rate limit|quota exceeded", "registry-limits-pulls", "transient", True,
         "Registry {registry} limits how often images are pulled, so image {image} has to wait; Kubernetes tries again.",
     ),
     _pull(
@@ -74,7 +74,7 @@ _PULLS = (
         lasting=True,
     ),
     _pull(
-        r"unexpected status.*: 5\d\d|50[0234] |RegistryUnavailable|registry is unavailable", "registry-fails",
+        r"\b50[0234] (?:Internal|Bad|Service|Gateway)|RegistryUnavailable|registry is unavailable", "registry-fails",
         "transient", True,
         "Registry {registry} fails at the moment, so image {image} has to wait ({said}); Kubernetes tries again.",
     ),
@@ -95,7 +95,10 @@ _PULLS = (
         "Image {image} is in registry {registry}, but a part of it is missing there; push it again.", lasting=True,
     ),
     _pull(
-        r"not found|manifest unknown|name unknown", "image-not-found", "user", False,
+        # What else is not found is no image: a token, a host to ask, a part of the image on the node.
+        r"failed to resolve (?:reference|image)\b(?!.*(?:failed to authorize|no resolve hosts)).*: not found"
+        r"|manifest unknown|name unknown",
+        "image-not-found", "user", False,
         "Image {image} does not exist in registry {registry}; push it, or correct its name or tag.", lasting=True,
     ),
     _pull(
@@ -164,7 +167,7 @@ def _not_pulled(case: Case, container: str, image: str, text: str) -> Verdict:
         object_kind="image",
         object=image,
         container=container,
-        final=pull.lasting and pull.certain and case.lasts(since),
+        final=pull.lasting and case.stops(since),
         retry_helps=pull.retry_helps,
         since=since,
         certain=pull.certain,
@@ -180,10 +183,10 @@ def _not_asked_for(case: Case, container: str, image: str, reason: str, message:
     """No registry was asked."""
     since = case.starts_since
     if reason == _INVALID:
-        cause, kind, final, retry = "image-name-invalid", "user", True, False
+        cause, kind, final, retry = "image-name-invalid", "user", not case.base_runs, False
         sentence = f'Image name "{image}" is not valid; correct it.'
     elif reason == _NEVER:
-        cause, kind, final, retry = "image-not-on-node", "user", case.lasts(since), False
+        cause, kind, final, retry = "image-not-on-node", "user", case.stops(since), False
         sentence = (
             f"Image {image} is not on node {case.node_name}, and the task's image_pull_policy Never forbids to pull "
             "it; change that policy."

@@ -21,6 +21,9 @@ def disrupted(case: Case) -> Verdict | None:
     if condition.get("status") != "True" or _ended_before(case, at) or _given_up(case, at):
         return None
     reason = condition.get("reason") or ""
+    if reason == "DeletionByTaintManager" and case.node and _ready(case.node).get("status") == "True":
+        # The node is well: somebody has closed it to pods like this one.
+        reason = "EvictionByEvictionAPI"
     cause, object_kind, name, sentence = _disruption(case, reason, quoted(condition.get("message")))
     # Its node is away, and it may still run there. The garbage collector calls it failed without having asked a node.
     away = reason == "DeletionByPodGC" or (reason == "DeletionByTaintManager" and case.phase != "Failed")
@@ -123,8 +126,8 @@ def deleted(case: Case) -> Verdict | None:
             since=at,
             # It is certain only where the deletion was seen: without, it may have been given a node since.
             certain=at is not None,
-            sentence=f"Pod {case.name} was deleted before it ran, by a person or a program outside this platform; try "
-            "again.",
+            sentence=f"Pod {case.name} was deleted{'' if at is not None else ', most likely'} before it ran; try again; "
+            "the cluster's audit log says who deleted it.",
         )
     gone = case.deleted or case.phase == "Failed"
     ended = case.base_end is not None
@@ -140,12 +143,9 @@ def deleted(case: Case) -> Verdict | None:
         retry_helps=True if ended else None,
         since=at,
         certain=at is not None,
-        sentence=f"Pod {case.name} was deleted while it ran{where}, by a person or a program outside this platform; "
-        + (
-            "try again; the cluster's audit log says who it was."
-            if ended
-            else "how its work ended is not known; the cluster's audit log says who it was."
-        ),
+        sentence=f"Pod {case.name} {'was' if gone else 'is being'} deleted while it {'ran' if gone else 'runs'}{where}"
+        f"{', and how its work ended is not known' if gone and not ended else ''}; the cluster's audit log says who "
+        "deleted it.",
     )
 
 

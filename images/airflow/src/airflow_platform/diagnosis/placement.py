@@ -56,7 +56,7 @@ _NODE_TAKES = 900
 
 #: What the rest of the reasons mean, for a person.
 _PLAIN = {
-    _AFFINITY: "without the label that the task asks for",
+    _AFFINITY: "without the label that it asks for",
     _TOO_MANY_PODS: "with as many pods as fit",
     _CORDONED: "closed to new pods",
     "node(s) didn't have free ports for the requested pod ports": "where the port is taken",
@@ -185,7 +185,7 @@ def _gated(search: _Search) -> Verdict:
     gates = ", ".join(one["name"] for one in search.case.spec.get("schedulingGates") or [])
     return search.verdict(
         "held-back", "capacity",
-        f"Pod {search.case.name} is held back{f' by {gates}' if gates else ''} until its turn comes.",
+        f"Pod {search.case.name} is held back by {gates or 'a scheduling gate'}, and starts once that lets it go.",
         retry_helps=None,
     )  # fmt: skip
 
@@ -248,19 +248,26 @@ def _makes_room(search: _Search) -> Verdict | None:
 
 
 def _no_label(search: _Search) -> Verdict | None:
-    """No node has the labels. Known from the nodes, or from a message in which all nodes say so."""
+    """No node has the labels. Known from the nodes, or from a message in which all nodes say so.
+
+    Final only where the pod's events are known: else a node could be on its way.
+    """
     case = search.case
-    selector = case.spec.get("nodeSelector") or {}
     none_has_it = search.nodes and not search.labelled and _AFFINITY in search.reasons
     if not none_has_it and not (search.total and search.count(_AFFINITY) == search.total):
         return None
-    wanted = _labels(selector) or "that its node affinity asks for"
-    known = _known_values(search.nodes, selector)
+    selector = case.spec.get("nodeSelector") or {}
+    if selector and not any(_has_labels(one, {"nodeSelector": selector}) for one in search.nodes):
+        object_kind, wanted = "label", _labels(selector)
+        known = _known_values(search.nodes, selector)
+        sentence = f"No node has the label {wanted} that pod {case.name} asks for{known}"
+    else:
+        object_kind, wanted = "pod", case.name
+        sentence = f"No node has the labels that the node affinity of pod {case.name} asks for"
     return search.verdict(
-        "no-node-with-label", "user",
-        f"No node has the label {wanted} that pod {case.name} asks for{f' ({known})' if known else ''}; correct it, or "
-        "have such a node added.",
-        object_kind="label", name=wanted, final=case.lasts(search.since), retry_helps=False,
+        "no-node-with-label", "user", f"{sentence}; correct it, or have such a node added.",
+        object_kind=object_kind, name=wanted, final=bool(case.own_events) and case.lasts(search.since),
+        retry_helps=False,
     )  # fmt: skip
 
 
@@ -271,8 +278,10 @@ def _known_values(nodes: Sequence[Json], selector: Mapping[str, str]) -> str:
         values = sorted({_node_labels(one)[key] for one in nodes if key in _node_labels(one)})
         if value not in values:
             said.append(f"{key} is {', '.join(values)} on the nodes" if values else f"no node has a label {key}")
-    # Each label is there, but not on one node.
-    return "; ".join(said) if said or not nodes or len(selector) < 2 else "no node has all of these"
+    if not nodes:
+        return ""
+    # Else each label is there, but not all on one node.
+    return f" ({'; '.join(said) or 'no node has all of these'})"
 
 
 def _tainted(search: _Search) -> Verdict | None:
@@ -282,7 +291,10 @@ def _tainted(search: _Search) -> Verdict | None:
     if search.nodes and tolerations is not None:
         if not search.labelled or search.open:
             return None
-        keys = sorted({one["key"] for node in search.labelled for one in _untolerated(node, tolerations)})
+        of_nodes = [{one["key"] for one in _untolerated(node, tolerations)} for node in search.labelled]
+        # A node that only Kubernetes has closed may be opened again: it is the one to wait for.
+        passing = [keys for keys in of_nodes if all(key.startswith(_TAINTS_OF_KUBERNETES) for key in keys)]
+        keys = sorted(set().union(*(passing or of_nodes)))
     elif len(named) == len(search.reasons) and named:
         # All nodes have taints, as the scheduler counts them.
         keys = sorted({found[1] for found in named if found[1]})
@@ -293,7 +305,7 @@ def _tainted(search: _Search) -> Verdict | None:
         return search.verdict(
             "nodes-not-ready", "infrastructure",
             f"Every node{search.pool} that pod {case.name} may run on is out of order or closed ({taints}); whoever "
-            "runs the cluster must look at them.",
+            "runs the cluster must look at that.",
             retry_helps=True,
         )  # fmt: skip
     return search.verdict(
@@ -378,7 +390,8 @@ def _no_room(search: _Search) -> Verdict | None:
             return None
         return search.verdict(
             "no-room", "capacity",
-            f"Pod {case.name} waits for a node{search.pool}: they run as many pods as they may.",
+            f"Pod {case.name} waits for a node{search.pool}: they run as many pods as they may; it starts when other "
+            "pods have ended.",
             retry_helps=True,
         )  # fmt: skip
     wanted = {name: search.asked[name] for name in short if name in search.asked}
@@ -399,8 +412,8 @@ def _free(nodes: Iterable[Json], name: str) -> str:
         return ""
     if all(requested is not None for _, requested in sizes):
         free, size = max((max(size - amounts(taken).get(name, Decimal(0)), Decimal(0)), size) for size, taken in sizes)
-        return f"the most that one of {len(sizes)} has free is {phrase(name, free)} of {phrase(name, size)}"
-    return f"the largest of {len(sizes)} has {phrase(name, max(size for size, _ in sizes))} in all"
+        return f"of {len(sizes)}, none has more free than {phrase(name, free)} of {phrase(name, size)}"
+    return f"of {len(sizes)}, the largest has {phrase(name, max(size for size, _ in sizes))}, in use or free"
 
 
 def _elsewise(search: _Search) -> Verdict:
@@ -408,12 +421,12 @@ def _elsewise(search: _Search) -> Verdict:
     case = search.case
     said = [f"{count} {_PLAIN.get(reason) or _unplain(reason)}" for reason, count in search.reasons.items()]
     if search.total and said:
-        nodes = f"of {search.total} nodes, {', '.join(said)}"
+        nodes = f"of {search.total}: {', '.join(said)}"
     else:
         nodes = quoted(search.body) or "the scheduler does not say why"
     return search.verdict(
         "no-node-fits", "capacity",
-        f"No node can take pod {case.name} now: {nodes}; it waits until one can.",
+        f"No node can take pod {case.name} now ({nodes}); it waits until one can.",
         retry_helps=None,
     )  # fmt: skip
 

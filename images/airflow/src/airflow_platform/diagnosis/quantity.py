@@ -39,7 +39,10 @@ def amounts(quantities: Mapping[str, Any] | None) -> Amounts:
 
 
 def phrase(resource: str, amount: Decimal) -> str:
-    """An amount as a person reads it: "0.5 CPU", "1.5Gi of memory", "1 nvidia.com/gpu"."""
+    """An amount as a person reads it: "0.5 CPU", "1.5Gi of memory", "1 nvidia.com/gpu", "limits of 2 CPU"."""
+    of, dot, rest = resource.partition(".")
+    if dot and of in ("requests", "limits"):
+        return f"limits of {phrase(rest, amount)}" if of == "limits" else phrase(rest, amount)
     if any(word in resource for word in _BYTES):
         unit, size = next(((u, s) for u, s in reversed(_BINARY.items()) if abs(amount) >= s), ("", Decimal(1)))
         return f"{_plain(amount / size)}{unit} of {resource}"

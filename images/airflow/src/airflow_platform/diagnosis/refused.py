@@ -23,7 +23,7 @@ _QUOTA_UNKNOWN = re.compile(r"status unknown for quota: ([^,\s]+)|cannot be fulf
 _NO_QUOTA = re.compile(r"insufficient quota to (?:consume: (.*)|match these scopes: (.*))")
 _POD_SECURITY = re.compile(r"violates PodSecurity \"([^\"]+)\": (.*)", re.DOTALL)
 #: webhook/errors/statuserror.go; validating/dispatcher.go.
-_WEBHOOK_DENIED = re.compile(r"admission webhook \"([^\"]+)\" denied the request:? ?(.*)", re.DOTALL)
+_WEBHOOK_DENIED = re.compile(r"admission webhook \"([^\"]+)\" denied the request(?:: (.*)| without)", re.DOTALL)
 _POLICY_DENIED = re.compile(
     r"(?:ValidatingAdmissionPolicy|policy) ['\"]([^'\"]+)['\"](?: with binding '[^']+')? denied request: (.*)",
     re.DOTALL,
@@ -36,7 +36,7 @@ _NO_SERVICE_ACCOUNT = re.compile(
 _NO_PRIORITY_CLASS = re.compile(r"no PriorityClass with name (\S+) was found")
 _NO_RUNTIME_CLASS = re.compile(r"RuntimeClass \"([^\"]+)\" not found")
 #: endpoints/handlers/responsewriters/errors.go, ``forbiddenMessage``.
-_MAY_NOT = re.compile(r"User \"([^\"]*)\" cannot (\S+) resource \"([^\"]+)\"")
+_MAY_NOT = re.compile(r"User \"([^\"]*)\" cannot (\S+) resource \"pods(?:/\S+)?\"")
 _NO_NAMESPACE = re.compile(r"namespaces \"([^\"]+)\" not found")
 _NAMESPACE_ENDS = re.compile(r"in namespace (\S+) because it is being terminated")
 #: limitranger/admission.go.
@@ -70,9 +70,9 @@ def _quota(case: Case, refusal: Refusal) -> Verdict | None:
             f"{case.namespace} allows {phrase(resource, hard)} in all, so it can never run; ask for less, or have the "
             "quota raised.",
         )
-    full = ", ".join(
-        f"{phrase(resource, used.get(resource, Decimal(0)))} of {phrase(resource, hard)} in use and "
-        f"{phrase(resource, requested.get(resource, Decimal(0)))} asked for"
+    full = "; ".join(
+        f"{phrase(resource, requested.get(resource, Decimal(0)))} asked for, "
+        f"{phrase(resource, used.get(resource, Decimal(0)))} of {phrase(resource, hard)} in use"
         for resource, hard in limited.items()
     )
     return Verdict(

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from airflow_platform.diagnosis.case import Case, Json, first_seen
-from airflow_platform.diagnosis.ended import could_not_start
+from airflow_platform.diagnosis.ended import could_not_start, in_short
 from airflow_platform.diagnosis.verdict import Kind, Verdict, quoted
 
 #: Kubelet's reasons of a container that it could not create or start (kuberuntime/kuberuntime_container.go).
@@ -99,7 +99,7 @@ def _misconfigured(case: Case, container: str, message: str, since: float | None
             case, f"{kind.replace(' ', '-')}-missing", "user",
             f"{who} needs the {kind} {name}{_variable(case, container, name)}, which does not exist in namespace "
             f"{case.namespace}; create it, or correct the name.",
-            object_kind=kind, name=name, final=case.lasts(since), retry_helps=False, **known,
+            object_kind=kind, name=name, final=case.stops(since), retry_helps=False, **known,
         )  # fmt: skip
     if found := _NO_KEY.search(message):
         key, kind, name = found[1], _NAMES[found[2].lower()], found[3]
@@ -107,7 +107,7 @@ def _misconfigured(case: Case, container: str, message: str, since: float | None
             case, f"{kind.replace(' ', '-')}-key-missing", "user",
             f"{who} needs the key {key} of the {kind} {name}{_variable(case, container, name, key)} in namespace "
             f"{case.namespace}, which has no such key; add it, or correct the name.",
-            object_kind=kind, name=name, final=case.lasts(since), retry_helps=False, **known,
+            object_kind=kind, name=name, final=case.stops(since), retry_helps=False, **known,
         )  # fmt: skip
     if found := _ROOT.search(message):
         image = case.container(container).get("image") or "of the task"
@@ -116,7 +116,7 @@ def _misconfigured(case: Case, container: str, message: str, since: float | None
             case, "runs-as-root", "user",
             f"{who} may not run as root, and image {image} would run it {user}; set a numeric user other than 0 in the "
             "image or in the task's security context.",
-            object_kind="image", name=image, final=True, retry_helps=False, **known,
+            object_kind="image", name=image, final=not case.base_runs, retry_helps=False, **known,
         )  # fmt: skip
     if found := _SUB_PATH.search(message):
         return _verdict(
@@ -153,13 +153,13 @@ def _not_created(case: Case, container: str, message: str, since: float | None) 
         cause, clause = found
         return _verdict(
             case, cause, "user", f"{who} {clause}; correct the task's command or its image.",
-            final=case.lasts(since), retry_helps=False, **known,
+            final=case.stops(since), retry_helps=False, **known,
         )  # fmt: skip
     if "no command specified" in message:  # containerd, internal/cri/opts/spec_opts.go
         return _verdict(
             case, "command-missing", "user",
             f"{who} has no command, and neither has its image; give the task one.",
-            final=True, retry_helps=False, **known,
+            final=not case.base_runs, retry_helps=False, **known,
         )  # fmt: skip
     if re.search(r"context deadline exceeded|is reserved for", message):  # container_create.go: one is under way
         return _verdict(
@@ -176,7 +176,7 @@ def _not_created(case: Case, container: str, message: str, since: float | None) 
         )  # fmt: skip
     return _verdict(
         case, "container-not-created", "infrastructure",
-        f"{who} cannot be created on node {case.node_name}: {quoted(message) or 'the node does not say why'}; it tries "
+        f"{who} cannot be created on node {case.node_name} ({in_short(message) or 'it does not say why'}); it tries "
         "again.",
         retry_helps=None, certain=False, **known,
     )  # fmt: skip
@@ -210,14 +210,14 @@ def _volume(case: Case, reason: str, message: str, since: float | None) -> Verdi
             case, f"{kind.replace(' ', '-')}-missing", "user",
             f"{what} needs the {kind} {name}, which does not exist in namespace {case.namespace}; create it, or "
             "correct the name.",
-            object_kind=kind, name=name, since=since, final=case.lasts(since), retry_helps=False,
+            object_kind=kind, name=name, since=since, final=case.stops(since), retry_helps=False,
         )  # fmt: skip
     if missing := _NO_KEY_IN_VOLUME.search(message):
         kind = _NAMES[missing[1]]
         return _verdict(
             case, f"{kind.replace(' ', '-')}-key-missing", "user",
             f"{what} needs the key {missing[2]} of a {kind} that has no such key; add it, or correct the name.",
-            final=case.lasts(since), retry_helps=False, **known,
+            final=case.stops(since), retry_helps=False, **known,
         )  # fmt: skip
     if "Multi-Attach error" in message:  # pkg/controller/volume/attachdetach/reconciler
         return _verdict(
@@ -237,7 +237,7 @@ def _volume(case: Case, reason: str, message: str, since: float | None) -> Verdi
             case, "host-path-missing", "user",
             f"{what} is a path of node {case.node_name} that is not what it should be "
             f"({quoted(message.rpartition(': ')[2])}); correct the path, or create it there.",
-            final=case.lasts(since), retry_helps=None, **known,
+            final=case.stops(since), retry_helps=None, **known,
         )  # fmt: skip
     step = "attached to" if reason == "FailedAttachVolume" else "mounted on"
     return _verdict(

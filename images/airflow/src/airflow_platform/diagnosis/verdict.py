@@ -62,6 +62,6 @@ class Refusal:
 
 
 def quoted(text: str | None) -> str:
-    """A text of Kubernetes within a sentence: one line, not too long, without gRPC's frame and a full stop of its own."""
+    """A text of Kubernetes within a sentence: one line, not too long, without gRPC's frame and without a full stop."""
     line = _FRAME.sub("", " ".join((text or "").split())).rstrip(" .:")
     return line if len(line) <= _QUOTED else f"{line[:_QUOTED].rstrip(' .:')} …"
