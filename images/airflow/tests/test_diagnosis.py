@@ -154,6 +154,20 @@ def test_a_pod_without_volumes_environment_tolerations_and_affinity_is_enough(ca
     assert verdict.cause == cause or "tolerations" in spec
 
 
+@pytest.mark.parametrize(("cause", "case"), CASES)
+def test_whatever_is_missing_is_no_error(cause, case):
+    given = inputs(case)
+    parts = [*given["pod"].values(), *given["events"]]
+    parts += [part for one in given["nodes"] for part in (one, one["status"])]
+    for part in parts:
+        for key in list(part):
+            taken = part.pop(key)
+            verdict = diagnose(**given)
+            part[key] = taken
+            assert verdict is None or (verdict.sentence.endswith(".") and "None" not in verdict.sentence)
+    assert diagnose(**given).cause == cause
+
+
 def test_nothing_is_wrong():
     running = {"running": {"startedAt": "2026-01-01T00:00:05Z"}}
     assert diagnose(None, now=0) is None
@@ -319,6 +333,20 @@ def test_a_failure_that_came_before_the_deletion_is_the_containers_own():
     # One that had done well has done well.
     done = {"phase": "Running", "containerStatuses": [status(ended(0, "Completed"))]}
     assert diagnosed({"metadata": deleted, "status": done}, deleted=True) is None
+
+
+def test_an_init_container_that_failed_before_the_deletion_is_to_blame():
+    deleted = {"deletionTimestamp": "2026-01-01T00:03:30Z", "deletionGracePeriodSeconds": 30}
+    statuses = {
+        "phase": "Failed",
+        "initContainerStatuses": [status(ended(4), "first", containerID="containerd://1")],
+        "containerStatuses": [status({"waiting": {"reason": "PodInitializing"}})],
+    }
+    spec = {"initContainers": [{"name": "first", "image": "i"}]}
+    verdict = diagnosed({"metadata": deleted, "spec": spec, "status": statuses})
+    assert (verdict.cause, verdict.container) == ("exit-code", "first")
+    statuses["initContainerStatuses"][0]["state"] = ended(143, at="2026-01-01T00:03:01Z")
+    assert diagnosed({"metadata": deleted, "spec": spec, "status": statuses}).cause == "deleted"
 
 
 def test_a_disruption_that_does_not_come_to_pass_is_forgotten():

@@ -75,7 +75,7 @@ def diagnose(
     Raises:
         ValueError: a time or a quantity is none.
     """
-    case = Case(pod or {}, base, events, nodes, quotas, refusal, now, deleted)
+    case = Case(pod or {}, base, events, nodes, quotas, now, deleted)
     if refusal is not None:
         return refused.diagnose(case, refusal)
     if pod is None:

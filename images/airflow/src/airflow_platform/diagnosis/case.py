@@ -8,8 +8,6 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from airflow_platform.diagnosis.verdict import Refusal
-
 #: Seconds for which a fault that may heal must have been seen before it is final. Kubelet pulls an image anew after
 #: 10 s and after 20 s (pkg/kubelet/kubelet.go, ``imageBackOffPeriod``): within 30 s it has been refused twice.
 LASTING = 30
@@ -26,7 +24,6 @@ class Case:
     events: Sequence[Json]
     nodes: Sequence[Json]
     quotas: Sequence[Json]
-    refusal: Refusal | None
     now: float
     deleted: bool
 
@@ -89,6 +86,12 @@ class Case:
         return (found.get("state") or {}).get("terminated")
 
     @property
+    def finished(self) -> float | None:
+        """When the last of the containers that have ended did so."""
+        ends = [(one.get("state") or {}).get("terminated") or {} for one in self.statuses]
+        return max((at for end in ends if (at := seconds(end.get("finishedAt"))) is not None), default=None)
+
+    @property
     def base_runs(self) -> bool:
         """Whether the base container is at work: then no fault of another container stops the task."""
         return any(one["name"] == self.base and "running" in (one.get("state") or {}) for one in self.statuses)
@@ -96,7 +99,7 @@ class Case:
     @property
     def ever_ran(self) -> bool:
         """Whether a container of the pod may have been created."""
-        return any(one.get("containerID") or one.get("started") for one in self.statuses) or self.phase == "Running"
+        return self.phase == "Running" or any(one.get("containerID") for one in self.statuses)
 
     def container(self, name: str) -> Json:
         """The container's part of the spec; empty where it is not known."""

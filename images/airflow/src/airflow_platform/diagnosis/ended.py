@@ -183,7 +183,7 @@ def deadline_exceeded(case: Case) -> Verdict | None:
         object=case.name,
         final=True,
         retry_helps=False,
-        since=_finished(case),
+        since=case.finished,
         sentence=f"Pod {case.name} ran longer than {limit} that its active_deadline_seconds allows, and was stopped; "
         "raise it, or make the task faster.",
     )
@@ -233,9 +233,8 @@ def _out_of_memory(case: Case, end: Json, who: str, known: dict[str, Any]) -> Ve
         return None
     resources = case.container(known["container"]).get("resources") or {}
     limit = (resources.get("limits") or {}).get("memory")
-    what = (
-        "used all the memory it may have" if end.get("exitCode") == 137 else "had a process killed for lack of memory"
-    )
+    itself = end.get("exitCode") == 137
+    what = "used all the memory it may have" if itself else "had a process killed for lack of memory"
     return Verdict(
         cause="out-of-memory",
         kind="user",
@@ -246,8 +245,8 @@ def _out_of_memory(case: Case, end: Json, who: str, known: dict[str, Any]) -> Ve
     )
 
 
-#: Why a container's process could not be started, in the runtime's words. The first two ends are those of Go's
-#: os/exec (lp_unix.go); "chdir to cwd" and "unable to find user" are runc's (libcontainer; github.com/moby/sys/user).
+#: Why a container's process could not be started, in the words of runc ("chdir to cwd": libcontainer/init_linux.go),
+#: of github.com/moby/sys/user, and of Go (os/exec, lp_unix.go, and the system's errors).
 _NOT_STARTED = (
     (re.compile(r"chdir to cwd \(\\?\"([^\"\\]*)\\?\"\)"), "working-directory-missing",
      "cannot enter its working directory {0}"),
@@ -421,7 +420,7 @@ def failed_somehow(case: Case) -> Verdict | None:
         object=case.name,
         final=True,
         certain=False,
-        since=_finished(case),
+        since=case.finished,
         sentence=f"Pod {case.name} failed, and Kubernetes says "
         + (f"only this: {said}." if said else "nothing of why; its log, if there is one, may."),
     )
@@ -429,11 +428,6 @@ def failed_somehow(case: Case) -> Verdict | None:
 
 def _node(case: Case) -> str:
     return case.node_name or "of the pod"
-
-
-def _finished(case: Case) -> float | None:
-    ends = [(one.get("state") or {}).get("terminated") or {} for one in case.statuses]
-    return max((at for end in ends if (at := seconds(end.get("finishedAt")))), default=None)
 
 
 def _disrupted_at(case: Case) -> float | None:

@@ -152,14 +152,14 @@ def _not_pulled(case: Case, container: str, image: str, text: str) -> Verdict:
     pull = _meaning(text)
     alike = [at for one in failed if _meaning(one.get("message") or "") is pull and (at := first_seen(one)) is not None]
     since = min(alike, default=case.starts_since)
-    secret = next((found for one in case.said("FailedToRetrieveImagePullSecret")
-                   if (found := _NO_PULL_SECRET.search(one.get("message") or ""))), None)  # fmt: skip
+    unread = [_NO_PULL_SECRET.search(one.get("message") or "") for one in case.said("FailedToRetrieveImagePullSecret")]
+    secret = next((found[1] for found in unread if found), None)
     sentence = pull.sentence.format(
         image=image,
-        registry=registry(image),
+        registry=_registry(image),
         node=case.node_name or "of the pod",
         said=quoted(text.rpartition(": ")[2] if pull.certain else text),
-        secret=f" (secret {quoted(secret[1])} could not be read)" if secret else "",
+        secret=f" (secret {secret} could not be read)" if secret else "",
     )
     return Verdict(
         cause=pull.cause,
@@ -209,7 +209,7 @@ def _not_asked_for(case: Case, container: str, image: str, reason: str, message:
     )
 
 
-def registry(image: str) -> str:
+def _registry(image: str) -> str:
     """The host that an image's name leads to (https://github.com/distribution/reference, ``splitDockerDomain``)."""
     host, slash, _ = image.partition("/")
     return host if slash and ("." in host or ":" in host or host == "localhost") else "docker.io"

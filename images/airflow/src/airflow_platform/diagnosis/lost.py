@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 from airflow_platform.diagnosis.case import Case, last_seen, seconds
 from airflow_platform.diagnosis.verdict import Verdict, quoted
 
 #: Seconds until a pod that has a node and that its kubelet has not taken up is told. Kubelet's own watch takes less
 #: than one; a node is NotReady only after 50 s of silence (node_lifecycle_controller.go, ``nodeMonitorGracePeriod``).
 _TAKEN_UP = 30
-
-_PREEMPTOR = re.compile(r"Preempted by \S+ (\S+) on node (\S+)")
 
 
 def disrupted(case: Case) -> Verdict | None:
@@ -100,20 +96,21 @@ def unknown() -> Verdict:
 
 def deleted(case: Case) -> Verdict | None:
     """The pod was deleted, and no condition says by whom."""
-    at = case.deletion_asked
+    at, gone = case.deletion_asked, case.deleted or case.phase == "Failed"
+    where = f" on node {case.node_name}" if case.node_name else ""
     if (at is None and not case.deleted) or _ended_before(case, at):
         return None
-    if preempted := next((one for one in case.said("Preempted") if _PREEMPTOR.search(one.get("message") or "")), None):
+    if preempted := next(case.said("Preempted"), None):
         return Verdict(
             cause="preempted",
             kind="infrastructure",
             object_kind="pod",
             object=case.name,
-            final=case.deleted or case.phase == "Failed",
+            final=gone,
             retry_helps=True,
             since=last_seen(preempted),
-            sentence=f"Pod {case.name} was stopped to make room on node {case.node_name} for a pod of higher priority; "
-            "try again, or give the task a priority class that is as high.",
+            sentence=f"Pod {case.name} was stopped to make room{where} for a pod of higher priority; try again, or give "
+            "the task a priority class that is as high.",
         )
     if not case.ever_ran and (at is not None or not case.node_name):
         return Verdict(
@@ -121,17 +118,15 @@ def deleted(case: Case) -> Verdict | None:
             kind="infrastructure",
             object_kind="pod",
             object=case.name,
-            final=case.deleted or case.phase == "Failed",
+            final=gone,
             retry_helps=True,
             since=at,
             # It is certain only where the deletion was seen: without, it may have been given a node since.
             certain=at is not None,
-            sentence=f"Pod {case.name} was deleted{'' if at is not None else ', most likely'} before it ran; try again; "
-            "the cluster's audit log says who deleted it.",
+            sentence=f"Pod {case.name} was deleted{'' if at is not None else ', most likely'} before it ran; try "
+            "again, the cluster's audit log says who deleted it.",
         )
-    gone = case.deleted or case.phase == "Failed"
     ended = case.base_end is not None
-    where = f" on node {case.node_name}" if case.node_name else ""
     return Verdict(
         cause="deleted",
         kind="infrastructure",
@@ -153,56 +148,60 @@ def node_away(case: Case) -> Verdict | None:
     """The pod's node does not answer, or is not there. What runs on it may run on."""
     if not case.node_name or case.phase in ("Succeeded", "Failed"):
         return None
-    node = case.node
-    ready = _ready(node) if node else {}
-    away, not_ready, since = ready.get("status") == "Unknown", ready.get("status") == "False", None
-    if node:
+    if case.node:
+        ready = _ready(case.node)
         since = seconds(ready.get("lastTransitionTime"))
-        message = quoted(ready.get("message"))
-    else:
-        # Kubernetes marks the pods of a node that is silent (pkg/controller/util/node, ``MarkPodsNotReady``).
-        marked = list(case.said("NodeNotReady"))
-        since = last_seen(marked[-1]) if marked else None
-        ready_again = seconds(case.condition("Ready").get("lastTransitionTime")) or 0
-        away = bool(marked) and not (case.condition("Ready").get("status") == "True" and ready_again > (since or 0))
-        # NodeLost: pkg/util/node, of older versions.
-        away = away or case.status.get("reason") == "NodeLost"
-        removed = bool(case.nodes)
-        message = ""
-        if removed and not away:
-            return Verdict(
-                cause="node-removed",
-                kind="infrastructure",
-                object_kind="node",
-                object=case.node_name,
-                certain=False,
-                sentence=f"Node {case.node_name}, where pod {case.name} ran, is no longer part of the cluster; if the "
-                "machine still runs, so may the pod; make sure that it does not.",
-            )
-    if away:
-        silent = f" for {case.now - since:.0f} s" if since is not None and case.now > since else ""
-        return Verdict(
-            cause="node-lost",
-            kind="infrastructure",
-            object_kind="node",
-            object=case.node_name,
-            since=since,
-            # The node's silence is certain, that pod and container have stopped is not.
-            certain=False,
-            sentence=f"Node {case.node_name}, where pod {case.name} is, has said nothing{silent}; the pod may still "
-            "run there, so wait until the node is back or has been removed.",
-        )
-    if not_ready:
-        return Verdict(
-            cause="node-not-ready",
-            kind="infrastructure",
-            object_kind="node",
-            object=case.node_name,
-            since=since,
-            sentence=f"Node {case.node_name}, where pod {case.name} is, says that it is not ready "
-            f"({message or 'not why'}); whoever runs the cluster must look at it.",
-        )
-    return None
+        if ready.get("status") == "Unknown":
+            return _silent(case, since)
+        return _not_ready(case, since, quoted(ready.get("message"))) if ready.get("status") == "False" else None
+    # Kubernetes marks the pods of a node that is silent (pkg/controller/util/node, ``MarkPodsNotReady``).
+    marked = [last_seen(one) or 0 for one in case.said("NodeNotReady")]
+    ready = case.condition("Ready")
+    ready_since = seconds(ready.get("lastTransitionTime")) if ready.get("status") == "True" else None
+    if marked and (ready_since is None or ready_since <= marked[-1]):
+        return _silent(case, marked[-1])
+    if case.status.get("reason") == "NodeLost":  # pkg/util/node, of older releases
+        return _silent(case, None)
+    return _removed(case) if case.nodes else None
+
+
+def _silent(case: Case, since: float | None) -> Verdict:
+    silent = f" for {case.now - since:.0f} s" if since is not None and case.now > since else ""
+    return Verdict(
+        cause="node-lost",
+        kind="infrastructure",
+        object_kind="node",
+        object=case.node_name,
+        since=since,
+        # The node's silence is certain; that pod and container have stopped is not.
+        certain=False,
+        sentence=f"Node {case.node_name}, where pod {case.name} is, has said nothing{silent}; the pod may still run "
+        "there, so wait until the node is back or has been removed.",
+    )
+
+
+def _not_ready(case: Case, since: float | None, message: str) -> Verdict:
+    return Verdict(
+        cause="node-not-ready",
+        kind="infrastructure",
+        object_kind="node",
+        object=case.node_name,
+        since=since,
+        sentence=f"Node {case.node_name}, where pod {case.name} is, says that it is not ready "
+        f"({message or 'not why'}); whoever runs the cluster must look at it.",
+    )
+
+
+def _removed(case: Case) -> Verdict:
+    return Verdict(
+        cause="node-removed",
+        kind="infrastructure",
+        object_kind="node",
+        object=case.node_name,
+        certain=False,
+        sentence=f"Node {case.node_name}, where pod {case.name} was, is no longer part of the cluster; if the machine "
+        "still runs, so may the pod; make sure that it does not.",
+    )
 
 
 def not_taken_up(case: Case) -> Verdict | None:
@@ -230,8 +229,13 @@ def _ready(node: dict) -> dict:
 
 
 def _ended_before(case: Case, at: float | None) -> bool:
-    """Whether the base container had ended by itself when the pod was asked to stop (times have whole seconds)."""
+    """Whether the work had ended by itself when the pod was asked to stop (times have whole seconds).
+
+    Where the base container has no end, as after an init container that failed, it is the end of the pod.
+    """
     finished = seconds((case.base_end or {}).get("finishedAt"))
+    if finished is None and case.phase == "Failed":
+        finished = case.finished
     if finished is None:
         return False
     return at is None or finished < int(at)
