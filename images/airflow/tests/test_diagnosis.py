@@ -230,10 +230,12 @@ def test_a_taint_by_which_somebody_empties_a_node_that_is_well_is_no_lost_node()
 
 def test_a_label_that_no_node_has_is_final_only_where_no_node_is_on_its_way():
     message = "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."
-    spec = {"nodeSelector": {"gpu": "a100"}}
+    spec = {"nodeSelector": {"gpu": "a100"}, "tolerations": []}
     event = {"reason": "FailedScheduling", "message": message, "eventTime": "2026-01-01T00:00:01.5Z"}
     assert not unscheduled(message, spec=spec).final
     assert unscheduled(message, spec=spec, events=[event]).final
+    # Until now another reason kept it waiting: the node may have gone only a moment ago.
+    assert not unscheduled(message, spec=spec, events=[{**event, "message": FULL}]).final
     comes = {"reason": "TriggeredScaleUp", "message": "", "lastTimestamp": "2026-01-01T00:04:00Z"}
     assert unscheduled(message, spec=spec, events=[event, comes]).cause == "node-comes"
     # Of the values that nodes have, nothing is said where the nodes are not known.

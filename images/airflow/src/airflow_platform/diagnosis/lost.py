@@ -109,8 +109,8 @@ def deleted(case: Case) -> Verdict | None:
             final=gone,
             retry_helps=True,
             since=last_seen(preempted),
-            sentence=f"Pod {case.name} was stopped to make room{where} for a pod of higher priority; try again, or give "
-            "the task a priority class that is as high.",
+            sentence=f"Pod {case.name} was stopped to make room{where} for a pod of higher priority; try again, or "
+            "give the task a priority class that is as high.",
         )
     if not case.ever_ran and (at is not None or not case.node_name):
         return Verdict(

@@ -14,7 +14,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
-from airflow_platform.diagnosis.case import LASTING, Case, Json, last_seen, seconds
+from airflow_platform.diagnosis.case import LASTING, Case, Json, first_seen, last_seen, seconds
 from airflow_platform.diagnosis.quantity import Amounts, amounts, asked, phrase
 from airflow_platform.diagnosis.verdict import Kind, Verdict, quoted
 
@@ -124,6 +124,16 @@ class _Search:
         selector = self.case.spec.get("nodeSelector") or {}
         return f" with label {_labels(selector)}" if selector else ""
 
+    @property
+    def settled(self) -> bool:
+        """Whether the scheduler has said the same for so long that it will not heal by itself.
+
+        Only its events tell: the condition's time is that of its first refusal, for whatever reason, and a node that
+        is on its way is an event as well.
+        """
+        same = [one for one in self.case.said("FailedScheduling") if _same(one.get("message") or "", self.message)]
+        return any(self.case.lasts(first_seen(one)) for one in same)
+
     def count(self, *reasons: str) -> int:
         return sum(self.reasons.get(reason, 0) for reason in reasons)
 
@@ -197,7 +207,7 @@ def _claim(search: _Search) -> Verdict | None:
             "volume-claim-missing", "user",
             f"Pod {case.name} needs the volume claim {found[1]}, which does not exist in namespace {case.namespace}; "
             "create it, or correct the name.",
-            object_kind="volume claim", name=found[1], final=case.lasts(search.since), retry_helps=False,
+            object_kind="volume claim", name=found[1], final=search.settled, retry_helps=False,
         )  # fmt: skip
     if found := _CLAIM_ENDS.search(body):
         return search.verdict(
@@ -250,7 +260,7 @@ def _makes_room(search: _Search) -> Verdict | None:
 def _no_label(search: _Search) -> Verdict | None:
     """No node has the labels. Known from the nodes, or from a message in which all nodes say so.
 
-    Final only where the pod's events are known: else a node could be on its way.
+    ``nodeSelector`` or the node affinity: without the nodes, only a pod that is known in full tells which.
     """
     case = search.case
     none_has_it = search.nodes and not search.labelled and _AFFINITY in search.reasons
@@ -264,10 +274,10 @@ def _no_label(search: _Search) -> Verdict | None:
     else:
         object_kind, wanted = "pod", case.name
         sentence = f"No node has the labels that the node affinity of pod {case.name} asks for"
+    certain = bool(search.nodes) or ("tolerations" in case.spec and not case.spec.get("affinity"))
     return search.verdict(
         "no-node-with-label", "user", f"{sentence}; correct it, or have such a node added.",
-        object_kind=object_kind, name=wanted, final=bool(case.own_events) and case.lasts(search.since),
-        retry_helps=False,
+        object_kind=object_kind, name=wanted, final=certain and search.settled, retry_helps=False, certain=certain,
     )  # fmt: skip
 
 
@@ -292,16 +302,15 @@ def _tainted(search: _Search) -> Verdict | None:
         if not search.labelled or search.open:
             return None
         of_nodes = [{one["key"] for one in _untolerated(node, tolerations)} for node in search.labelled]
-        # A node that only Kubernetes has closed may be opened again: it is the one to wait for.
-        passing = [keys for keys in of_nodes if all(key.startswith(_TAINTS_OF_KUBERNETES) for key in keys)]
-        keys = sorted(set().union(*(passing or of_nodes)))
     elif len(named) == len(search.reasons) and named:
         # All nodes have taints, as the scheduler counts them.
-        keys = sorted({found[1] for found in named if found[1]})
+        of_nodes = [{found[1]} - {None} for found in named]
     else:
         return None
-    taints = ", ".join(keys)
-    if keys and all(key.startswith(_TAINTS_OF_KUBERNETES) for key in keys):
+    # A node that only Kubernetes has closed may be opened again: it is the one to wait for.
+    passing = [keys for keys in of_nodes if keys and all(key.startswith(_TAINTS_OF_KUBERNETES) for key in keys)]
+    taints = ", ".join(sorted(set().union(*(passing or of_nodes))))
+    if passing:
         return search.verdict(
             "nodes-not-ready", "infrastructure",
             f"Every node{search.pool} that pod {case.name} may run on is out of order or closed ({taints}); whoever "
@@ -312,7 +321,8 @@ def _tainted(search: _Search) -> Verdict | None:
         "taint-not-tolerated", "user",
         f"Every node{search.pool} is reserved{f' (taint {taints})' if taints else ' by a taint'}, and pod {case.name} "
         "does not tolerate it; use a pool that the task may run in, or add the toleration.",
-        object_kind="taint" if taints else "pod", name=taints, retry_helps=False,
+        # A taint without a name may be one that Kubernetes takes away again.
+        object_kind="taint" if taints else "pod", name=taints, retry_helps=False, certain=bool(taints),
     )  # fmt: skip
 
 
@@ -452,6 +462,11 @@ _RULES = (
     _no_room,
     _elsewise,
 )
+
+
+def _same(event: str, message: str) -> bool:
+    """Whether an event, which has 1024 characters at most (pkg/scheduler/schedule_one.go), is of this message."""
+    return event[:1000] == message[:1000]
 
 
 def _has_labels(node: Json, spec: Json) -> bool:
