@@ -107,7 +107,7 @@ def test_another_container_can_be_the_task(run):
 @pytest.mark.runs("semantics_parameters")
 def test_a_sidecar_that_stays_holds_the_task_and_the_log_says_so(run):
     assert run.ended_task("sidecar_that_stays", seconds=300)["state"] == "success"
-    assert any("for the end of container stays; base has ended" in line for line in run.log("sidecar_that_stays"))
+    assert any("container stays is not and keeps the pod from ending" in line for line in run.log("sidecar_that_stays"))
 
 
 @pytest.mark.runs("semantics_refused")

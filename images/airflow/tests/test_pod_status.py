@@ -35,7 +35,6 @@ def test_a_pod_without_a_status_is_pending():
     assert pod_status.phase(new) == "Pending"
     assert not pod_status.ended(new, "base", False)
     assert pod_status.exit_code(new, "base") is None
-    assert pod_status.cannot_start(new) == ""
 
 
 @pytest.mark.parametrize(
@@ -60,68 +59,6 @@ def test_when_a_pod_has_ended_and_how(phase, containers, sidecar, over, well):
     assert pod_status.ended(seen, "base", sidecar) is over
     if over:
         assert pod_status.succeeded(seen, "base", sidecar) is well
-
-
-@pytest.mark.parametrize(
-    ("containers", "init", "stops"),
-    [
-        ({"base": waiting("ErrImagePull", "not found")}, {}, True),
-        ({"base": waiting("ImagePullBackOff", "Back-off: not found")}, {}, True),
-        ({"base": waiting("InvalidImageName", "x")}, {}, True),
-        ({"base": waiting("PodInitializing")}, {"init": waiting("ErrImagePull", "not found")}, True),
-        ({"base": waiting("ErrImagePull", "429 Too Many Requests")}, {}, False),
-        ({"base": waiting("ImagePullBackOff", "502 Bad Gateway")}, {}, False),
-        ({"base": waiting("ContainerCreating")}, {}, False),
-        ({"base": {"running": {}}}, {}, False),
-    ],
-)
-def test_an_image_that_will_never_come_is_told_from_one_that_may(containers, init, stops):
-    reason = pod_status.cannot_start(pod("Pending", containers, init))
-    assert bool(reason) is stops
-    if stops:
-        assert "Image i of container" in reason
-
-
-@pytest.mark.parametrize(
-    ("seen", "word"),
-    [
-        (
-            pod("Pending", conditions=[{"type": "PodScheduled", "status": "False", "message": "0/3 nodes available"}]),
-            "for a node: 0/3 nodes available",
-        ),
-        (
-            pod("Pending", {"base": waiting("CreateContainerConfigError", 'secret "x" not found')}),
-            'container base: CreateContainerConfigError: secret "x" not found',
-        ),
-        (pod("Pending", {"base": waiting("ContainerCreating")}), ""),
-        (pod("Running"), ""),
-        (pod("Running", {"base": ended(0), "s": {"running": {}}}), "for the end of container s; base has ended"),
-        (pod("Running", {"base": ended(0)}), ""),
-    ],
-)
-def test_what_a_pod_waits_for(seen, word):
-    assert pod_status.waits_for(seen, "base") == word
-
-
-def test_why_a_pod_failed_names_the_base_container_first():
-    seen = pod("Failed", {"other": ended(2), "base": ended(7, reason="Error", message="no such table\n")})
-    assert pod_status.why_failed(seen, "base") == (
-        "Pod p failed: container base ended with exit code 7 (Error): no such table"
-    )
-    assert "container other ended with exit code 2" in pod_status.why_failed(seen, "another")
-
-
-def test_why_a_pod_failed_names_the_memory_limit_that_killed_it():
-    limited = {"containers": [{"name": "base", "resources": {"limits": {"memory": "64Mi"}}}]}
-    seen = pod("Failed", {"base": ended(137, reason="OOMKilled")}, spec=limited)
-    assert pod_status.why_failed(seen, "base") == (
-        "Pod p failed: container base ended with exit code 137 (OOMKilled, its memory limit is 64Mi)"
-    )
-
-
-def test_why_a_pod_failed_that_has_no_containers_to_tell():
-    seen = pod("Failed", {}, reason="Evicted", message="The node was low on resource: memory.")
-    assert pod_status.why_failed(seen, "base") == "Pod p failed: Evicted: The node was low on resource: memory."
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ async def test_a_pod_that_fails_ends_the_task_and_no_later_try_takes_it(follow, 
         await api.run("p", "Failed", 3)
         assert await result(event) == TaskFailedEvent()
         assert api.pods["p"]["metadata"]["labels"]["already_checked"] == "True"
-        assert "Pod p failed: container base ended with exit code 3 (Error)" in lines()
+        assert "Container base of pod p ended with exit code 3; its log says why." in lines()
 
 
 @asynchronous
@@ -194,19 +194,36 @@ async def test_a_pod_that_is_deleted_while_it_runs_fails_the_task(follow, lines,
         await api.delete("p")
         found = await result(event)
         assert found == TaskFailedEvent() if ends else payload(found)[0] == "gone"
-        assert "Pod p is gone: something deleted it while it ran on node n1" in lines()
+        assert any(line.startswith("Pod p was deleted while it ran on node n1") for line in lines())
+
+
+def no_image(seconds_ago):
+    """The status of a pod whose image could not be pulled since then."""
+    message = 'failed to pull and unpack image "i:1": failed to resolve reference "i:1": i:1: not found'
+    state = {"waiting": {"reason": "ErrImagePull", "message": message}}
+    return {"startTime": ago(seconds_ago), "containerStatuses": [{"name": "base", "image": "i:1", "state": state}]}
 
 
 @asynchronous
 async def test_an_image_that_will_never_come_fails_the_task_and_the_pod_goes(follow):
     async with follow(on_finish_action="keep_pod") as (api, _, event):
-        state = {"waiting": {"reason": "ErrImagePull", "message": "not found"}}
-        await api.run("p", "Pending", containerStatuses=[{"name": "base", "image": "i", "state": state}])
+        await api.run("p", "Pending", **no_image(31))
         status, message = payload(await result(event))
         # Not "failed": the stock operator would then wait for the end of a pod that never begins.
         assert status == "stopped"
-        assert message == "Image i of container base cannot be pulled: ErrImagePull: not found"
+        assert message.startswith("Image i:1 does not exist")
         assert len(api.deleted) == 1
+
+
+@asynchronous
+async def test_an_image_that_may_still_come_is_waited_for_and_looked_at_again(follow, lines, monkeypatch):
+    """Nothing of the pod changes; that it lasts is what makes it final."""
+    monkeypatch.setattr(trigger, "_LOOK_AGAIN", 0.1)
+    async with follow() as (api, _, event):
+        await api.run("p", "Pending", **no_image(28))
+        await until(lambda: any(line.startswith("Image i:1 does not exist") for line in lines()))
+        assert not event.done()
+        assert payload(await result(event))[0] == "stopped"
 
 
 @pytest.mark.parametrize(
@@ -214,7 +231,7 @@ async def test_an_image_that_will_never_come_fails_the_task_and_the_pod_goes(fol
     [
         (
             [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes"}],
-            "schedule_timeout_seconds): for a node",
+            "schedule_timeout_seconds): No node can take pod p now",
         ),
         ([{"type": "PodScheduled", "status": "True", "lastTransitionTime": ago(60)}], "startup_timeout_seconds)"),
     ],
@@ -289,7 +306,7 @@ async def test_a_failed_pod_is_described_where_that_is_wanted_and_the_last_line_
         await api.run("p", "Failed", 1)
         await result(event)
         *_, described, why = lines()
-        assert why == "Pod p failed: container base ended with exit code 1 (Error)"
+        assert why == "Container base of pod p ended with exit code 1; its log says why."
         said, _, pod = described.partition(": ")
         assert said == "Pod p as it was"
         assert json.loads(pod)["status"]["phase"] == "Failed"
@@ -321,14 +338,19 @@ async def test_events_are_left_alone_where_nobody_wants_them(follow, monkeypatch
 
 @asynchronous
 async def test_what_a_pod_waits_for_is_said_once(follow, lines):
+    def said():
+        return [line for line in lines() if "waits for" in line]
+
     async with follow(ends=True) as (api, _, event):
-        for _ in range(3):
-            unschedulable = [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes"}]
+        for number in (1, 2, 3):
+            message = f"0/{number} nodes are available: {number} Insufficient cpu."
+            unschedulable = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}]
             await api.run("p", "Pending", conditions=unschedulable)
-            await until(lambda: "Waiting: for a node: 0/3 nodes" in lines())
+            await until(said)
         await api.run("p", "Succeeded", 0)
         await result(event)
-        assert lines().count("Waiting: for a node: 0/3 nodes") == 1
+        assert len(said()) == 1
+        assert said()[0].startswith("Pod p waits for cpu on a node")
 
 
 @asynchronous

@@ -1,19 +1,10 @@
-"""What a pod's status says, in words: plain functions of the pod as the Kubernetes API gives it (a dict)."""
+"""What a pod's status says: plain functions of the pod as the Kubernetes API gives it (a dict)."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-#: Reasons of a waiting container that do not pass by themselves (kubelet, pkg/kubelet/images/types.go).
-_FATAL = {"InvalidImageName", "ErrImageNeverPull"}
-_PULL = {"ErrImagePull", "ImagePullBackOff"}
-#: What in a pull's message means that it may work later, as the stock operator has it
-#: (airflow.providers.cncf.kubernetes.utils.pod_manager, ``detect_pod_terminate_early_issues``).
-_TRANSIENT = (
-    "pull qps exceeded", "rate limit", "too many requests", "quota exceeded", "temporarily unavailable", "timeout",
-    "account limit", "bad gateway", "service unavailable", "gateway timeout",
-)  # fmt: skip
 _SIDECAR_OF_ISTIO = "istio-proxy"
 
 
@@ -68,54 +59,6 @@ def exit_code(pod: dict[str, Any], container: str) -> int | None:
     return _terminated(pod, container).get("exitCode")
 
 
-def cannot_start(pod: dict[str, Any]) -> str:
-    """Why the pod will never start; empty where it may."""
-    for status in _statuses(pod):
-        waiting = status.get("state", {}).get("waiting") or {}
-        reason, message = waiting.get("reason"), waiting.get("message") or ""
-        transient = any(word in message.lower() for word in _TRANSIENT)
-        if reason in _FATAL or (reason in _PULL and not transient):
-            return f"Image {status.get('image')} of container {status['name']} cannot be pulled: {reason}: {message}"
-    return ""
-
-
-def waits_for(pod: dict[str, Any], base: str) -> str:
-    """What a pod waits for that has not started, or whose work is done; empty where it runs, or is about to."""
-    if phase(pod) == "Running" and exit_code(pod, base) is not None:
-        going_on = [one["name"] for one in _statuses(pod) if "running" in (one.get("state") or {})]
-        return f"for the end of container {', '.join(going_on)}; {base} has ended" if going_on else ""
-    if phase(pod) != "Pending":
-        return ""
-    scheduled = _condition(pod, "PodScheduled")
-    if scheduled.get("status") == "False":
-        return f"for a node: {scheduled.get('message') or scheduled.get('reason')}"
-    for status in _statuses(pod):
-        waiting = status.get("state", {}).get("waiting") or {}
-        if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
-            return f"container {status['name']}: {waiting['reason']}: {waiting.get('message') or ''}".rstrip(": ")
-    return ""
-
-
-def why_failed(pod: dict[str, Any], base: str) -> str:
-    """Why a pod that has ended did not succeed."""
-    name, status = pod["metadata"]["name"], pod.get("status", {})
-    failed = [one for one in _statuses(pod) if (one.get("state", {}).get("terminated") or {}).get("exitCode")]
-    # The base container first, then whatever else failed.
-    for one in sorted(failed, key=lambda one: one["name"] != base):
-        terminated = one["state"]["terminated"]
-        limit = _memory_limit(pod, one["name"])
-        how = terminated.get("reason") or "Error"
-        if how == "OOMKilled" and limit:
-            how = f"OOMKilled, its memory limit is {limit}"
-        said = (terminated.get("message") or "").strip()
-        return f"Pod {name} failed: container {one['name']} ended with exit code {terminated['exitCode']} ({how})" + (
-            f": {said}" if said else ""
-        )
-    return f"Pod {name} failed: {status.get('reason') or status.get('phase')}: {status.get('message') or ''}".rstrip(
-        ": "
-    )
-
-
 def described(pod: dict[str, Any]) -> dict[str, Any]:
     """The pod for a log: where it ran, its containers' images and resources, its status. No environment, no volumes."""
     spec = pod["spec"]
@@ -152,13 +95,6 @@ def _terminated(pod: dict[str, Any], container: str) -> dict[str, Any]:
 def _condition(pod: dict[str, Any], kind: str) -> dict[str, Any]:
     conditions = pod.get("status", {}).get("conditions") or []
     return next((one for one in conditions if one["type"] == kind), {})
-
-
-def _memory_limit(pod: dict[str, Any], container: str) -> str | None:
-    spec = pod["spec"]
-    containers = [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
-    found = next((one for one in containers if one["name"] == container), {})
-    return ((found.get("resources") or {}).get("limits") or {}).get("memory")
 
 
 def _seconds(timestamp: str) -> float:

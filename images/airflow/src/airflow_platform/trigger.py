@@ -30,6 +30,7 @@ from airflow.triggers.base import (
 
 from airflow_platform import finisher, pod_status
 from airflow_platform.cluster import ApiError, Cluster, ClusterRef
+from airflow_platform.diagnosis import Verdict, diagnose
 from airflow_platform.pod_events import PodEvents
 from airflow_platform.pod_log import HANDED_OVER, PodLog, handed_on
 from airflow_platform.watch import Feed, PodWatch
@@ -41,11 +42,18 @@ VERSION = 1
 _LOG_END = 60
 #: Seconds between two looks at deadlines while nothing happens.
 _TICK = 60
+#: The same while the base container is not at work: what keeps the pod may be worth a word, or final, once it lasts.
+_LOOK_AGAIN = 15
 
 #: What a request to the cluster raises.
 _NO_ANSWER = (ApiError, aiohttp.ClientError, OSError)
 
 log = structlog.get_logger("task")
+
+
+def _is_news(before: Verdict | None, now: Verdict) -> bool:
+    """Whether a person has not been told yet; what a sentence counts (seconds, free processors) is no news."""
+    return before is None or (before.cause, before.object, before.final) != (now.cause, now.object, now.final)
 
 
 class RelaunchTrigger(BaseTrigger):
@@ -198,7 +206,7 @@ class PodTrigger(BaseTrigger):
 
     async def _to_the_end(self, cluster: Cluster, feed: Feed, pod_log: PodLog) -> TriggerEvent:
         pod: dict[str, Any] | None = None
-        waits_for = ""
+        trouble: Verdict | None = None
         events = PodEvents(cluster, self.namespace)
         while True:
             due = events.due(pod) if pod is not None and self.events_on_startup else None
@@ -209,9 +217,12 @@ class PodTrigger(BaseTrigger):
                     await events.say(pod)
                 if event := await self._late(cluster, pod, pod_log):
                     return event
-                continue
+                newer = pod
+            else:
+                if newer is None:
+                    return await self._gone(feed.last, pod_log)
             if newer is None:
-                return await self._gone(feed.last, pod_log)
+                continue
             pod = newer
             self._uid = pod["metadata"]["uid"]
             if pod_status.deleted_before_it_ran(pod):
@@ -220,12 +231,11 @@ class PodTrigger(BaseTrigger):
                 pod_log.follow(pod)
                 await pod_log.finish(_LOG_END)
                 return await self._ended(cluster, pod)
-            if reason := pod_status.cannot_start(pod):
-                return await self._failed(cluster, pod, reason, status="stopped", stop=True)
-            if (now_waits_for := pod_status.waits_for(pod, self.base)) != waits_for:
-                waits_for = now_waits_for
-                if waits_for:
-                    log.info(f"Waiting: {waits_for}")
+            before, trouble = trouble, self._diagnose(pod)
+            if trouble and _is_news(before, trouble):
+                log.info(trouble.sentence)
+            if trouble and trouble.final and pod_status.phase(pod) == "Pending":
+                return await self._failed(cluster, pod, trouble.sentence, status="stopped", stop=True)
             pod_log.follow(pod)
 
     def _pod_log(self, cluster: Cluster) -> PodLog:
@@ -239,9 +249,17 @@ class PodTrigger(BaseTrigger):
             prefix=self.prefix,
         )
 
+    def _diagnose(self, pod: dict[str, Any] | None, deleted: bool = False) -> Verdict | None:
+        try:
+            return diagnose(pod, base=self.base, now=time.time(), deleted=deleted)
+        except ValueError as error:
+            log.warning(f"Pod {self.name} cannot be judged: {error}")
+            return None
+
     def _seconds_left(self, pod: dict[str, Any] | None, due: float | None) -> float:
         times = [deadline for deadline, _ in self._deadlines(pod)] + ([] if due is None else [due])
-        return max(0.1, min([_TICK, *(one - time.time() for one in times)]))
+        works = pod and pod_status.phase(pod) == "Running" and pod_status.exit_code(pod, self.base) is None
+        return max(0.1, min([_TICK if works else _LOOK_AGAIN, *(one - time.time() for one in times)]))
 
     def _deadlines(self, pod: dict[str, Any] | None) -> list[tuple[float, str]]:
         """When the task is late, in seconds since the epoch, and what is said then."""
@@ -272,8 +290,8 @@ class PodTrigger(BaseTrigger):
         over = pod is None or pod_status.ended(pod, self.base, self.xcom_sidecar)
         for deadline, why in [] if over else self._deadlines(pod):
             if deadline <= time.time():
-                waits_for = pod_status.waits_for(pod, self.base)
-                message = f"Pod {self.name}: {why}{f': {waits_for}' if waits_for else ''}"
+                trouble = self._diagnose(pod)
+                message = f"Pod {self.name}: {why}{f': {trouble.sentence}' if trouble else ''}"
                 await pod_log.finish(1)
                 return await self._failed(cluster, pod, message, status="timeout", stop=True)
         # The watch is about to say what was just read.
@@ -286,8 +304,8 @@ class PodTrigger(BaseTrigger):
             log.warning(f"Pod {self.name} was deleted before it ran: it is created again")
             self.ends = False
             return self._resume("relaunch", "")
-        node = f" on node {pod['spec']['nodeName']}" if pod and pod["spec"].get("nodeName") else ""
-        message = f"Pod {self.name} is gone: something deleted it while it ran{node}"
+        verdict = self._diagnose(pod, deleted=True)
+        message = verdict.sentence if verdict else f"Pod {self.name} is gone."
         log.error(message)
         return TaskFailedEvent() if self.ends else self._resume("gone", message)
 
@@ -305,7 +323,8 @@ class PodTrigger(BaseTrigger):
             await self._check(cluster, pod)
             self._finish(cluster, pod)
             return TaskSkippedEvent()
-        return await self._failed(cluster, pod, pod_status.why_failed(pod, self.base))
+        verdict = self._diagnose(pod)
+        return await self._failed(cluster, pod, verdict.sentence if verdict else f"Pod {self.name} failed.")
 
     async def _failed(
         self, cluster: Cluster, pod: dict[str, Any], reason: str, *, status: str = "failed", stop: bool = False

@@ -112,7 +112,7 @@ with DAG("semantics_parameters", default_args=TASK, **MANUAL):
                     {
                         "name": "stays",
                         "image": IMAGE,
-                        "command": ["sleep", "15"],
+                        "command": ["sleep", "60"],
                         "resources": SMALL,
                     },
                 ]

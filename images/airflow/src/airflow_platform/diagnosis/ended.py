@@ -234,7 +234,7 @@ def _out_of_memory(case: Case, end: Json, who: str, known: dict[str, Any]) -> Ve
     resources = case.container(known["container"]).get("resources") or {}
     limit = (resources.get("limits") or {}).get("memory")
     itself = end.get("exitCode") == 137
-    what = "used all the memory it may have" if itself else "had a process killed for lack of memory"
+    what = "ran out of memory" if itself else "had a process killed for lack of memory"
     return Verdict(
         cause="out-of-memory",
         kind="user",
