@@ -20,18 +20,21 @@ from airflow_platform.cluster import ClusterRef
 
 
 class TaskServer(ApiServer):
-    """``log``: lines of every container, with timestamps. ``events``: of every pod. ``deleted``: uids, in order,
-    each with the body of the request.
+    """``log``: lines of every container, with timestamps. ``events``: of every pod. ``nodes``: of the cluster, in pages
+    of ``node_page``. ``deleted``: uids, in order, each with the body of the request.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.events: list[dict] = []
+        self.nodes: list[dict] = []
+        self.node_page = 500
         self.deleted: list[tuple[str, dict]] = []
         pod = "/api/v1/namespaces/{namespace}/pods/{name}"
         self._server.app.router.add_delete(pod, self._delete)
         self._server.app.router.add_patch(pod, self._patch)
         self._server.app.router.add_get("/api/v1/namespaces/{namespace}/events", self._events)
+        self._server.app.router.add_get("/api/v1/nodes", self._nodes)
 
     async def run(self, name: str, phase: str, code: int | None = None, **more: Any) -> dict:
         """Give the pod a phase, and its base container a state."""
@@ -63,6 +66,12 @@ class TaskServer(ApiServer):
 
     async def _events(self, request: web.Request) -> web.Response:
         return web.json_response({"items": self.events})
+
+    async def _nodes(self, request: web.Request) -> web.Response:
+        begin = int(request.query.get("continue") or 0)
+        end = begin + self.node_page
+        metadata = {"continue": str(end)} if end < len(self.nodes) else {}
+        return web.json_response({"metadata": metadata, "items": self.nodes[begin:end]})
 
     async def _log(self, request: web.Request) -> web.StreamResponse:
         """The log; it ends when the pod does."""

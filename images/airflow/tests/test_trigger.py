@@ -329,9 +329,23 @@ async def test_events_of_a_pod_that_is_slow_to_start_are_each_said_once(follow, 
 
 
 @asynchronous
-async def test_events_are_left_alone_where_nobody_wants_them(follow, monkeypatch):
+async def test_events_of_a_pod_that_is_slow_to_start_are_read_and_not_said_where_nobody_wants_them(
+    follow, lines, monkeypatch
+):
     monkeypatch.setattr(pod_events, "_SLOW", 0.1)
-    async with follow(ends=True, execution_deadline=time.time() + 0.5) as (api, _, event):
+    async with follow(ends=True) as (api, _, event):
+        api.events = [{"reason": "FailedMount", "message": "no such claim"}]
+        await until(lambda: api.count(r"^GET .*/events"))
+        await api.run("p", "Succeeded", 0)
+        await result(event)
+        assert not any("Pod event" in line for line in lines())
+
+
+@asynchronous
+async def test_a_task_that_does_well_costs_no_look_at_events(follow):
+    async with follow(ends=True) as (api, _, event):
+        await api.run("p", "Running")
+        await api.run("p", "Succeeded", 0)
         await result(event)
         assert api.count(r"^GET .*/events") == 0
 

@@ -1,4 +1,4 @@
-"""What Kubernetes' events say of one pod, as lines of its task's log."""
+"""What Kubernetes' events say of one pod, for its diagnosis and as lines of its task's log."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ class PodEvents:
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self._cluster, self._namespace = cluster, namespace
+        #: As the API server had them when it was last asked.
+        self.items: list[dict[str, Any]] = []
         self._said: set[tuple[str, str]] = set()
         self._pause = _SLOW
         self._looked = 0.0
@@ -34,8 +36,8 @@ class PodEvents:
             return None
         return max(pod_status.created_at(pod), self._looked) + self._pause
 
-    async def say(self, pod: dict[str, Any]) -> None:
-        """Log the events that are new."""
+    async def read(self, pod: dict[str, Any]) -> None:
+        """Ask for the pod's events; where there is no answer, what was known stays."""
         if self._looked:
             self._pause = min(2 * self._pause, _LONGEST)
         self._looked = time.time()
@@ -45,7 +47,11 @@ class PodEvents:
         except (ApiError, aiohttp.ClientError, OSError) as error:
             log.warning(f"Events of pod {pod['metadata']['name']} could not be read: {error}")
             return
-        for event in found["items"]:
+        self.items = found["items"]
+
+    def say(self) -> None:
+        """Log the events that are new."""
+        for event in self.items:
             said = (event.get("reason") or "", event.get("message") or "")
             if said not in self._said:
                 self._said.add(said)

@@ -30,8 +30,8 @@ from airflow.triggers.base import (
 
 from airflow_platform import finisher, pod_status
 from airflow_platform.cluster import ApiError, Cluster, ClusterRef
-from airflow_platform.diagnosis import Verdict, diagnose
-from airflow_platform.pod_events import PodEvents
+from airflow_platform.diagnosis import Verdict
+from airflow_platform.evidence import Evidence
 from airflow_platform.pod_log import HANDED_OVER, PodLog, handed_on
 from airflow_platform.watch import Feed, PodWatch
 
@@ -207,20 +207,22 @@ class PodTrigger(BaseTrigger):
     async def _to_the_end(self, cluster: Cluster, feed: Feed, pod_log: PodLog) -> TriggerEvent:
         pod: dict[str, Any] | None = None
         trouble: Verdict | None = None
-        events = PodEvents(cluster, self.namespace)
+        evidence = Evidence(cluster, self.namespace, self.base)
         while True:
-            due = events.due(pod) if pod is not None and self.events_on_startup else None
+            due = evidence.events.due(pod) if pod is not None else None
             try:
                 newer = await feed.next(timeout=self._seconds_left(pod, due))
             except TimeoutError:
                 if due is not None and due <= time.time():
-                    await events.say(pod)
-                if event := await self._late(cluster, pod, pod_log):
+                    await evidence.gather(pod)
+                    if self.events_on_startup:
+                        evidence.events.say()
+                if event := await self._late(cluster, pod, pod_log, evidence):
                     return event
                 newer = pod
             else:
                 if newer is None:
-                    return await self._gone(feed.last, pod_log)
+                    return await self._gone(feed.last, pod_log, evidence)
             if newer is None:
                 continue
             pod = newer
@@ -230,12 +232,12 @@ class PodTrigger(BaseTrigger):
             if pod_status.ended(pod, self.base, self.xcom_sidecar):
                 pod_log.follow(pod)
                 await pod_log.finish(_LOG_END)
-                return await self._ended(cluster, pod)
-            before, trouble = trouble, self._diagnose(pod)
+                return await self._ended(cluster, pod, evidence)
+            before, trouble = trouble, evidence.diagnose(pod)
             if trouble and _is_news(before, trouble):
                 log.info(trouble.sentence)
             if trouble and trouble.final and pod_status.phase(pod) == "Pending":
-                return await self._failed(cluster, pod, trouble.sentence, status="stopped", stop=True)
+                return await self._failed(cluster, pod, trouble.sentence, evidence, status="stopped", stop=True)
             pod_log.follow(pod)
 
     def _pod_log(self, cluster: Cluster) -> PodLog:
@@ -248,13 +250,6 @@ class PodTrigger(BaseTrigger):
             init_containers=self.init_container_logs,
             prefix=self.prefix,
         )
-
-    def _diagnose(self, pod: dict[str, Any] | None, deleted: bool = False) -> Verdict | None:
-        try:
-            return diagnose(pod, base=self.base, now=time.time(), deleted=deleted)
-        except ValueError as error:
-            log.warning(f"Pod {self.name} cannot be judged: {error}")
-            return None
 
     def _seconds_left(self, pod: dict[str, Any] | None, due: float | None) -> float:
         times = [deadline for deadline, _ in self._deadlines(pod)] + ([] if due is None else [due])
@@ -277,7 +272,9 @@ class PodTrigger(BaseTrigger):
                 deadlines.append((scheduled + self.startup_timeout, why))
         return deadlines
 
-    async def _late(self, cluster: Cluster, pod: dict[str, Any] | None, pod_log: PodLog) -> TriggerEvent | None:
+    async def _late(
+        self, cluster: Cluster, pod: dict[str, Any] | None, pod_log: PodLog, evidence: Evidence
+    ) -> TriggerEvent | None:
         """The event of a deadline that has passed, judged by the pod as it is now and not as it was last seen."""
         if not any(deadline <= time.time() for deadline, _ in self._deadlines(pod)):
             return None
@@ -290,26 +287,29 @@ class PodTrigger(BaseTrigger):
         over = pod is None or pod_status.ended(pod, self.base, self.xcom_sidecar)
         for deadline, why in [] if over else self._deadlines(pod):
             if deadline <= time.time():
-                trouble = self._diagnose(pod)
+                await evidence.gather(pod)
+                trouble = evidence.diagnose(pod)
                 message = f"Pod {self.name}: {why}{f': {trouble.sentence}' if trouble else ''}"
                 await pod_log.finish(1)
-                return await self._failed(cluster, pod, message, status="timeout", stop=True)
+                return await self._failed(cluster, pod, message, evidence, status="timeout", stop=True)
         # The watch is about to say what was just read.
         await asyncio.sleep(1)
         return None
 
-    async def _gone(self, pod: dict[str, Any] | None, pod_log: PodLog) -> TriggerEvent:
+    async def _gone(self, pod: dict[str, Any] | None, pod_log: PodLog, evidence: Evidence) -> TriggerEvent:
         await pod_log.finish(1)
         if pod is not None and pod_status.deleted_before_it_ran(pod):
             log.warning(f"Pod {self.name} was deleted before it ran: it is created again")
             self.ends = False
             return self._resume("relaunch", "")
-        verdict = self._diagnose(pod, deleted=True)
+        if pod is not None:
+            await evidence.events.read(pod)
+        verdict = evidence.diagnose(pod, deleted=True)
         message = verdict.sentence if verdict else f"Pod {self.name} is gone."
         log.error(message)
         return TaskFailedEvent() if self.ends else self._resume("gone", message)
 
-    async def _ended(self, cluster: Cluster, pod: dict[str, Any]) -> TriggerEvent:
+    async def _ended(self, cluster: Cluster, pod: dict[str, Any], evidence: Evidence) -> TriggerEvent:
         code = pod_status.exit_code(pod, self.base)
         if pod_status.succeeded(pod, self.base, self.xcom_sidecar):
             if not self.ends:
@@ -323,15 +323,24 @@ class PodTrigger(BaseTrigger):
             await self._check(cluster, pod)
             self._finish(cluster, pod)
             return TaskSkippedEvent()
-        verdict = self._diagnose(pod)
-        return await self._failed(cluster, pod, verdict.sentence if verdict else f"Pod {self.name} failed.")
+        await evidence.events.read(pod)
+        verdict = evidence.diagnose(pod)
+        return await self._failed(cluster, pod, verdict.sentence if verdict else f"Pod {self.name} failed.", evidence)
 
     async def _failed(
-        self, cluster: Cluster, pod: dict[str, Any], reason: str, *, status: str = "failed", stop: bool = False
+        self,
+        cluster: Cluster,
+        pod: dict[str, Any],
+        reason: str,
+        evidence: Evidence,
+        *,
+        status: str = "failed",
+        stop: bool = False,
     ) -> TriggerEvent:
         if self.ends or stop:
             if self.events_on_failure:
-                await PodEvents(cluster, self.namespace).say(pod)
+                await evidence.events.read(pod)
+                evidence.events.say()
             if self.pod_on_failure:
                 log.info(f"Pod {self.name} as it was: {json.dumps(pod_status.described(pod))}")
             await self._check(cluster, pod)
