@@ -1,19 +1,32 @@
-"""What is known of one pod, gathered for its diagnosis."""
+"""What is known of one pod: gathered for its diagnosis, and kept in S3 beside the log of a try that failed.
+
+The pod and its events are gone soon after. So they are saved before the pod may go, together with the verdict and the
+last lines: ``attempt=1.evidence.json`` for programs, ``attempt=1.evidence.txt`` for people.
+"""
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import structlog
 
-from airflow_platform import nodes
+from airflow_platform import nodes, pod_status
 from airflow_platform.cluster import ApiError, Cluster
 from airflow_platform.diagnosis import Verdict, diagnose
 from airflow_platform.pod_events import PodEvents
 
 log = structlog.get_logger("task")
+
+#: The layout of the JSON.
+VERSION = 1
+#: Below the folder of logs: what a trigger has saved and the triggerer's other process has not uploaded yet.
+_SPOOL = ".evidence"
 
 
 class Evidence:
@@ -24,7 +37,7 @@ class Evidence:
 
     def __init__(self, cluster: Cluster, namespace: str, base: str) -> None:
         self.events = PodEvents(cluster, namespace)
-        self._cluster = cluster
+        self._cluster, self._namespace = cluster, namespace
         self._base = base
         self._nodes: list[nodes.Node] = []
         #: What the watch leaves out does not change while the pod lives.
@@ -54,6 +67,27 @@ class Evidence:
             log.warning(f"The pod cannot be judged: {error}")
             return None
 
+    def of(self, pod: dict[str, Any] | None, verdict: Verdict | None, last_lines: Iterable[str]) -> dict[str, Any]:
+        """All of it as JSON: the pod without its environment and volumes, which may hold secrets."""
+        metadata = (pod or {}).get("metadata") or {}
+        status = (pod or {}).get("status") or {}
+        statuses = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+        return {
+            "version": VERSION,
+            "saved": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "namespace": self._namespace,
+            "name": metadata.get("name"),
+            "verdict": verdict.as_dict() if verdict else None,
+            "pod": pod_status.described(pod) if pod else None,
+            "containers": [
+                {"name": one["name"], "image": one.get("imageID") or one.get("image"), "state": _state(one)}
+                for one in statuses
+            ],
+            "events": self.events.items,
+            "node": next((one for one in self._nodes if one["metadata"]["name"] == _node(pod)), None),
+            "last_lines": list(last_lines),
+        }
+
     async def _whole_spec(self, pod: dict[str, Any]) -> dict[str, Any]:
         metadata = pod["metadata"]
         path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
@@ -61,3 +95,78 @@ class Evidence:
             return (await self._cluster.request("GET", path))["spec"]
         except (ApiError, aiohttp.ClientError, OSError):
             return {}
+
+
+def _node(pod: dict[str, Any] | None) -> str | None:
+    return pod["spec"].get("nodeName") if pod else None
+
+
+def _state(status: dict[str, Any]) -> str:
+    """A container's state in a few words."""
+    name, state = next(iter((status.get("state") or {}).items()), ("unknown", None))
+    state = state or {}
+    code = f" with exit code {state['exitCode']}" if "exitCode" in state else ""
+    reason = f" ({state['reason']})" if state.get("reason") else ""
+    return f"{name}{code}{reason}"
+
+
+def save(base: Path, trigger_id: int, found: dict[str, Any]) -> None:
+    """Keep evidence on disk until the trigger's event is handled.
+
+    Args:
+        base: the folder of logs.
+        trigger_id: whose event ends the try, or hands the task back.
+        found: what `Evidence.of` gives.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    folder = base / _SPOOL
+    folder.mkdir(exist_ok=True)
+    # Made aside: whoever looks finds all of it or nothing.
+    new = folder / f"{trigger_id}.new"
+    new.write_text(json.dumps(found, indent=2))
+    new.replace(folder / f"{trigger_id}.json")
+
+
+def taken(base: Path, trigger_id: int, log_path: str) -> list[Path]:
+    """The files of what that trigger has saved, now beside its log, at ``log_path``; it may have saved none."""
+    saved = base / _SPOOL / f"{trigger_id}.json"
+    if not saved.is_file():
+        return []
+    beside = base / f"{log_path.rpartition('.log.trigger.')[0]}.evidence.json"
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    text = beside.with_suffix(".txt")
+    text.write_text(as_text(json.loads(saved.read_text())))
+    saved.replace(beside)
+    return [beside, text]
+
+
+def as_text(found: dict[str, Any]) -> str:
+    """Evidence for a person."""
+    verdict, pod = found["verdict"] or {}, found["pod"] or {}
+    lines = [verdict.get("sentence") or "Nothing is known of why.", ""]
+    facts = {
+        "cause": verdict.get("cause"),
+        "whose turn": verdict.get("kind"),
+        "certain": verdict.get("certain"),
+        "would a retry help": verdict.get("retry_helps"),
+        "pod": f"{found['namespace']}/{found['name']}",
+        "node": (pod.get("spec") or {}).get("nodeName"),
+        "saved": found["saved"],
+    }
+    lines += [f"{name}: {_word(value)}" for name, value in facts.items()]
+    for status in found["containers"]:
+        lines.append(f"container {status['name']}: {status['state']}; image {status['image']}")
+    lines += ["", "Last lines:", *(f"  {line}" for line in found["last_lines"] or ["(none)"])]
+    lines += ["", "Events:", *(f"  {_event(one)}" for one in found["events"] or [])]
+    return "\n".join(lines) + "\n"
+
+
+def _word(value: str | bool | None) -> str:
+    return value if isinstance(value, str) else {True: "yes", False: "no", None: "unknown"}[value]
+
+
+def _event(event: dict[str, Any]) -> str:
+    when = event.get("lastTimestamp") or event.get("eventTime") or ""
+    return f"{when} {event.get('reason')}: {event.get('message')}".strip()
