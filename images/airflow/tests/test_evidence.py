@@ -1,9 +1,11 @@
+import json
 import time
 
 import pytest
 from api_server import asynchronous
 from task_server import ago, serve
 
+from airflow_platform import evidence as module
 from airflow_platform.cluster import Cluster
 from airflow_platform.evidence import Evidence
 
@@ -89,3 +91,59 @@ async def test_a_pod_that_cannot_be_read_has_no_verdict(evidence):
     async with evidence() as (api, known):
         pod = await api.run("p", "Pending", startTime="never", containerStatuses=[])
         assert known.diagnose(pod) is None
+
+
+@pytest.fixture
+def logs(tmp_path, monkeypatch):
+    """The folder of logs, which are uploaded."""
+    monkeypatch.setenv("AIRFLOW__LOGGING__REMOTE_LOGGING", "True")
+    monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", str(tmp_path / "logs"))
+    return tmp_path / "logs"
+
+
+async def failed(api, known):
+    status = {"name": "base", "image": "i:1", "imageID": "registry/i@sha256:1"}
+    status["state"] = {"terminated": {"exitCode": 3, "reason": "Error"}}
+    container = {"name": "base", "image": "i:1", "env": [{"name": "PASSWORD", "value": "hunter2"}]}
+    pod = await api.run("p", "Failed", spec={"nodeName": "n", "containers": [container]}, containerStatuses=[status])
+    api.events = [{"reason": "Killing", "message": "Stopping container base", "lastTimestamp": ago(1)}]
+    await known.events.read(pod)
+    return pod
+
+
+@asynchronous
+async def test_the_evidence_of_a_failure_stands_beside_its_log(evidence, logs):
+    async with evidence() as (api, known):
+        pod = await failed(api, known)
+        module.save(7, known.of(pod, known.diagnose(pod), ["[base] one", "[base] two"]))
+    path = "dag_id=d/run_id=r/task_id=t/attempt=1"
+    assert module.taken(7, f"{path}.log.trigger.4.log") == [f"{path}.evidence.json", f"{path}.evidence.txt"]
+    found = json.loads((logs / f"{path}.evidence.json").read_text())
+    assert (found["verdict"]["cause"], found["verdict"]["exit_code"]) == ("exit-code", 3)
+    assert found["containers"] == [
+        {"name": "base", "image": "registry/i@sha256:1", "state": "terminated with exit code 3 (Error)"}
+    ]
+    assert found["last_lines"] == ["[base] one", "[base] two"]
+    assert found["pod"]["spec"]["nodeName"] == "n"
+    text = (logs / f"{path}.evidence.txt").read_text()
+    assert text.startswith("Container base of pod p ended with exit code 3; its log says why.\n")
+    assert "  [base] two\n" in text
+    assert "Killing: Stopping container base" in text
+    assert "hunter2" not in text + (logs / f"{path}.evidence.json").read_text()
+    assert module.taken(7, f"{path}.log.trigger.4.log") == []
+
+
+@asynchronous
+async def test_a_pod_that_nobody_has_seen_leaves_evidence_too(evidence, logs):
+    async with evidence() as (_, known):
+        module.save(8, known.of(None, known.diagnose(None, deleted=True), []))
+    (_, text) = module.taken(8, "a.log.trigger.4.log")
+    assert (logs / text).read_text().startswith("The pod of the task is gone")
+
+
+@asynchronous
+async def test_nothing_is_saved_where_logs_are_not_uploaded(evidence, logs, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__LOGGING__REMOTE_LOGGING", "False")
+    async with evidence() as (_, known):
+        module.save(9, known.of(None, None, []))
+    assert not logs.exists()

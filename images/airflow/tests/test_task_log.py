@@ -137,6 +137,13 @@ def test_a_second_phase_goes_on_with_the_log_of_the_first(task_log, written):
     assert made.hook.objects == {"dag/attempt=1.log": "one\ntwo\n"}
 
 
+def test_evidence_that_is_written_again_is_replaced(task_log, written):
+    """A triggerer that died before the event was stored has uploaded it already."""
+    made = task_log(objects={"dag/attempt=1.evidence.json": "{}"})
+    made.upload(written("dag/attempt=1.evidence.json", '{"version": 1}'))
+    assert made.hook.objects == {"dag/attempt=1.evidence.json": '{"version": 1}'}
+
+
 def test_a_log_beside_others_leaves_them(task_log, written, tmp_path):
     other = written("dag/attempt=2.log", "other")
     task_log().upload(written("dag/attempt=1.log", "one"))

@@ -10,7 +10,7 @@ from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccess
 from api_server import asynchronous
 from task_server import ago, ask, instance, serve, until
 
-from airflow_platform import finisher, pod_events, trigger
+from airflow_platform import evidence, finisher, pod_events, trigger
 from airflow_platform.cluster import ApiError, ClusterRef
 from airflow_platform.pod_log import HANDED_OVER
 from airflow_platform.trigger import PodTrigger, RelaunchTrigger
@@ -98,6 +98,32 @@ async def test_a_pod_that_fails_ends_the_task_and_no_later_try_takes_it(follow, 
         assert await result(event) == TaskFailedEvent()
         assert api.pods["p"]["metadata"]["labels"]["already_checked"] == "True"
         assert "Container base of pod p ended with exit code 3; its log says why." in lines()
+
+
+@asynchronous
+async def test_a_failure_leaves_evidence_with_its_last_lines(follow, monkeypatch):
+    saved = {}
+    monkeypatch.setattr(evidence, "save", saved.__setitem__)
+    async with follow(ends=True) as (api, one, event):
+        one.trigger_id = 7
+        api.log = [b"2026-01-01T00:00:00Z the last words\n", None]
+        await api.run("p", "Failed", 3)
+        await result(event)
+    assert saved[7]["verdict"]["cause"] == "exit-code"
+    assert saved[7]["last_lines"] == ["[base] the last words"]
+
+
+@asynchronous
+async def test_evidence_that_cannot_be_saved_changes_nothing(follow, lines, monkeypatch):
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(evidence, "save", full)
+    async with follow(ends=True) as (api, one, event):
+        one.trigger_id = 7
+        await api.run("p", "Failed", 3)
+        assert await result(event) == TaskFailedEvent()
+        assert "The evidence of pod p could not be saved: No space left on device" in lines()
 
 
 @asynchronous

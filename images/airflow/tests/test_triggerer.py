@@ -8,7 +8,7 @@ from airflow.jobs.triggerer_job_runner import TriggerRunner, TriggerRunnerSuperv
 from airflow.models import trigger as models
 from airflow.triggers.base import BaseTaskEndEvent, TaskSuccessEvent, TriggerEvent
 
-from airflow_platform import config, dag_processor, finisher, launcher, trigger, triggerer
+from airflow_platform import config, dag_processor, evidence, finisher, launcher, trigger, triggerer
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +80,8 @@ def test_a_log_is_uploaded_before_the_event_is_stored(monkeypatch, fails):
     happened = []
 
     class Factory:
+        log_path, ti = "attempt=1.log.trigger.4.log", "task"
+
         def upload_to_remote(self):
             happened.append("uploaded")
             if fails:
@@ -88,13 +90,16 @@ def test_a_log_is_uploaded_before_the_event_is_stored(monkeypatch, fails):
         def close(self):
             happened.append("closed")
 
+    monkeypatch.setattr(evidence, "taken", lambda trigger_id, path: [f"evidence of {trigger_id} beside {path}"])
+    monkeypatch.setattr(triggerer, "_upload", lambda path, instance: happened.append(path))
     monkeypatch.setattr(TriggerRunnerSupervisor, "on_trigger_event", None)
     monkeypatch.setattr(triggerer, "_ON_EVENT", lambda self, trigger_id, event: happened.append(f"stored {trigger_id}"))
     triggerer.send_logs_first()
     supervisor = SimpleNamespace(logger_cache={7: Factory()})
     for number in (7, 8):
         TriggerRunnerSupervisor.on_trigger_event(supervisor, trigger_id=number, event=TriggerEvent({}))
-    assert happened == ["uploaded", "closed", "stored 7", "stored 8"]
+    found = [] if fails else ["evidence of 7 beside attempt=1.log.trigger.4.log"]
+    assert happened == ["uploaded", *found, "closed", "stored 7", "stored 8"]
     assert supervisor.logger_cache == {}
 
 

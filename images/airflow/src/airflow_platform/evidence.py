@@ -15,6 +15,7 @@ from typing import Any
 
 import aiohttp
 import structlog
+from airflow.providers.common.compat.sdk import conf
 
 from airflow_platform import nodes, pod_status
 from airflow_platform.cluster import ApiError, Cluster
@@ -110,27 +111,29 @@ def _state(status: dict[str, Any]) -> str:
     return f"{name}{code}{reason}"
 
 
-def save(base: Path, trigger_id: int, found: dict[str, Any]) -> None:
-    """Keep evidence on disk until the trigger's event is handled.
+def save(trigger_id: int, found: dict[str, Any]) -> None:
+    """Keep evidence on disk, beside the logs, until the trigger's event is handled; not where logs are not uploaded.
 
     Args:
-        base: the folder of logs.
         trigger_id: whose event ends the try, or hands the task back.
         found: what `Evidence.of` gives.
 
     Raises:
         OSError: it cannot be written.
     """
-    folder = base / _SPOOL
-    folder.mkdir(exist_ok=True)
+    if not conf.getboolean("logging", "remote_logging"):
+        return
+    folder = _logs() / _SPOOL
+    folder.mkdir(parents=True, exist_ok=True)
     # Made aside: whoever looks finds all of it or nothing.
     new = folder / f"{trigger_id}.new"
     new.write_text(json.dumps(found, indent=2))
     new.replace(folder / f"{trigger_id}.json")
 
 
-def taken(base: Path, trigger_id: int, log_path: str) -> list[Path]:
-    """The files of what that trigger has saved, now beside its log, at ``log_path``; it may have saved none."""
+def taken(trigger_id: int, log_path: str) -> list[str]:
+    """What that trigger has saved, put beside its log, at ``log_path``; paths as that one, below the folder of logs."""
+    base = _logs()
     saved = base / _SPOOL / f"{trigger_id}.json"
     if not saved.is_file():
         return []
@@ -139,7 +142,11 @@ def taken(base: Path, trigger_id: int, log_path: str) -> list[Path]:
     text = beside.with_suffix(".txt")
     text.write_text(as_text(json.loads(saved.read_text())))
     saved.replace(beside)
-    return [beside, text]
+    return [one.relative_to(base).as_posix() for one in (beside, text)]
+
+
+def _logs() -> Path:
+    return Path(conf.get("logging", "base_log_folder"))
 
 
 def as_text(found: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ import re
 import struct
 import termios
 import time
+from collections import deque
 from types import TracebackType
 from typing import Any
 
@@ -19,6 +20,9 @@ from airflow_platform.cluster import Cluster
 
 #: Ends the log of a triggerer that follows the pod no more, because another one does.
 HANDED_OVER = "another triggerer follows it, and has its log"
+
+#: Lines that are kept in memory, for the evidence of a failure.
+_LAST = 20
 
 #: Levels that lines name themselves, as the stock operator reads them: "ERROR:", "[WARNING]", "INFO - ".
 _LEVEL = re.compile(r"\[?(DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)\]?(?:[:\s-]|$)", re.IGNORECASE)
@@ -55,6 +59,8 @@ class PodLog:
         self._streams: dict[str, asyncio.Task] = {}
         self._finished: dict[str, asyncio.Event] = {}
         self._said: set[str] = set()
+        #: The last lines of all containers that were followed.
+        self.last: deque[str] = deque(maxlen=_LAST)
         #: When the last line came.
         self._heard = 0.0
 
@@ -126,7 +132,9 @@ class PodLog:
         self._heard = time.monotonic()
         match = _LEVEL.match(line)
         level = _LEVELS[match[1].upper()] if match else logging.INFO
-        log.log(level, logs.formatted(container, line, prefix=self._prefix), timestamp=timestamp)
+        formatted = logs.formatted(container, line, prefix=self._prefix)
+        self.last.append(formatted)
+        log.log(level, formatted, timestamp=timestamp)
 
 
 async def handed_on(seconds: float = 10) -> None:

@@ -106,7 +106,7 @@ class TaskLog(S3RemoteLogIO):
             client.upload_file(str(local), bucket, key, ExtraArgs=extra)
             return
         body = local.read_bytes()
-        if there and OF_TRIGGER not in key:
+        if there and key.endswith(".log") and OF_TRIGGER not in key:
             # A worker's second phase goes on with the log of the first.
             body = client.get_object(Bucket=bucket, Key=key)["Body"].read() + body
         client.put_object(Bucket=bucket, Key=key, Body=body, **extra)

@@ -14,7 +14,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import Any
 
@@ -28,7 +28,7 @@ from airflow.triggers.base import (
     TriggerEvent,
 )
 
-from airflow_platform import finisher, pod_status
+from airflow_platform import evidence, finisher, pod_status
 from airflow_platform.cluster import ApiError, Cluster, ClusterRef
 from airflow_platform.diagnosis import Verdict
 from airflow_platform.evidence import Evidence
@@ -54,6 +54,15 @@ log = structlog.get_logger("task")
 def _is_news(before: Verdict | None, now: Verdict) -> bool:
     """Whether a person has not been told yet; what a sentence counts (seconds, free processors) is no news."""
     return before is None or (before.cause, before.object, before.final) != (now.cause, now.object, now.final)
+
+
+@dataclass(frozen=True)
+class _Followed:
+    """A pod while it is followed: where it runs, its log, and what else is known of it."""
+
+    cluster: Cluster
+    log: PodLog
+    evidence: Evidence
 
 
 class RelaunchTrigger(BaseTrigger):
@@ -202,27 +211,28 @@ class PodTrigger(BaseTrigger):
         watch = await PodWatch.get(cluster, self.namespace)
         finisher.look_after(watch)
         async with watch.follow(self.name) as feed, self._pod_log(cluster) as pod_log:
-            return await self._to_the_end(cluster, feed, pod_log)
+            known = Evidence(cluster, self.namespace, self.base)
+            return await self._to_the_end(_Followed(cluster, pod_log, known), feed)
 
-    async def _to_the_end(self, cluster: Cluster, feed: Feed, pod_log: PodLog) -> TriggerEvent:
+    async def _to_the_end(self, at: _Followed, feed: Feed) -> TriggerEvent:
         pod: dict[str, Any] | None = None
         trouble: Verdict | None = None
-        evidence = Evidence(cluster, self.namespace, self.base)
+        known, pod_log = at.evidence, at.log
         while True:
-            due = evidence.events.due(pod) if pod is not None else None
+            due = known.events.due(pod) if pod is not None else None
             try:
                 newer = await feed.next(timeout=self._seconds_left(pod, due))
             except TimeoutError:
                 if due is not None and due <= time.time():
-                    await evidence.gather(pod)
+                    await known.gather(pod)
                     if self.events_on_startup:
-                        evidence.events.say()
-                if event := await self._late(cluster, pod, pod_log, evidence):
+                        known.events.say()
+                if event := await self._late(at, pod):
                     return event
                 newer = pod
             else:
                 if newer is None:
-                    return await self._gone(feed.last, pod_log, evidence)
+                    return await self._gone(at, feed.last)
             if newer is None:
                 continue
             pod = newer
@@ -232,12 +242,12 @@ class PodTrigger(BaseTrigger):
             if pod_status.ended(pod, self.base, self.xcom_sidecar):
                 pod_log.follow(pod)
                 await pod_log.finish(_LOG_END)
-                return await self._ended(cluster, pod, evidence)
-            before, trouble = trouble, evidence.diagnose(pod)
+                return await self._ended(at, pod)
+            before, trouble = trouble, known.diagnose(pod)
             if trouble and _is_news(before, trouble):
                 log.info(trouble.sentence)
             if trouble and trouble.final and pod_status.phase(pod) == "Pending":
-                return await self._failed(cluster, pod, trouble.sentence, evidence, status="stopped", stop=True)
+                return await self._failed(at, pod, trouble.sentence, trouble, status="stopped", stop=True)
             pod_log.follow(pod)
 
     def _pod_log(self, cluster: Cluster) -> PodLog:
@@ -272,14 +282,12 @@ class PodTrigger(BaseTrigger):
                 deadlines.append((scheduled + self.startup_timeout, why))
         return deadlines
 
-    async def _late(
-        self, cluster: Cluster, pod: dict[str, Any] | None, pod_log: PodLog, evidence: Evidence
-    ) -> TriggerEvent | None:
+    async def _late(self, at: _Followed, pod: dict[str, Any] | None) -> TriggerEvent | None:
         """The event of a deadline that has passed, judged by the pod as it is now and not as it was last seen."""
         if not any(deadline <= time.time() for deadline, _ in self._deadlines(pod)):
             return None
         try:
-            pod = await self._read(cluster)
+            pod = await self._read(at.cluster)
         except _NO_ANSWER as error:
             log.warning(f"Pod {self.name}: the cluster does not answer: {error}")
             await asyncio.sleep(_TICK / 10)
@@ -287,72 +295,83 @@ class PodTrigger(BaseTrigger):
         over = pod is None or pod_status.ended(pod, self.base, self.xcom_sidecar)
         for deadline, why in [] if over else self._deadlines(pod):
             if deadline <= time.time():
-                await evidence.gather(pod)
-                trouble = evidence.diagnose(pod)
+                await at.evidence.gather(pod)
+                trouble = at.evidence.diagnose(pod)
                 message = f"Pod {self.name}: {why}{f': {trouble.sentence}' if trouble else ''}"
-                await pod_log.finish(1)
-                return await self._failed(cluster, pod, message, evidence, status="timeout", stop=True)
+                await at.log.finish(1)
+                return await self._failed(at, pod, message, trouble, status="timeout", stop=True)
         # The watch is about to say what was just read.
         await asyncio.sleep(1)
         return None
 
-    async def _gone(self, pod: dict[str, Any] | None, pod_log: PodLog, evidence: Evidence) -> TriggerEvent:
-        await pod_log.finish(1)
+    async def _gone(self, at: _Followed, pod: dict[str, Any] | None) -> TriggerEvent:
+        await at.log.finish(1)
         if pod is not None and pod_status.deleted_before_it_ran(pod):
             log.warning(f"Pod {self.name} was deleted before it ran: it is created again")
             self.ends = False
             return self._resume("relaunch", "")
         if pod is not None:
-            await evidence.events.read(pod)
-        verdict = evidence.diagnose(pod, deleted=True)
+            await at.evidence.events.read(pod)
+        verdict = at.evidence.diagnose(pod, deleted=True)
+        self._save(at, pod, verdict)
         message = verdict.sentence if verdict else f"Pod {self.name} is gone."
         log.error(message)
         return TaskFailedEvent() if self.ends else self._resume("gone", message)
 
-    async def _ended(self, cluster: Cluster, pod: dict[str, Any], evidence: Evidence) -> TriggerEvent:
+    async def _ended(self, at: _Followed, pod: dict[str, Any]) -> TriggerEvent:
         code = pod_status.exit_code(pod, self.base)
         if pod_status.succeeded(pod, self.base, self.xcom_sidecar):
             if not self.ends:
                 return self._resume("success", "")
             if self.on_finish_action in ("keep_pod", "delete_active_pod"):
-                await self._check(cluster, pod)
-            self._finish(cluster, pod)
+                await self._check(at.cluster, pod)
+            self._finish(at.cluster, pod)
             return TaskSuccessEvent()
         if code is not None and code in self.skip_on_exit_code and self.ends:
             log.info(f"Container {self.base} ended with exit code {code}: the task is skipped")
-            await self._check(cluster, pod)
-            self._finish(cluster, pod)
+            await self._check(at.cluster, pod)
+            self._finish(at.cluster, pod)
             return TaskSkippedEvent()
-        await evidence.events.read(pod)
-        verdict = evidence.diagnose(pod)
-        return await self._failed(cluster, pod, verdict.sentence if verdict else f"Pod {self.name} failed.", evidence)
+        await at.evidence.events.read(pod)
+        verdict = at.evidence.diagnose(pod)
+        return await self._failed(at, pod, verdict.sentence if verdict else f"Pod {self.name} failed.", verdict)
 
     async def _failed(
         self,
-        cluster: Cluster,
+        at: _Followed,
         pod: dict[str, Any],
         reason: str,
-        evidence: Evidence,
+        verdict: Verdict | None,
         *,
         status: str = "failed",
         stop: bool = False,
     ) -> TriggerEvent:
         if self.ends or stop:
             if self.events_on_failure:
-                await evidence.events.read(pod)
-                evidence.events.say()
+                await at.evidence.events.read(pod)
+                at.evidence.events.say()
             if self.pod_on_failure:
                 log.info(f"Pod {self.name} as it was: {json.dumps(pod_status.described(pod))}")
-            await self._check(cluster, pod)
+            await self._check(at.cluster, pod)
+        self._save(at, pod, verdict)
         # The last line: what a person looks for.
         log.error(reason)
         if stop:
             # Whatever is to become of finished pods: one that runs, or may yet, has no task any more.
-            await finisher.delete(cluster, pod, self.grace_period)
+            await finisher.delete(at.cluster, pod, self.grace_period)
         if not self.ends:
             return self._resume(status, reason)
-        self._finish(cluster, pod)
+        self._finish(at.cluster, pod)
         return TaskFailedEvent()
+
+    def _save(self, at: _Followed, pod: dict[str, Any] | None, verdict: Verdict | None) -> None:
+        """Keep the evidence of a failure, before the pod may go. Without it the task's end is the same."""
+        if self.trigger_id is None:
+            return
+        try:
+            evidence.save(self.trigger_id, at.evidence.of(pod, verdict, at.log.last))
+        except OSError as error:
+            log.warning(f"The evidence of pod {self.name} could not be saved: {error}")
 
     def _finish(self, cluster: Cluster, pod: dict[str, Any]) -> None:
         """Have the pod deleted, where ``on_finish_action`` says so, once the task's end is stored."""

@@ -16,7 +16,7 @@ from airflow.models.trigger import handle_event_submit
 from airflow.triggers.base import BaseTaskEndEvent, TriggerEvent
 from airflow.utils.state import TaskInstanceState
 
-from airflow_platform import config, finisher, resume, unsent
+from airflow_platform import config, evidence, finisher, resume, unsent
 
 #: The trigger that ends a task only where no callback is to run (`airflow_platform.operator.PodTask._needs_phase`).
 POD_TRIGGER = "airflow_platform.trigger.PodTrigger"
@@ -58,7 +58,7 @@ def _resume(event: TriggerEvent, *, task_instance: Any, session: Any) -> None:
 
 
 def send_logs_first() -> None:
-    """Have the log of a trigger uploaded before its event is stored; a second call changes nothing.
+    """Have the log of a trigger, and its evidence, uploaded before its event is stored; a second call changes nothing.
 
     Airflow does it a while after (airflow.jobs.triggerer_job_runner, ``_handle_request``), and a triggerer that dies in
     between takes the log along: the task has ended, so no other follows its pod.
@@ -70,11 +70,20 @@ def _on_trigger_event(self: TriggerRunnerSupervisor, trigger_id: int, event: Tri
     if factory := self.logger_cache.pop(trigger_id, None):
         try:
             factory.upload_to_remote()
+            for path in evidence.taken(trigger_id, factory.log_path):
+                _upload(path, factory.ti)
         except Exception:
-            log.exception("The log of trigger %s could not be uploaded", trigger_id)
+            log.exception("The log or evidence of trigger %s could not be uploaded", trigger_id)
         finally:
             factory.close()
     _ON_EVENT(self, trigger_id=trigger_id, event=event)
+
+
+def _upload(path: str, task_instance: Any) -> None:
+    # Here, not above: without S3, there may be no client for it.
+    from airflow_platform.task_log import REMOTE_TASK_LOG
+
+    REMOTE_TASK_LOG.upload(path, task_instance)
 
 
 def look_after_pods() -> None:
