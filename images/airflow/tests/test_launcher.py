@@ -222,6 +222,21 @@ def test_after_a_process_was_killed_all_phases_are_launched_again_and_new_ones_r
     assert forked.event_buffer[ended] == (SUCCESS, None)
 
 
+def test_more_phases_may_wait_than_a_pipe_holds_by_itself(executor):
+    """None is read here, as where the processes were killed; the scheduler must not wait for them."""
+    for number in range(launcher.AHEAD * 16):
+        key = TaskInstanceKey("dag", f"task_{number}", "run", 1, -1)
+        executor.queued_tasks[key] = SimpleNamespace(key=key, more="x" * 4_000)
+        executor._process_workloads([executor.queued_tasks[key]])
+    assert not executor.activity_queue.empty()
+
+
+def test_a_process_that_is_killed_takes_no_lock_along_that_the_scheduler_waits_for(forked):
+    assert not hasattr(forked._unread_messages, "get_lock")
+    with forked._unread_messages, forked._unread_messages:
+        forked._check_workers()
+
+
 def test_what_ended_before_its_process_was_killed_is_told(forked, again):
     ended = fork(forked, 0)
     deadline = time.monotonic() + 20

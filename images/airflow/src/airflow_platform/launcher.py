@@ -6,6 +6,7 @@ spends on it is imports. So `LocalLauncher` imports first and forks then. In all
 
 from __future__ import annotations
 
+import fcntl
 import importlib
 import logging
 from collections import Counter
@@ -64,6 +65,27 @@ def preload(further: Iterable[str] = ()) -> None:
             log.warning("launcher.preload names %s, which cannot be imported: %s", name, error)
 
 
+#: Bytes of phases that wait for a process and have not been read by one; Linux gives an account that much unasked. A
+#: scheduler that had to wait for room would notice nothing else, not even that a process was killed.
+PIPE = 2**20
+
+
+class _Uncounted:
+    """In place of LocalExecutor's number of phases that no process has read: by it, more processes are started.
+
+    All of ours are there from the beginning. And that number has a lock, which a process that is killed may take along:
+    the scheduler would wait for it for ever.
+    """
+
+    value = 0
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 class LocalLauncher(LocalExecutor):
     """Airflow's LocalExecutor, with as many processes as the platform's configuration says, forked warm.
 
@@ -72,7 +94,11 @@ class LocalLauncher(LocalExecutor):
     (apache/airflow #71580). So phases are counted, and an end is told only where no later phase is there.
     """
 
+    #: What LocalExecutor sets is left alone.
+    _unread_messages = property(lambda self: self._uncounted, lambda self, _: None)
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._uncounted = _Uncounted()
         self._slots = config.load().launcher.slots
         super().__init__(*args, **{**kwargs, "parallelism": self._slots * AHEAD})
         self._phases: Counter = Counter()
@@ -88,7 +114,11 @@ class LocalLauncher(LocalExecutor):
         supervisor.spare_first_heartbeat()
         limits.count_deferred()
         unsent.start()
+        self._start()
+
+    def _start(self) -> None:
         super().start()
+        fcntl.fcntl(self.activity_queue._writer.fileno(), fcntl.F_SETPIPE_SZ, PIPE)
 
     def _spawn_workers_with_gc_freeze(self, spawn_number: int) -> None:
         """Fork processes, never more than there are slots; what is queued ahead waits for one of them."""
@@ -157,6 +187,6 @@ class LocalLauncher(LocalExecutor):
         cut_off = set(self._phases)
         self._phases.clear()
         self.running -= cut_off
-        super().start()
+        self._start()
         for key in self._relaunch.cut_off(cut_off):
             super().change_state(key, TaskInstanceState.FAILED)
