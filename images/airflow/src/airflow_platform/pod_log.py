@@ -21,8 +21,8 @@ from airflow_platform.cluster import Cluster
 #: Ends the log of a triggerer that follows the pod no more, because another one does.
 HANDED_OVER = "another triggerer follows it, and has its log"
 
-#: Lines that are kept in memory, for the evidence of a failure.
-_LAST = 20
+#: Lines that are kept in memory, for the evidence of a failure, and characters of each.
+_LAST, _LAST_WIDTH = 20, 1_000
 
 #: Levels that lines name themselves, as the stock operator reads them: "ERROR:", "[WARNING]", "INFO - ".
 _LEVEL = re.compile(r"\[?(DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)\]?(?:[:\s-]|$)", re.IGNORECASE)
@@ -133,7 +133,7 @@ class PodLog:
         match = _LEVEL.match(line)
         level = _LEVELS[match[1].upper()] if match else logging.INFO
         formatted = logs.formatted(container, line, prefix=self._prefix)
-        self.last.append(formatted)
+        self.last.append(formatted[:_LAST_WIDTH])
         log.log(level, formatted, timestamp=timestamp)
 
 
