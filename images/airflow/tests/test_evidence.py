@@ -115,9 +115,9 @@ async def failed(api, known):
 async def test_the_evidence_of_a_failure_stands_beside_its_log(evidence, logs):
     async with evidence() as (api, known):
         pod = await failed(api, known)
-        module.save(7, known.of(pod, known.diagnose(pod), ["[base] one", "[base] two"]))
+        module.save("7", known.of(pod, known.diagnose(pod), ["[base] one", "[base] two"]))
     path = "dag_id=d/run_id=r/task_id=t/attempt=1"
-    assert module.taken(7, f"{path}.log.trigger.4.log") == [f"{path}.evidence.json", f"{path}.evidence.txt"]
+    assert module.taken("7", f"{path}.log.trigger.4.log") == [f"{path}.evidence.json", f"{path}.evidence.txt"]
     found = json.loads((logs / f"{path}.evidence.json").read_text())
     assert (found["verdict"]["cause"], found["verdict"]["exit_code"]) == ("exit-code", 3)
     assert found["containers"] == [
@@ -130,14 +130,14 @@ async def test_the_evidence_of_a_failure_stands_beside_its_log(evidence, logs):
     assert "  [base] two\n" in text
     assert "Killing: Stopping container base" in text
     assert "hunter2" not in text + (logs / f"{path}.evidence.json").read_text()
-    assert module.taken(7, f"{path}.log.trigger.4.log") == []
+    assert module.taken("7", f"{path}.log.trigger.4.log") == []
 
 
 @asynchronous
 async def test_a_pod_that_nobody_has_seen_leaves_evidence_too(evidence, logs):
     async with evidence() as (_, known):
-        module.save(8, known.of(None, known.diagnose(None, deleted=True), []))
-    (_, text) = module.taken(8, "a.log.trigger.4.log")
+        module.save("8", known.of(None, known.diagnose(None, deleted=True), []))
+    (_, text) = module.taken("8", "a.log.trigger.4.log")
     assert (logs / text).read_text().startswith("The pod of the task is gone")
 
 
@@ -145,5 +145,5 @@ async def test_a_pod_that_nobody_has_seen_leaves_evidence_too(evidence, logs):
 async def test_nothing_is_saved_where_logs_are_not_uploaded(evidence, logs, monkeypatch):
     monkeypatch.setenv("AIRFLOW__LOGGING__REMOTE_LOGGING", "False")
     async with evidence() as (_, known):
-        module.save(9, known.of(None, None, []))
+        module.save("9", known.of(None, None, []))
     assert not logs.exists()

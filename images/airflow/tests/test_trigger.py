@@ -104,13 +104,13 @@ async def test_a_pod_that_fails_ends_the_task_and_no_later_try_takes_it(follow, 
 async def test_a_failure_leaves_evidence_with_its_last_lines(follow, monkeypatch):
     saved = {}
     monkeypatch.setattr(evidence, "save", saved.__setitem__)
-    async with follow(ends=True) as (api, one, event):
-        one.trigger_id = 7
+    async with follow(ends=True) as (api, _, event):
         api.log = [b"2026-01-01T00:00:01.000000000Z the last words"]
         await api.run("p", "Failed", 3)
         await result(event)
-    assert saved[7]["verdict"]["cause"] == "exit-code"
-    assert saved[7]["last_lines"] == ["[base] the last words"]
+    (found,) = saved.values()
+    assert found["verdict"]["cause"] == "exit-code"
+    assert found["last_lines"] == ["[base] the last words"]
 
 
 @asynchronous
@@ -119,8 +119,7 @@ async def test_evidence_that_cannot_be_saved_changes_nothing(follow, lines, monk
         raise OSError("No space left on device")
 
     monkeypatch.setattr(evidence, "save", full)
-    async with follow(ends=True) as (api, one, event):
-        one.trigger_id = 7
+    async with follow(ends=True) as (api, _, event):
         await api.run("p", "Failed", 3)
         assert await result(event) == TaskFailedEvent()
         assert "The evidence of pod p could not be saved: No space left on device" in lines()

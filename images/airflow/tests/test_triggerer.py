@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.callbacks.database_callback_sink import DatabaseCallbackSink
-from airflow.jobs.triggerer_job_runner import TriggerRunner, TriggerRunnerSupervisor
+from airflow.jobs.triggerer_job_runner import TriggerLoggingFactory, TriggerRunner, TriggerRunnerSupervisor
 from airflow.models import trigger as models
 from airflow.triggers.base import BaseTaskEndEvent, TaskSuccessEvent, TriggerEvent
 
@@ -80,8 +80,6 @@ def test_a_log_is_uploaded_before_the_event_is_stored(monkeypatch, fails):
     happened = []
 
     class Factory:
-        log_path, ti = "attempt=1.log.trigger.4.log", "task"
-
         def upload_to_remote(self):
             happened.append("uploaded")
             if fails:
@@ -90,17 +88,27 @@ def test_a_log_is_uploaded_before_the_event_is_stored(monkeypatch, fails):
         def close(self):
             happened.append("closed")
 
-    monkeypatch.setattr(evidence, "taken", lambda trigger_id, path: [f"evidence of {trigger_id} beside {path}"])
-    monkeypatch.setattr(triggerer, "_upload", lambda path, instance: happened.append(path))
     monkeypatch.setattr(TriggerRunnerSupervisor, "on_trigger_event", None)
     monkeypatch.setattr(triggerer, "_ON_EVENT", lambda self, trigger_id, event: happened.append(f"stored {trigger_id}"))
     triggerer.send_logs_first()
     supervisor = SimpleNamespace(logger_cache={7: Factory()})
     for number in (7, 8):
         TriggerRunnerSupervisor.on_trigger_event(supervisor, trigger_id=number, event=TriggerEvent({}))
-    found = [] if fails else ["evidence of 7 beside attempt=1.log.trigger.4.log"]
-    assert happened == ["uploaded", *found, "closed", "stored 7", "stored 8"]
+    assert happened == ["uploaded", "closed", "stored 7", "stored 8"]
     assert supervisor.logger_cache == {}
+
+
+def test_evidence_is_uploaded_with_the_log(monkeypatch):
+    """Airflow itself uploads the log where event and end of a trigger come at once."""
+    task_log = pytest.importorskip("airflow_platform.task_log")
+    happened = []
+    monkeypatch.setattr(TriggerLoggingFactory, "upload_to_remote", None)
+    monkeypatch.setattr(triggerer, "_UPLOAD", lambda self: happened.append("log"))
+    monkeypatch.setattr(evidence, "taken", lambda instance_id, path: [f"{path} of {instance_id}"])
+    monkeypatch.setattr(task_log.REMOTE_TASK_LOG, "upload", lambda path, instance: happened.append(path))
+    triggerer.send_logs_first()
+    TriggerLoggingFactory(log_path="a.log", ti=SimpleNamespace(id=7)).upload_to_remote()
+    assert happened == ["log", "a.log of 7"]
 
 
 def test_the_launcher_s_triggers_are_all_named():

@@ -111,11 +111,11 @@ def _state(status: dict[str, Any]) -> str:
     return f"{name}{code}{reason}"
 
 
-def save(trigger_id: int, found: dict[str, Any]) -> None:
+def save(instance_id: str, found: dict[str, Any]) -> None:
     """Keep evidence on disk, beside the logs, until the trigger's event is handled; not where logs are not uploaded.
 
     Args:
-        trigger_id: whose event ends the try, or hands the task back.
+        instance_id: the task instance's, which is another one for each try.
         found: what `Evidence.of` gives.
 
     Raises:
@@ -126,15 +126,15 @@ def save(trigger_id: int, found: dict[str, Any]) -> None:
     folder = _logs() / _SPOOL
     folder.mkdir(parents=True, exist_ok=True)
     # Made aside: whoever looks finds all of it or nothing.
-    new = folder / f"{trigger_id}.new"
+    new = folder / f"{instance_id}.new"
     new.write_text(json.dumps(found, indent=2))
-    new.replace(folder / f"{trigger_id}.json")
+    new.replace(folder / f"{instance_id}.json")
 
 
-def taken(trigger_id: int, log_path: str) -> list[str]:
-    """What that trigger has saved, put beside its log, at ``log_path``; paths as that one, below the folder of logs."""
+def taken(instance_id: str, log_path: str) -> list[str]:
+    """What the trigger of that task instance has saved, put beside its log, at ``log_path``, and named as that is."""
     base = _logs()
-    saved = base / _SPOOL / f"{trigger_id}.json"
+    saved = base / _SPOOL / f"{instance_id}.json"
     if not saved.is_file():
         return []
     beside = base / f"{log_path.rpartition('.log.trigger.')[0]}.evidence.json"

@@ -366,10 +366,8 @@ class PodTrigger(BaseTrigger):
 
     def _save(self, at: _Followed, pod: dict[str, Any] | None, verdict: Verdict | None) -> None:
         """Keep the evidence of a failure, before the pod may go. Without it the task's end is the same."""
-        if self.trigger_id is None:
-            return
         try:
-            evidence.save(self.trigger_id, at.evidence.of(pod, verdict, at.log.last))
+            evidence.save(str(self.task_instance.id), at.evidence.of(pod, verdict, at.log.last))
         except OSError as error:
             log.warning(f"The evidence of pod {self.name} could not be saved: {error}")
 

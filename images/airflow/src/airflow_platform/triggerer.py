@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from airflow.callbacks.database_callback_sink import DatabaseCallbackSink
-from airflow.jobs.triggerer_job_runner import TriggerRunner, TriggerRunnerSupervisor
+from airflow.jobs.triggerer_job_runner import TriggerLoggingFactory, TriggerRunner, TriggerRunnerSupervisor
 from airflow.models.trigger import handle_event_submit
 from airflow.triggers.base import BaseTaskEndEvent, TriggerEvent
 from airflow.utils.state import TaskInstanceState
@@ -27,6 +27,7 @@ _END = handle_event_submit.dispatch(BaseTaskEndEvent)
 _RESUME = handle_event_submit.dispatch(TriggerEvent)
 _ON_EVENT = TriggerRunnerSupervisor.on_trigger_event
 _INIT_COMMS = TriggerRunner.init_comms
+_UPLOAD = TriggerLoggingFactory.upload_to_remote
 
 log = logging.getLogger(__name__)
 
@@ -58,32 +59,33 @@ def _resume(event: TriggerEvent, *, task_instance: Any, session: Any) -> None:
 
 
 def send_logs_first() -> None:
-    """Have the log of a trigger, and its evidence, uploaded before its event is stored; a second call changes nothing.
+    """Have the log of a trigger, with its evidence, uploaded before its event is stored; a second call changes nothing.
 
     Airflow does it a while after (airflow.jobs.triggerer_job_runner, ``_handle_request``), and a triggerer that dies in
     between takes the log along: the task has ended, so no other follows its pod.
     """
     TriggerRunnerSupervisor.on_trigger_event = _on_trigger_event
+    TriggerLoggingFactory.upload_to_remote = _upload_to_remote
 
 
 def _on_trigger_event(self: TriggerRunnerSupervisor, trigger_id: int, event: TriggerEvent) -> None:
     if factory := self.logger_cache.pop(trigger_id, None):
         try:
             factory.upload_to_remote()
-            for path in evidence.taken(trigger_id, factory.log_path):
-                _upload(path, factory.ti)
         except Exception:
-            log.exception("The log or evidence of trigger %s could not be uploaded", trigger_id)
+            log.exception("The log of trigger %s could not be uploaded", trigger_id)
         finally:
             factory.close()
     _ON_EVENT(self, trigger_id=trigger_id, event=event)
 
 
-def _upload(path: str, task_instance: Any) -> None:
-    # Here, not above: without S3, there may be no client for it.
-    from airflow_platform.task_log import REMOTE_TASK_LOG
+def _upload_to_remote(self: TriggerLoggingFactory) -> None:
+    _UPLOAD(self)
+    for path in evidence.taken(str(self.ti.id), self.log_path):
+        # Here, not above: without S3, there may be no client for it.
+        from airflow_platform.task_log import REMOTE_TASK_LOG
 
-    REMOTE_TASK_LOG.upload(path, task_instance)
+        REMOTE_TASK_LOG.upload(path, self.ti)
 
 
 def look_after_pods() -> None:
