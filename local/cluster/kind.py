@@ -182,6 +182,9 @@ def _start_again() -> bool:
         return False
     try:
         wait_for("the nodes", _ready, seconds=180)
+        if _nodes_are_own():
+            # kube-router keeps to the addresses that nodes had when it started.
+            kubectl("delete", "pods", "-n", "kube-system", "-l", "k8s-app=kube-router", "--wait=true")
         wait_for("the pod network", _network_is_ready, seconds=120)
     except Problem as problem:
         raise Problem(
