@@ -71,8 +71,6 @@ class Evidence:
     def of(self, pod: dict[str, Any] | None, verdict: Verdict | None, last_lines: Iterable[str]) -> dict[str, Any]:
         """All of it as JSON: the pod without its environment and volumes, which may hold secrets."""
         metadata = (pod or {}).get("metadata") or {}
-        status = (pod or {}).get("status") or {}
-        statuses = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
         return {
             "version": VERSION,
             "saved": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -82,7 +80,7 @@ class Evidence:
             "pod": pod_status.described(pod) if pod else None,
             "containers": [
                 {"name": one["name"], "image": one.get("imageID") or one.get("image"), "state": _state(one)}
-                for one in statuses
+                for one in (pod_status.statuses(pod) if pod else [])
             ],
             "events": self.events.items,
             "node": next((one for one in self._nodes if one["metadata"]["name"] == _node(pod)), None),

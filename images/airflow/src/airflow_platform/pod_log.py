@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from airflow_platform import logs
+from airflow_platform import logs, pod_status
 from airflow_platform.cluster import Cluster
 
 #: Ends the log of a triggerer that follows the pod no more, because another one does.
@@ -78,11 +78,7 @@ class PodLog:
         """Open the streams of containers that have started since, and tell those of containers that have ended."""
         if not self._finished:
             self._say_what_is_unknown(pod)
-        status = pod.get("status", {})
-        states = {
-            one["name"]: one.get("state") or {}
-            for one in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
-        }
+        states = {one["name"]: one.get("state") or {} for one in pod_status.statuses(pod)}
         for name in logs.containers_to_follow(pod, self._containers, self._init_containers, self._base):
             state = states.get(name, {})
             if ("running" in state or "terminated" in state) and name not in self._streams:

@@ -82,14 +82,15 @@ def _outlived(pod: dict[str, Any], xcom_sidecar: bool) -> bool:
     return xcom_sidecar or any(one["name"] == _SIDECAR_OF_ISTIO for one in pod["spec"].get("containers", []))
 
 
-def _statuses(pod: dict[str, Any]) -> list[dict[str, Any]]:
+def statuses(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    """Of all containers, in the order in which they start."""
     status = pod.get("status", {})
     return [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
 
 
 def _terminated(pod: dict[str, Any], container: str) -> dict[str, Any]:
-    statuses = (one for one in _statuses(pod) if one["name"] == container)
-    return (next(statuses, {}).get("state") or {}).get("terminated") or {}
+    found = (one for one in statuses(pod) if one["name"] == container)
+    return (next(found, {}).get("state") or {}).get("terminated") or {}
 
 
 def _condition(pod: dict[str, Any], kind: str) -> dict[str, Any]:

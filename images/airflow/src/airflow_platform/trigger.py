@@ -229,14 +229,13 @@ class PodTrigger(BaseTrigger):
                         known.events.say()
                 if event := await self._late(at, pod):
                     return event
-                newer = pod
+                if pod is None:
+                    continue
             else:
                 if newer is None:
                     return await self._gone(at, feed.last)
-            if newer is None:
-                continue
-            pod = newer
-            self._uid = pod["metadata"]["uid"]
+                pod = newer
+                self._uid = pod["metadata"]["uid"]
             if pod_status.deleted_before_it_ran(pod):
                 continue  # it is created again once it is gone
             if pod_status.ended(pod, self.base, self.xcom_sidecar):
@@ -247,6 +246,7 @@ class PodTrigger(BaseTrigger):
             if trouble and _is_news(before, trouble):
                 log.info(trouble.sentence)
             if trouble and trouble.final and pod_status.phase(pod) == "Pending":
+                await known.events.read(pod)
                 return await self._failed(at, pod, trouble.sentence, trouble, status="stopped", stop=True)
             pod_log.follow(pod)
 
@@ -348,7 +348,6 @@ class PodTrigger(BaseTrigger):
     ) -> TriggerEvent:
         if self.ends or stop:
             if self.events_on_failure:
-                await at.evidence.events.read(pod)
                 at.evidence.events.say()
             if self.pod_on_failure:
                 log.info(f"Pod {self.name} as it was: {json.dumps(pod_status.described(pod))}")
