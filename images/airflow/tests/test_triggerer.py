@@ -1,9 +1,12 @@
 import asyncio
 import sys
 from types import SimpleNamespace
+from unittest.mock import AsyncMock
 
+import anyio
 import pytest
 from airflow.callbacks.database_callback_sink import DatabaseCallbackSink
+from airflow.jobs import triggerer_job_runner
 from airflow.jobs.triggerer_job_runner import TriggerLoggingFactory, TriggerRunner, TriggerRunnerSupervisor
 from airflow.models import trigger as models
 from airflow.triggers.base import BaseTaskEndEvent, TaskSuccessEvent, TriggerEvent
@@ -143,7 +146,39 @@ def test_pods_are_looked_after_once_the_triggers_can_ask_airflow(monkeypatch):
     monkeypatch.setattr(finisher, "look_after_home", told.append)
     tasks = config.Tasks(namespaces=("team",))
     monkeypatch.setattr(config, "load", lambda: config.PlatformConfig(tasks=tasks))
-    triggerer.look_after_pods()
-    triggerer.look_after_pods()
-    asyncio.run(TriggerRunner.init_comms(None))
+    triggerer.prepare_runner()
+    triggerer.prepare_runner()
+    asyncio.run(TriggerRunner.init_comms(TriggerRunner()))
     assert told == ["can ask", ("team",)]
+
+
+def test_events_are_told_when_they_come_and_those_of_a_burst_together(monkeypatch):
+    never = anyio.move_on_after
+    monkeypatch.setattr(triggerer_job_runner.anyio, "move_on_after", lambda seconds: never(600))
+    monkeypatch.setattr(finisher, "look_after_home", lambda namespaces: None)
+    monkeypatch.setattr(TriggerRunner, "init_comms", TriggerRunner.init_comms)
+    monkeypatch.setattr(triggerer, "_INIT_COMMS", AsyncMock())
+    triggerer.prepare_runner()
+    told = []
+
+    async def rounds():
+        runner = TriggerRunner()
+        runner.comms_decoder = SimpleNamespace(_reader_task=asyncio.get_running_loop().create_future())
+
+        async def tell(finished):
+            told.append(list(runner.events))
+            runner.events.clear()
+
+        runner.sync_state_to_supervisor = tell
+        work = asyncio.create_task(runner.arun())
+        for burst in ([], ["one", "two"], ["three"]):
+            looks = len(told)
+            for event in burst:
+                runner.events.append(event)
+            while len(told) == looks:
+                await asyncio.sleep(0.01)
+        runner._handle_signal(None, None)
+        await work
+
+    asyncio.run(asyncio.wait_for(rounds(), timeout=30))
+    assert told == [[], ["one", "two"], ["three"]]

@@ -14,7 +14,7 @@ from typing import Any
 from airflow.providers.celery.executors.celery_executor import CeleryExecutor
 from airflow.utils.state import TaskInstanceState
 
-from airflow_platform import celery_heartbeat, config, launcher, resume, unsent
+from airflow_platform import celery_heartbeat, config, launcher, pace, resume, unsent
 from airflow_platform.relaunch import Relaunch
 
 #: Seconds between two looks for phases that nobody runs any more.
@@ -34,14 +34,16 @@ class CeleryLauncher(CeleryExecutor):
         self._looked = time.monotonic()
 
     def start(self) -> None:
-        """Have the scheduler count deferred tasks."""
+        """Have the scheduler count deferred tasks, and look again soon while tasks move."""
         from airflow_platform import limits
 
         limits.count_deferred()
+        pace.look_soon()
         super().start()
 
     def queue_workload(self, workload: Any, session: Any) -> None:
         """Queue a phase."""
+        pace.moved()
         resume.put_back(workload, session)
         super().queue_workload(workload, session=session)
 
@@ -59,6 +61,7 @@ class CeleryLauncher(CeleryExecutor):
 
     def change_state(self, key: Any, state: Any, info: Any = None, remove_running: bool = True) -> None:
         """Tell the scheduler of a phase's end; one that was cut off is launched again instead."""
+        pace.moved()
         if state == TaskInstanceState.FAILED and not self._relaunch.cut_off([key]):
             self._forget(key)
             return

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.executors.local_executor import LocalExecutor
 from airflow.utils.state import TaskInstanceState
 
-from airflow_platform import config, resume, unsent
+from airflow_platform import config, pace, resume, unsent
 from airflow_platform.relaunch import Relaunch
 
 if TYPE_CHECKING:
@@ -113,6 +113,7 @@ class LocalLauncher(LocalExecutor):
         supervisor.notice_ends()
         supervisor.spare_first_heartbeat()
         limits.count_deferred()
+        pace.look_soon()
         unsent.start()
         self._start()
 
@@ -127,6 +128,7 @@ class LocalLauncher(LocalExecutor):
 
     def queue_workload(self, workload: Any, session: Any) -> None:
         """Queue a phase."""
+        pace.moved()
         resume.put_back(workload, session)
         super().queue_workload(workload, session=session)
 
@@ -152,6 +154,7 @@ class LocalLauncher(LocalExecutor):
 
     def change_state(self, key: Any, state: Any, info: Any = None, remove_running: bool = True) -> None:
         """Tell the scheduler of a phase's end, unless it is stale."""
+        pace.moved()
         if state in (TaskInstanceState.SUCCESS, TaskInstanceState.FAILED) and key in self._phases:
             self._phases[key] -= 1
             if self._phases[key] <= 0:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import importlib
 import logging
 import sys
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -88,8 +90,8 @@ def _upload_to_remote(self: TriggerLoggingFactory) -> None:
         REMOTE_TASK_LOG.upload(path, self.ti)
 
 
-def look_after_pods() -> None:
-    """Have pods whose tasks are over looked for from the start; a second call changes nothing.
+def prepare_runner() -> None:
+    """Have events told soon, and pods whose tasks are over looked for from the start; a second call changes nothing.
 
     A task that a person ends before its trigger has begun has none that could see to its pod: Airflow takes the trigger
     out of its table (airflow.models.trigger, ``clean_unused``).
@@ -99,7 +101,35 @@ def look_after_pods() -> None:
 
 async def _init_comms(self: TriggerRunner) -> None:
     await _INIT_COMMS(self)
+    self.events = _Events(self)
     finisher.look_after_home(config.load().tasks.namespaces)
+
+
+#: Seconds in which events are gathered before they are told: one look serves a burst.
+_GATHER = 0.1
+
+
+class _Events(deque):
+    """The events of a `TriggerRunner`, which tells its supervisor when they come, not each second."""
+
+    def __init__(self, runner: TriggerRunner) -> None:
+        super().__init__(runner.events)
+        self._runner = runner
+        self._due: asyncio.TimerHandle | None = None
+
+    def append(self, event: Any) -> None:
+        super().append(event)
+        if self._due is None:
+            self._due = asyncio.get_running_loop().call_later(_GATHER, self._wake)
+
+    def _wake(self) -> None:
+        self._due = None
+        # The runner waits for this or for a second to pass (``TriggerRunner.arun``). It does not end unless ``stop`` is
+        # set too, and goes round.
+        wait = self._runner._stop_event
+        if wait is not None and not self._runner.stop:
+            wait._event.set()
+            wait._event.clear()
 
 
 def _classpath(task_instance: Any) -> str | None:
@@ -121,7 +151,7 @@ def main() -> None:
     """Run the triggerer in this process."""
     change_events()
     send_logs_first()
-    look_after_pods()
+    prepare_runner()
     unsent.start()
     # The process of the triggers is forked, and shares what is imported here.
     importlib.import_module(POD_TRIGGER.rpartition(".")[0])
