@@ -1,4 +1,7 @@
 import asyncio
+import asyncio.sslproto
+import gc
+import ssl
 import sys
 from types import SimpleNamespace
 from unittest.mock import AsyncMock
@@ -125,7 +128,7 @@ def test_airflows_own_command_runs_with_what_was_given(monkeypatch, write_config
     ran, imported = [], []
     monkeypatch.setattr(launcher, "preload", imported.extend)
     monkeypatch.setattr(component.gc, "freeze", lambda: None)
-    for name in ("change_events", "send_logs_first"):
+    for name in ("change_events", "send_logs_first", "hold_many"):
         monkeypatch.setattr(triggerer, name, lambda: None)
     monkeypatch.setattr(triggerer.unsent, "start", lambda: None)
     monkeypatch.setattr("airflow.__main__.main", lambda: ran.append(sys.argv))
@@ -182,3 +185,21 @@ def test_events_are_told_when_they_come_and_those_of_a_burst_together(monkeypatc
 
     asyncio.run(asyncio.wait_for(rounds(), timeout=30))
     assert told == [[], ["one", "two"], ["three"]]
+
+
+def test_a_connection_takes_little_memory_and_garbage_is_seldom_looked_for(monkeypatch):
+    monkeypatch.setattr(asyncio.sslproto.SSLProtocol, "max_size", asyncio.sslproto.SSLProtocol.max_size)
+    before = gc.get_threshold()
+    triggerer.hold_many()
+    try:
+        assert gc.get_threshold()[0] > before[0]
+    finally:
+        gc.set_threshold(*before)
+
+    async def connection():
+        context = ssl.create_default_context()
+        return asyncio.sslproto.SSLProtocol(
+            asyncio.get_running_loop(), asyncio.Protocol(), context, None, False, "host"
+        )
+
+    assert sys.getsizeof(asyncio.run(connection())._ssl_buffer) < 2**16

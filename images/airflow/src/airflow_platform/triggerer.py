@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import asyncio.sslproto
 import gc
 import importlib
 import logging
@@ -132,6 +133,23 @@ class _Events(deque):
             wait._event.clear()
 
 
+#: Bytes that a TLS connection reads at once: two records.
+_TLS_BUFFER = 2**15
+#: When garbage is looked for: after so many new objects; in what outlived that, and then in all, after so many times.
+_GARBAGE = (10_000, 20, 100)
+
+
+def hold_many() -> None:
+    """Prepare this process and its fork for thousands of triggers; a second call changes nothing.
+
+    Each has a connection for the log of its pod, and asyncio gives a TLS connection a buffer of 256 KiB, which is more
+    than all else of a task (asyncio.sslproto, ``SSLProtocol.max_size``). And a look for garbage in all that they hold
+    takes the loop a second: it is seldom worth that, as what ends with a task is freed without.
+    """
+    asyncio.sslproto.SSLProtocol.max_size = _TLS_BUFFER
+    gc.set_threshold(*_GARBAGE)
+
+
 def _classpath(task_instance: Any) -> str | None:
     return task_instance.trigger.classpath if task_instance.trigger else None
 
@@ -152,6 +170,7 @@ def main() -> None:
     change_events()
     send_logs_first()
     prepare_runner()
+    hold_many()
     unsent.start()
     # The process of the triggers is forked, and shares what is imported here.
     importlib.import_module(POD_TRIGGER.rpartition(".")[0])
