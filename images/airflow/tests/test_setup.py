@@ -29,18 +29,6 @@ def test_an_admin_needs_a_password():
         Admin.from_environment(VARIABLES | {"AIRFLOW_PLATFORM_ADMIN_PASSWORD": ""})
 
 
-def test_pools_come_from_the_node_pools_and_count_deferred_tasks(platform, monkeypatch):
-    from airflow.models.pool import Pool
-
-    written = []
-    monkeypatch.setattr(Pool, "create_or_update_pool", lambda **pool: written.append(pool))
-    setup.write_pools(platform.node_pools)
-    assert [(pool["name"], pool["slots"], pool["include_deferred"]) for pool in written] == [
-        ("light", 32, True),
-        ("gpu", 4, True),
-    ]
-
-
 def test_users_of_another_auth_manager_are_not_ours(monkeypatch):
     monkeypatch.setenv("AIRFLOW__CORE__AUTH_MANAGER", "somewhere.KeycloakAuthManager")
     with pytest.raises(

@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 from pydantic.alias_generators import to_camel
+
+from airflow_platform.diagnosis.quantity import parse
 
 ENVIRONMENT_VARIABLE = "AIRFLOW_PLATFORM_CONFIG"
 
@@ -37,17 +39,40 @@ class Toleration(_Section):
     toleration_seconds: int | None = None
 
 
+def _quantity(text: str) -> str:
+    parse(text)
+    return text
+
+
+#: An amount of a resource in Kubernetes' words: "500m", "2Gi".
+Quantity = Annotated[str, AfterValidator(_quantity)]
+
+
+class Resources(_Section):
+    """Requests and limits of a container (core/v1 ResourceRequirements)."""
+
+    requests: dict[str, Quantity] = {}
+    limits: dict[str, Quantity] = {}
+
+
 class NodePool(_Section):
     """A pool of nodes and the Airflow pool of the same name.
 
     ``slots`` is the size of the Airflow pool; ``node_selector`` and ``tolerations`` are what a task pod needs
-    to run on these nodes.
+    to run on these nodes. ``resources`` are those of a container that sets none, ``largest`` is what one task may ask
+    for. ``priority_class_name`` is the pool's own PriorityClass (empty: it has none), by which ``quota``, the ``hard``
+    of its ResourceQuota in each namespace of tasks, tells its pods. ``min_nodes`` is how many nodes it has to have.
     """
 
     name: str = Field(min_length=1)
     slots: NonNegativeInt
     node_selector: dict[str, str] = {}
     tolerations: tuple[Toleration, ...] = ()
+    resources: Resources = Resources()
+    largest: dict[str, Quantity] = {}
+    priority_class_name: str = ""
+    quota: dict[str, Quantity] = {}
+    min_nodes: NonNegativeInt = 1
 
 
 class Tasks(_Section):

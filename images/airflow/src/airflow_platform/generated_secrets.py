@@ -9,18 +9,12 @@ from __future__ import annotations
 
 import argparse
 import base64
-import json
 import os
 import secrets
-import ssl
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
-_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+from airflow_platform.in_cluster import ACCOUNT, Api, api_server
 
 KINDS: dict[str, Callable[[], str]] = {
     # 32 random bytes in URL-safe base64: what cryptography's Fernet takes.
@@ -29,28 +23,6 @@ KINDS: dict[str, Callable[[], str]] = {
     "random": lambda: secrets.token_urlsafe(64),
     "password": lambda: secrets.token_urlsafe(18),
 }
-
-# Sends a request to the API server: method, path, body and content type to status and body.
-Api = Callable[[str, str, dict[str, Any] | None, str], tuple[int, dict[str, Any]]]
-
-
-def in_cluster_api(account: Path = _ACCOUNT) -> Api:
-    """The API server that this pod's token is for, by its environment."""
-    host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
-    address = f"https://{f'[{host}]' if ':' in host else host}:{port}"
-    tls = ssl.create_default_context(cafile=str(account / "ca.crt"))
-
-    def request(method: str, path: str, body: dict[str, Any] | None, content_type: str) -> tuple[int, dict[str, Any]]:
-        headers = {"Authorization": f"Bearer {(account / 'token').read_text()}", "Content-Type": content_type}
-        data = None if body is None else json.dumps(body).encode()
-        call = urllib.request.Request(address + path, data=data, headers=headers, method=method)
-        try:
-            with urllib.request.urlopen(call, context=tls, timeout=30) as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as error:
-            return error.code, json.loads(error.read() or b"{}")
-
-    return request
 
 
 def ensure(api: Api, namespace: str, name: str, keys: dict[str, str]) -> list[str]:
@@ -110,9 +82,9 @@ def main(arguments: list[str] | None = None) -> None:
         if key in keys:
             parser.error(f"the key {key!r} is named twice: each value needs a key of its own")
         keys[key] = kind
-    namespace = (_ACCOUNT / "namespace").read_text().strip()
+    namespace = (ACCOUNT / "namespace").read_text().strip()
     try:
-        made = ensure(in_cluster_api(), namespace, options.name, keys)
+        made = ensure(api_server(), namespace, options.name, keys)
     except (RuntimeError, OSError) as error:
         sys.exit(str(error))
     print(f"Secret {namespace}/{options.name}: {'generated ' + ', '.join(made) if made else 'complete'}")

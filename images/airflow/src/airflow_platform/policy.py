@@ -1,8 +1,8 @@
 """Airflow's cluster policies of the platform, loaded through the entry point group ``airflow.policy``.
 
 A DAG author writes the stock ``KubernetesPodOperator(image="report:1.2.0", pool="gpu", …)``. `task_policy` runs where
-DAGs are parsed: it checks the pool, notes it on the pod-to-be, and gives the task the launcher. `pod_mutation_hook`
-runs where the pod is created: it fills in what the task left open.
+DAGs are parsed: it checks the pool and what the task asks of it, notes it on the pod-to-be, and gives the task the
+launcher. `pod_mutation_hook` runs where the pod is created: it fills in what the task left open.
 
 This module is imported by every Airflow process, so what is heavy is imported where it is used.
 """
@@ -29,10 +29,12 @@ _DEFAULT_POOL = "default_pool"
 @hookimpl
 def task_policy(task: Any) -> None:
     """Check the task's pool and executor_config; note the pool on the pod of a KubernetesPodOperator, mapped or not.
+    Check what that pod asks for.
 
     Raises:
-        AirflowClusterPolicyViolation: there are node pools, and the task's pool is none of them, is mapped, or cannot
-            be noted on the pod. Or its executor_config is not what an executor can read.
+        AirflowClusterPolicyViolation: there are node pools, and the task's pool is none of them, is mapped, cannot be
+            noted on the pod, or does not give what the pod asks for. Or its executor_config is not what an executor can
+            read.
         ConfigError: the platform's configuration is malformed.
     """
     _check_executor_config(task)
@@ -42,6 +44,8 @@ def task_policy(task: Any) -> None:
         _check_pool(task, [pool.name for pool in platform.node_pools])
         if pod_operator:
             _note_pool(task)
+    if pod_operator:
+        _check_resources(task, platform)
     if pod_operator and platform.launcher.kind != "none":
         from airflow_platform import launch
 
@@ -87,6 +91,18 @@ def _check_pool(task: Any, names: list[str]) -> None:
         f"names the pool {task.pool!r}, which does not exist. "
         f"Known pools: {known}. Name one of them, or add it under nodePools in the values of the platform's chart.",
     )
+
+
+def _check_resources(task: Any, platform: config.PlatformConfig) -> None:
+    """What is known only when the task runs is checked where its pod is created: `airflow_platform.task_pod`."""
+    from airflow_platform import task_pod, task_resources
+
+    spec = task_resources.known(task, _mapped_arguments(task))
+    if spec is None:
+        return
+    pool = None if task_resources.runs_elsewhere(task) else platform.node_pool(task.pool)
+    if wrong := task_pod.settle(spec, platform, pool, rendered=False):
+        raise _violation(task, wrong)
 
 
 def _check_executor_config(task: Any) -> None:

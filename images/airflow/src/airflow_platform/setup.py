@@ -10,7 +10,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from airflow_platform import config
@@ -61,18 +61,6 @@ def migrate() -> None:
     upgradedb()
 
 
-def write_pools(pools: Iterable[config.NodePool]) -> None:
-    """Create or update the Airflow pool of each node pool. A pool that is named no more stays: tasks may wait in it.
-
-    Deferred tasks count: their pods hold the nodes that the slots stand for.
-    """
-    from airflow.models.pool import Pool
-
-    for pool in pools:
-        Pool.create_or_update_pool(name=pool.name, slots=pool.slots, description="Node pool", include_deferred=True)
-        log.info("Pool %s has %s slots", pool.name, pool.slots)
-
-
 def write_admin(admin: Admin) -> None:
     """Create the user with the role Admin, or bring its data and password to what ``admin`` says.
 
@@ -109,13 +97,17 @@ def write_admin(admin: Admin) -> None:
             log.info("Set the password of user %s", admin.username)
 
 
-def set_up(pools: Iterable[config.NodePool], admin: Admin | None) -> None:
+def set_up(pools: Sequence[config.NodePool], admin: Admin | None) -> None:
     """All steps, under a lock: pods of the release wait for its end, and a second run for the first."""
     with connect() as connection, connection.cursor() as cursor:
         # Of the transaction, which stays open: the one kind of lock that a pooler between keeps in one piece.
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (SETUP_LOCK,))
         migrate()
-        write_pools(pools)
+        # Here, not above: a database that is away is told before all of Airflow is imported.
+        from airflow_platform import airflow_pools
+
+        airflow_pools.write(pools)
+        airflow_pools.remove_others(pools)
         if admin is not None:
             write_admin(admin)
 

@@ -1,4 +1,5 @@
-"""What the platform adds to a task pod: the place where it runs, its image's registry, its security settings.
+"""What the platform adds to a task pod: the place where it runs, what it may use there, its image's registry, its
+security settings.
 
 Each default goes only where the pod says nothing. The security settings are those that Pod Security's level
 "restricted" asks for, and a read-only root file system with a writable ``/tmp``.
@@ -9,9 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.exceptions import AirflowClusterPolicyViolation
+from airflow.sdk.exceptions import AirflowFailException
 from kubernetes.client import ApiClient
 from kubernetes.client import models as k8s
 
+from airflow_platform import task_resources
 from airflow_platform.config import NodePool, PlatformConfig, Toleration
 
 # Of airflow.providers.cncf.kubernetes.utils.xcom_sidecar, which leaves the user to an image made for root.
@@ -33,8 +36,11 @@ def fill_in(pod: k8s.V1Pod, platform: PlatformConfig, pool: NodePool | None) -> 
 
     Raises:
         AirflowClusterPolicyViolation: one of these dicts is in Python's spelling, which the API would drop.
+        AirflowFailException: the pod asks for what its pool does not give, or for no amount at all.
     """
     spec = pod.spec
+    if wrong := settle(spec, platform, pool):
+        raise AirflowFailException(f"{_task_of(pod)} {wrong}")
     if pool:
         spec.node_selector = {**pool.node_selector, **(spec.node_selector or {})}
         wanted = [_toleration(toleration) for toleration in pool.tolerations]
@@ -51,6 +57,35 @@ def fill_in(pod: k8s.V1Pod, platform: PlatformConfig, pool: NodePool | None) -> 
     for container in [*(spec.init_containers or []), *spec.containers]:
         container.image = with_registry(container.image, platform.image_registry)
         _secure(container, spec)
+
+
+def settle(
+    spec: k8s.V1PodSpec, platform: PlatformConfig, pool: NodePool | None, *, rendered: bool = True
+) -> str | None:
+    """Give a pod, in place, the priority class and the resources of its pool, where it sets none.
+
+    Args:
+        spec: of the pod.
+        platform: the platform's configuration.
+        pool: where it runs; None: on any node.
+        rendered: whether the task's templates are. If not, what is a template is not judged.
+
+    Returns:
+        What the pod cannot have, as the rest of a sentence about its task; None: nothing.
+    """
+    if wrong := task_resources.malformed(spec, rendered=rendered):
+        return wrong
+    if pool is None:
+        return None
+    if spec.priority_class_name is None:
+        spec.priority_class_name = pool.priority_class_name or None
+    elif pool.quota and spec.priority_class_name != pool.priority_class_name:
+        return (
+            f"has the priority class {spec.priority_class_name!r}, but the quota of pool {pool.name!r} counts pods of "
+            "the pool's own. Take priority_class_name out."
+        )
+    task_resources.fill_in(spec, pool.resources)
+    return task_resources.excess(spec, pool, platform.node_pools)
 
 
 def with_registry(image: str | None, registry: str) -> str | None:
@@ -90,6 +125,11 @@ def _mount_tmp(container: k8s.V1Container, spec: k8s.V1PodSpec) -> None:
     volumes = spec.volumes or []
     if all(_get(volume, "name") != _TMP_VOLUME for volume in volumes):
         spec.volumes = [*volumes, k8s.V1Volume(name=_TMP_VOLUME, empty_dir=k8s.V1EmptyDirVolumeSource())]
+
+
+def _task_of(pod: k8s.V1Pod) -> str:
+    labels = pod.metadata.labels or {}
+    return f"Task {labels['dag_id']}.{labels['task_id']}" if "task_id" in labels else "The task"
 
 
 def _toleration(toleration: Toleration) -> k8s.V1Toleration:

@@ -8,14 +8,22 @@ The reasons are those of the scheduler's plugins (k8s.io/kubernetes, pkg/schedul
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
 from airflow_platform.diagnosis.case import LASTING, Case, Json, first_seen, last_seen, seconds
-from airflow_platform.diagnosis.quantity import Amounts, amounts, asked, phrase
+from airflow_platform.diagnosis.node import (
+    TAINTS_OF_KUBERNETES,
+    allocatable,
+    has_labels,
+    known_values,
+    selector_phrase,
+    untolerated,
+)
+from airflow_platform.diagnosis.quantity import Amounts, amounts, asked, phrase, together
 from airflow_platform.diagnosis.verdict import Kind, Verdict, quoted
 
 _AVAILABLE = re.compile(r"0/(\d+) nodes are available: (.*)", re.DOTALL)
@@ -47,8 +55,6 @@ _VOLUME_BUSY = (
     "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod",
 )
 
-#: Taints that Kubernetes sets and takes away by itself (k8s.io/api, core/v1/well_known_taints.go).
-_TAINTS_OF_KUBERNETES = "node.kubernetes.io/"
 #: Events of those that add nodes: cluster-autoscaler's, Karpenter's.
 _NODE_COMES = ("TriggeredScaleUp", "Nominated")
 #: Seconds for which such an event holds.
@@ -104,7 +110,7 @@ class _Search:
     @cached_property
     def labelled(self) -> list[Json]:
         """The nodes that have the labels."""
-        return [one for one in self.nodes if _has_labels(one, self.case.spec)]
+        return [one for one in self.nodes if has_labels(one, self.case.spec)]
 
     @cached_property
     def open(self) -> list[Json]:
@@ -112,7 +118,7 @@ class _Search:
         tolerations = self.case.spec.get("tolerations")
         if tolerations is None:
             return self.labelled
-        return [one for one in self.labelled if not _untolerated(one, tolerations)]
+        return [one for one in self.labelled if not untolerated(one, tolerations)]
 
     @cached_property
     def asked(self) -> Amounts:
@@ -122,7 +128,7 @@ class _Search:
     def pool(self) -> str:
         """The nodes by their label, for a sentence."""
         selector = self.case.spec.get("nodeSelector") or {}
-        return f" with label {_labels(selector)}" if selector else ""
+        return f" with label {selector_phrase(selector)}" if selector else ""
 
     @property
     def settled(self) -> bool:
@@ -267,9 +273,9 @@ def _no_label(search: _Search) -> Verdict | None:
     if not none_has_it and not (search.total and search.count(_AFFINITY) == search.total):
         return None
     selector = case.spec.get("nodeSelector") or {}
-    if selector and not any(_has_labels(one, {"nodeSelector": selector}) for one in search.nodes):
-        object_kind, wanted = "label", _labels(selector)
-        known = _known_values(search.nodes, selector)
+    if selector and not any(has_labels(one, {"nodeSelector": selector}) for one in search.nodes):
+        object_kind, wanted = "label", selector_phrase(selector)
+        known = known_values(search.nodes, selector)
         sentence = f"No node has the label {wanted} that pod {case.name} asks for{known}"
     else:
         object_kind, wanted = "pod", case.name
@@ -281,19 +287,6 @@ def _no_label(search: _Search) -> Verdict | None:
     )  # fmt: skip
 
 
-def _known_values(nodes: Sequence[Json], selector: Mapping[str, str]) -> str:
-    """The values that nodes do have of the labels that none of them has as asked for."""
-    said = []
-    for key, value in selector.items():
-        values = sorted({_node_labels(one)[key] for one in nodes if key in _node_labels(one)})
-        if value not in values:
-            said.append(f"{key} is {', '.join(values)} on the nodes" if values else f"no node has a label {key}")
-    if not nodes:
-        return ""
-    # Else each label is there, but not all on one node.
-    return f" ({'; '.join(said) or 'no node has all of these'})"
-
-
 def _tainted(search: _Search) -> Verdict | None:
     """Nodes with the labels are there, and every one has a taint that the pod does not tolerate."""
     case, tolerations = search.case, search.case.spec.get("tolerations")
@@ -301,14 +294,14 @@ def _tainted(search: _Search) -> Verdict | None:
     if search.nodes and tolerations is not None:
         if not search.labelled or search.open:
             return None
-        of_nodes = [{one["key"] for one in _untolerated(node, tolerations)} for node in search.labelled]
+        of_nodes = [{one["key"] for one in untolerated(node, tolerations)} for node in search.labelled]
     elif len(named) == len(search.reasons) and named:
         # All nodes have taints, as the scheduler counts them.
         of_nodes = [{found[1]} - {None} for found in named]
     else:
         return None
     # A node that only Kubernetes has closed may be opened again: it is the one to wait for.
-    passing = [keys for keys in of_nodes if keys and all(key.startswith(_TAINTS_OF_KUBERNETES) for key in keys)]
+    passing = [keys for keys in of_nodes if keys and all(key.startswith(TAINTS_OF_KUBERNETES) for key in keys)]
     taints = ", ".join(sorted(set().union(*(passing or of_nodes))))
     if passing:
         return search.verdict(
@@ -329,7 +322,7 @@ def _tainted(search: _Search) -> Verdict | None:
 def _too_big(search: _Search) -> Verdict | None:
     """The pod asks for more than any of its nodes has when empty. Taints are no matter: they may go."""
     case = search.case
-    sizes = [_allocatable(one) for one in search.labelled]
+    sizes = [allocatable(one) for one in search.labelled]
     if not search.asked or not sizes or not all(sizes):
         return None
     if any(all(amount <= size.get(name, 0) for name, amount in search.asked.items()) for size in sizes):
@@ -354,7 +347,7 @@ def _too_big(search: _Search) -> Verdict | None:
         )  # fmt: skip
     return search.verdict(
         "too-big-for-any-node", "user",
-        f"Pod {case.name} asks for {_together(search.asked)}, and no single node{search.pool} has all of that, so it "
+        f"Pod {case.name} asks for {together(search.asked)}, and no single node{search.pool} has all of that, so it "
         "can never run; ask for less, or use a pool of larger nodes.",
         final=True, retry_helps=False,
     )  # fmt: skip
@@ -405,7 +398,7 @@ def _no_room(search: _Search) -> Verdict | None:
             retry_helps=True,
         )  # fmt: skip
     wanted = {name: search.asked[name] for name in short if name in search.asked}
-    what = _together(wanted) if wanted else " and ".join(short)
+    what = together(wanted) if wanted else " and ".join(short)
     free = "; ".join(text for name in wanted if (text := _free(search.open, name)))
     return search.verdict(
         "no-room", "capacity",
@@ -417,7 +410,7 @@ def _no_room(search: _Search) -> Verdict | None:
 
 def _free(nodes: Iterable[Json], name: str) -> str:
     """The most that is free on one node, where what is taken is known for all; else the largest node's size."""
-    sizes = [(_allocatable(one).get(name, Decimal(0)), one.get("requested")) for one in nodes]
+    sizes = [(allocatable(one).get(name, Decimal(0)), one.get("requested")) for one in nodes]
     if not sizes:
         return ""
     if all(requested is not None for _, requested in sizes):
@@ -467,76 +460,3 @@ _RULES = (
 def _same(event: str, message: str) -> bool:
     """Whether an event, which has 1024 characters at most (pkg/scheduler/schedule_one.go), is of this message."""
     return event[:1000] == message[:1000]
-
-
-def _has_labels(node: Json, spec: Json) -> bool:
-    """``nodeSelector`` and the required node affinity, as plugins/nodeaffinity has them."""
-    labels = _node_labels(node)
-    if any(labels.get(key) != value for key, value in (spec.get("nodeSelector") or {}).items()):
-        return False
-    affinity = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get(
-        "requiredDuringSchedulingIgnoredDuringExecution"
-    )
-    terms = (affinity or {}).get("nodeSelectorTerms") or []
-    return not terms or any(_matches(node, term) for term in terms)
-
-
-def _matches(node: Json, term: Json) -> bool:
-    labels, fields = _node_labels(node), {"metadata.name": (node.get("metadata") or {}).get("name")}
-    wanted = [(labels, one) for one in term.get("matchExpressions") or []]
-    wanted += [(fields, one) for one in term.get("matchFields") or []]
-    return bool(wanted) and all(
-        _holds(of.get(one["key"]), one["operator"], one.get("values") or []) for of, one in wanted
-    )
-
-
-def _holds(value: str | None, operator: str, values: Sequence[str]) -> bool:
-    match operator:
-        case "In":
-            return value in values
-        case "NotIn":
-            return value not in values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-        case "Gt" | "Lt":
-            if value is None or not value.lstrip("-").isdigit():
-                return False
-            return int(value) > int(values[0]) if operator == "Gt" else int(value) < int(values[0])
-    # An operator of a newer Kubernetes: no node is ruled out by it.
-    return True
-
-
-def _untolerated(node: Json, tolerations: Sequence[Json]) -> list[Json]:
-    """The node's taints that keep the pod away (k8s.io/component-helpers, scheduling/corev1, ``ToleratesTaint``)."""
-    taints = (node.get("spec") or {}).get("taints") or []
-    hard = [one for one in taints if one.get("effect") in ("NoSchedule", "NoExecute")]
-    return [one for one in hard if not any(_tolerates(toleration, one) for toleration in tolerations)]
-
-
-def _tolerates(toleration: Json, taint: Json) -> bool:
-    if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
-        return False
-    if toleration.get("key") and toleration["key"] != taint["key"]:
-        return False
-    if toleration.get("operator") in (None, "", "Equal"):
-        return (toleration.get("value") or "") == (taint.get("value") or "")
-    # "Exists"; or a comparison of a newer Kubernetes: no node is ruled out by it.
-    return True
-
-
-def _node_labels(node: Json) -> Mapping[str, str]:
-    return (node.get("metadata") or {}).get("labels") or {}
-
-
-def _labels(selector: Mapping[str, str]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in selector.items())
-
-
-def _allocatable(node: Json) -> Amounts:
-    return amounts((node.get("status") or {}).get("allocatable"))
-
-
-def _together(wanted: Amounts) -> str:
-    return " and ".join(phrase(name, amount) for name, amount in wanted.items())

@@ -11,7 +11,7 @@ from typing import Any
 #: Resource names and amounts, in CPUs, bytes or pieces.
 Amounts = dict[str, Decimal]
 
-_QUANTITY = re.compile(r"([+-]?[0-9.]+)(?:([eE][+-]?[0-9]+)|([numkMGTPE]|[KMGTPE]i))?")
+_QUANTITY = re.compile(r"([+-]?(?:[0-9]+[.]?[0-9]*|[.][0-9]+))(?:([eE][+-]?[0-9]+)|([numkMGTPE]|[KMGTPE]i))?")
 _SUFFIXES = {suffix: Decimal(10) ** (3 * power) for power, suffix in enumerate("num", start=-3)}
 _SUFFIXES |= {suffix: Decimal(10) ** (3 * power) for power, suffix in enumerate("kMGTPE", start=1)}
 _BINARY = {f"{letter}i": Decimal(1024) ** power for power, letter in enumerate("KMGTPE", start=1)}
@@ -24,7 +24,7 @@ def parse(text: str | int | float) -> Decimal:
     Raises:
         ValueError: it is none.
     """
-    found = _QUANTITY.fullmatch(str(text).strip())
+    found = _QUANTITY.fullmatch(str(text))
     if not found:
         raise ValueError(f"{text!r} is not a quantity")
     number, exponent, suffix = found.groups()
@@ -47,6 +47,11 @@ def phrase(resource: str, amount: Decimal) -> str:
         unit, size = next(((u, s) for u, s in reversed(_BINARY.items()) if abs(amount) >= s), ("", Decimal(1)))
         return f"{_plain(amount / size)}{unit} of {resource}"
     return f"{_plain(amount)} {'CPU' if resource == 'cpu' else resource}"
+
+
+def together(wanted: Amounts) -> str:
+    """Amounts as a person reads them: "2 CPU and 4Gi of memory"."""
+    return " and ".join(phrase(name, amount) for name, amount in wanted.items())
 
 
 def _plain(amount: Decimal) -> str:
