@@ -86,6 +86,19 @@ TYPES: dict[str, dict[str, Any]] = {
         },
     },
 }
+# Checked here, as no object of Kubernetes' carries them all.
+_AMOUNT = {
+    "type": ["string", "number"],
+    "pattern": "^([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+|[numkMGTPE]|[KMGTPE]i)?$",
+    "minimum": 0,
+}
+
+
+def _amounts(names: str) -> dict[str, Any]:
+    return {"type": "object", "patternProperties": {names: _AMOUNT}, "additionalProperties": False}
+
+
+_OF_CONTAINER = _amounts("^(cpu|memory|ephemeral-storage|hugepages-.+|[^/]+/[^/]+)$")
 TYPES["nodePools"] = {
     "type": "array",
     "items": {
@@ -97,6 +110,26 @@ TYPES["nodePools"] = {
             "slots": _COUNT,
             "nodeSelector": {"type": "object", "additionalProperties": {"type": "string"}},
             "tolerations": TYPES["tolerations"],
+            "resources": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {"requests": _OF_CONTAINER, "limits": _OF_CONTAINER},
+            },
+            "largest": _OF_CONTAINER,
+            "priorityClass": {
+                "type": "object",
+                "required": ["value"],
+                "additionalProperties": False,
+                "properties": {
+                    # Above are Kubernetes' own.
+                    "value": {"type": "integer", "minimum": -(2**31), "maximum": 10**9},
+                    "preemptionPolicy": {"enum": ["PreemptLowerPriority", "Never"]},
+                    "description": {"type": "string"},
+                },
+            },
+            # What a quota with a scope may count.
+            "quota": _amounts("^(pods|((requests|limits)[.])?(cpu|memory)|requests[.][^/]+/[^/]+)$"),
+            "minNodes": _COUNT,
         },
     },
 }

@@ -42,7 +42,8 @@ def install_platform(*more: Path) -> None:
 
 def render(namespace: str, more: Sequence[str]) -> str:
     """What ``helm template`` makes of the platform's chart, with the values of the local cluster and ``more`` words."""
-    words = ["template", settings.RELEASE, str(CHART), "--namespace", namespace, *_platform_values(), *more]
+    words = ["template", settings.RELEASE, str(CHART), "--namespace", namespace, "--skip-tests"]
+    words += [*_platform_values(), *more]
     return helm(*words)
 
 

@@ -112,6 +112,10 @@ def test_a_release_without_helm(kubectl, get):
         assert _pods_and_secrets(get, name) == before
     finally:
         kubectl("delete", "namespace", name, tasks, "--ignore-not-found", "--timeout=120s")
+        of_no_namespace = "clusterroles,clusterrolebindings,priorityclasses"
+        for one in get(of_no_namespace, "-l", "app.kubernetes.io/name=airflow-platform")["items"]:
+            if one["metadata"]["name"].startswith(name):
+                kubectl("delete", one["kind"], one["metadata"]["name"])
         kubectl(*psql, "DROP DATABASE IF EXISTS airflow_apply WITH (FORCE)")
 
 

@@ -219,5 +219,68 @@ secret. `<option>_secret` names a sensitive option's place in a secrets backend,
 {{- fail (printf "nodePools has two pools named %q. Give one of them another name." .name) -}}
 {{- end -}}
 {{- $_ := set $seen .name true -}}
+{{- include "airflow-platform.validate.node-pool" (dict "root" $ "pool" .) -}}
+{{- end -}}
+{{- include "airflow-platform.validate.node-pool-objects" $ -}}
+{{- end -}}
+
+{{/* Amounts of one pool that cannot be together. Takes `root` and `pool`. */}}
+{{- define "airflow-platform.validate.node-pool" -}}
+{{- $pool := .pool -}}
+{{- $name := printf "nodePools: pool %q" $pool.name -}}
+{{- $largest := $pool.largest | default dict -}}
+{{- $requests := dig "resources" "requests" dict $pool | default dict -}}
+{{- $limits := dig "resources" "limits" dict $pool | default dict -}}
+{{- range $resource, $request := $requests -}}
+{{- $limit := get $limits $resource -}}
+{{- if and (not (has $resource (list "cpu" "memory" "ephemeral-storage"))) (ne (toString $limit) (toString $request)) -}}
+{{- fail (printf "%s has resources.requests of %s, which Kubernetes gives whole or not at all. Set resources.limits of it to the same." $name $resource) -}}
+{{- end -}}
+{{- if and (hasKey $limits $resource) (include "airflow-platform.exceeds" (list $request $limit)) -}}
+{{- fail (printf "%s has resources.requests.%s of %v, more than its resources.limits.%s, %v. Lower the one or raise the other." $name $resource $request $resource $limit) -}}
+{{- end -}}
+{{- end -}}
+{{- range $part, $quantities := dict "requests" $requests "limits" $limits -}}
+{{- range $resource, $quantity := $quantities -}}
+{{- if and (hasKey $largest $resource) (include "airflow-platform.exceeds" (list $quantity (get $largest $resource))) -}}
+{{- fail (printf "%s has resources.%s.%s of %v, more than its largest.%s, %v: no task could run with its defaults. Lower the one or raise the other." $name $part $resource $quantity $resource (get $largest $resource)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $key, $hard := $pool.quota -}}
+{{- $part := hasPrefix "limits." $key | ternary "limits" "requests" -}}
+{{- $resource := $key | trimPrefix "requests." | trimPrefix "limits." -}}
+{{- $default := get (eq $part "limits" | ternary $limits (merge (dict) $requests $limits)) $resource -}}
+{{- if and (has $resource (list "cpu" "memory")) (not (toString $default)) -}}
+{{- fail (printf "%s has a quota of %s, so Kubernetes refuses a pod in which a container sets none. Set resources.%s.%s of the pool, for containers that do not." $name $key $part $resource) -}}
+{{- end -}}
+{{- range $what, $quantity := dict "resources" $default "largest" (eq $part "requests" | ternary (get $largest $resource) "") -}}
+{{- if and (toString $quantity) (include "airflow-platform.exceeds" (list $quantity $hard)) -}}
+{{- fail (printf "%s has a quota of %v %s, less than its %s gives one task, %v: such a task would never run. Lower the one or raise the other." $name $hard $key $what $quantity) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* "true" where the first of two quantities is more than the second, else nothing. */}}
+{{- define "airflow-platform.exceeds" -}}
+{{- if gt (include "airflow-platform.amount" (first .) | float64) (include "airflow-platform.amount" (last .) | float64) }}true{{ end -}}
+{{- end -}}
+
+{{- define "airflow-platform.validate.node-pool-objects" -}}
+{{- $seen := dict -}}
+{{- range $pool := .Values.nodePools -}}
+{{- with include "airflow-platform.priority-class.name" (dict "root" $ "pool" .) -}}
+{{- if hasPrefix "system-" . -}}
+{{- fail (printf "nodePools: a PriorityClass would be named %q, and Kubernetes keeps names that begin with \"system-\" to itself. Install the release in another namespace, or take priorityClass and quota out." .) -}}
+{{- end -}}
+{{- end -}}
+{{- if or .priorityClass .quota -}}
+{{- $own := include "airflow-platform.node-pool.object-name" . -}}
+{{- with get $seen $own -}}
+{{- fail (printf "nodePools: the objects of the pools %q and %q would both be named %q, as such names hold only a-z, 0-9 and \"-\". Give one of the pools another name." . $pool.name $own) -}}
+{{- end -}}
+{{- $_ := set $seen $own .name -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}

@@ -119,6 +119,14 @@ nodePools:
     slots: {{ .slots | int }}
     nodeSelector: {{ .nodeSelector | default dict | toJson }}
     tolerations: {{ .tolerations | default list | toJson }}
+    {{- $resources := .resources | default dict }}
+    resources:
+      requests: {{ include "airflow-platform.quantities" $resources.requests }}
+      limits: {{ include "airflow-platform.quantities" $resources.limits }}
+    largest: {{ include "airflow-platform.quantities" .largest }}
+    priorityClassName: {{ include "airflow-platform.priority-class.name" (dict "root" $ "pool" .) | quote }}
+    quota: {{ include "airflow-platform.quantities" .quota }}
+    minNodes: {{ hasKey . "minNodes" | ternary .minNodes 1 | int }}
   {{- else }} []
   {{- end }}
 {{- end -}}
