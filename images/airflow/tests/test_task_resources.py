@@ -255,6 +255,23 @@ def parse(tmp_path, task):
         ),
         ("KubernetesPodOperator(**gpu, pod_template_file=FILE)", "asks for 9 CPU, and pool"),
         ("KubernetesPodOperator(**gpu, pod_template_dict=TEMPLATE)", "asks for 9 CPU, and pool"),
+        (
+            "KubernetesPodOperator(**gpu, pod_template_dict=TEMPLATE, full_pod_spec=pod(one('x', cpu='10')))",
+            "asks for 10 CPU, and pool",
+        ),
+        (
+            "KubernetesPodOperator(**gpu, pod_template_dict=TEMPLATE, full_pod_spec=pod(init_containers=[one('i')]))",
+            "asks for 9 CPU with all its containers",
+        ),
+        (
+            "KubernetesPodOperator(**gpu, pod_template_dict={'kind': 'Pod'}, "
+            "container_resources={'limits': {'cpu': 9}})",
+            "asks for 9 CPU, and pool",
+        ),
+        (
+            "KubernetesPodOperator(**gpu, full_pod_spec=pod(one(), priority_class_name='mine'))",
+            "has the priority class 'mine'",
+        ),
         ("KubernetesPodOperator(**gpu, init_containers=[one('i', cpu='9')])", "asks for 9 CPU with all its containers"),
         (
             "KubernetesPodOperator(**gpu, do_xcom_push=True, container_resources={'limits': {'cpu': '8'}})",

@@ -142,9 +142,8 @@ def known(task: Any, unknown: Iterable[str] = ()) -> k8s.V1PodSpec | None:
         priority_class_name=arguments["priority_class_name"],
     )
     try:
-        if template := _template(arguments):
-            pod = PodGenerator.reconcile_pods(template, k8s.V1Pod(metadata=k8s.V1ObjectMeta(), spec=spec))
-            spec = pod.spec
+        for template in filter(lambda one: one.spec, _templates(arguments)):
+            spec = PodGenerator.reconcile_specs(_bare(template.spec), spec)
     except Exception:
         # Malformed, or a path that only the run has: whoever builds the pod says so.
         return None
@@ -152,10 +151,8 @@ def known(task: Any, unknown: Iterable[str] = ()) -> k8s.V1PodSpec | None:
         spec.containers = [*spec.containers, PodDefaults.SIDECAR_CONTAINER]
     if not all(_is_readable(one) for one in [*(spec.init_containers or []), *spec.containers]):
         return None
-    # What follows may fill it in; several tasks may share it.
-    spec.containers = [_bare(one) for one in spec.containers]
-    spec.init_containers = [_bare(one) for one in spec.init_containers or []]
-    return spec
+    # What follows may fill it in; several tasks may share its parts.
+    return _bare(spec)
 
 
 def runs_elsewhere(task: Any) -> bool:
@@ -176,25 +173,34 @@ def _argument(task: Any, name: str) -> Any:
     return task.partial_kwargs.get(name) if task.is_mapped else getattr(task, name, None)
 
 
-def _template(arguments: Mapping[str, Any]) -> k8s.V1Pod | None:
-    """As ``KubernetesPodOperator.build_pod_request_obj`` reads it.
+def _templates(arguments: Mapping[str, Any]) -> Iterator[k8s.V1Pod]:
+    """What ``KubernetesPodOperator.build_pod_request_obj`` lays the operator's own arguments over, the last one first.
 
     Raises:
         LookupError: there is a file, and it is not here.
     """
-    template = None
+    if arguments["full_pod_spec"]:
+        yield arguments["full_pod_spec"]
     if path := arguments["pod_template_file"]:
         if not os.path.isfile(path):
             raise LookupError(path)
-        template = PodGenerator.deserialize_model_file(path)
+        yield PodGenerator.deserialize_model_file(path)
     elif arguments["pod_template_dict"]:
-        template = PodGenerator.deserialize_model_dict(arguments["pod_template_dict"])
-    full = arguments["full_pod_spec"]
-    return PodGenerator.reconcile_pods(template, full) if template and full else template or full
+        yield PodGenerator.deserialize_model_dict(arguments["pod_template_dict"])
 
 
-def _bare(container: k8s.V1Container) -> k8s.V1Container:
-    return k8s.V1Container(name=container.name, resources=container.resources, restart_policy=container.restart_policy)
+def _bare(spec: k8s.V1PodSpec) -> k8s.V1PodSpec:
+    """A copy that holds nothing but what is looked at here: copying is most of what merging costs."""
+    return k8s.V1PodSpec(
+        containers=[_bare_container(one) for one in spec.containers or []],
+        init_containers=[_bare_container(one) for one in spec.init_containers or []] or None,
+        resources=spec.resources,
+        priority_class_name=spec.priority_class_name,
+    )
+
+
+def _bare_container(one: k8s.V1Container) -> k8s.V1Container:
+    return k8s.V1Container(name=one.name, resources=one.resources, restart_policy=one.restart_policy)
 
 
 def _is_readable(container: Any) -> bool:
