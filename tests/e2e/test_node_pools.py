@@ -75,7 +75,9 @@ def test_a_task_whose_run_asks_more_than_its_pool_gives_fails_at_once(airflow, p
 
 
 def test_a_pool_that_a_person_changed_is_set_back(airflow):
-    airflow.call("PATCH", "pools/gpu?update_mask=slots&update_mask=include_deferred", slots=9, include_deferred=False)
+    changed = {"slots": 9, "include_deferred": False}
+    airflow.call("PATCH", "pools/gpu", pool="gpu", description="mine", **changed)
+    assert airflow.call("GET", "pools/gpu").items() >= changed.items()
 
     def as_set():
         pool = airflow.call("GET", "pools/gpu")
@@ -103,7 +105,7 @@ def test_helm_test_names_a_pool_that_has_no_node(kubectl, get):
 
 
 def _helm_test():
-    return releases.helm("test", settings.RELEASE, "--namespace", settings.NAMESPACE, "--timeout", "120s")
+    return releases.helm("test", settings.RELEASE, "--namespace", settings.NAMESPACE, "--logs", "--timeout=120s")
 
 
 def _assert_nothing_is_left(get):

@@ -7,6 +7,7 @@ Each default goes only where the pod says nothing. The security settings are tho
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from airflow.exceptions import AirflowClusterPolicyViolation
@@ -16,6 +17,8 @@ from kubernetes.client import models as k8s
 
 from airflow_platform import task_resources
 from airflow_platform.config import NodePool, PlatformConfig, Toleration
+
+log = logging.getLogger(__name__)
 
 # Of airflow.providers.cncf.kubernetes.utils.xcom_sidecar, which leaves the user to an image made for root.
 _XCOM_SIDECAR = "airflow-xcom-sidecar"
@@ -40,7 +43,10 @@ def fill_in(pod: k8s.V1Pod, platform: PlatformConfig, pool: NodePool | None) -> 
     """
     spec = pod.spec
     if wrong := settle(spec, platform, pool):
-        raise AirflowFailException(f"{_task_of(pod)} {wrong}")
+        wrong = f"{_task_of(pod)} {wrong}"
+        # The exception alone would be at the end of a traceback.
+        log.error(wrong)
+        raise AirflowFailException(wrong)
     if pool:
         spec.node_selector = {**pool.node_selector, **(spec.node_selector or {})}
         wanted = [_toleration(toleration) for toleration in pool.tolerations]
