@@ -21,7 +21,7 @@ from airflow_platform.cluster import ClusterRef
 
 class TaskServer(ApiServer):
     """``log``: lines of every container, with timestamps. ``events``: of every pod. ``nodes``: of the cluster, in pages
-    of ``node_page``. ``deleted``: uids, in order, each with the body of the request.
+    of ``node_page``. ``quotas``: of the namespace. ``deleted``: uids, in order, each with the body of the request.
     """
 
     def __init__(self) -> None:
@@ -29,12 +29,14 @@ class TaskServer(ApiServer):
         self.events: list[dict] = []
         self.nodes: list[dict] = []
         self.node_page = 500
+        self.quotas: list[dict] = []
         self.deleted: list[tuple[str, dict]] = []
         pod = "/api/v1/namespaces/{namespace}/pods/{name}"
         self._server.app.router.add_delete(pod, self._delete)
         self._server.app.router.add_patch(pod, self._patch)
         self._server.app.router.add_get("/api/v1/namespaces/{namespace}/events", self._events)
         self._server.app.router.add_get("/api/v1/nodes", self._nodes)
+        self._server.app.router.add_get("/api/v1/namespaces/{namespace}/resourcequotas", self._quotas)
 
     async def run(self, name: str, phase: str, code: int | None = None, **more: Any) -> dict:
         """Give the pod a phase, and its base container a state."""
@@ -72,6 +74,9 @@ class TaskServer(ApiServer):
         end = begin + self.node_page
         metadata = {"continue": str(end)} if end < len(self.nodes) else {}
         return web.json_response({"metadata": metadata, "items": self.nodes[begin:end]})
+
+    async def _quotas(self, request: web.Request) -> web.Response:
+        return web.json_response({"items": self.quotas})
 
     async def _log(self, request: web.Request) -> web.StreamResponse:
         """The log; it ends when the pod does."""

@@ -16,11 +16,14 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout, Tas
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from kubernetes.client import ApiException
 from kubernetes.client import models as k8s
+from urllib3.exceptions import HTTPError
 
-from airflow_platform import finisher, operator
+from airflow_platform import evidence, finisher, operator
+from airflow_platform.attempt import Attempt
 from airflow_platform.cluster import ClusterRef
 from airflow_platform.operator import MAX_TRIES, TASK_INSTANCE, PodTask, pod_name, pod_task
-from airflow_platform.trigger import PodTrigger, RelaunchTrigger
+from airflow_platform.trigger import PodTrigger
+from airflow_platform.waiting import WaitTrigger
 
 START = datetime.now(timezone.utc)
 
@@ -212,34 +215,196 @@ def test_a_pod_of_another_task_with_the_name_is_not_taken(make, cluster):
         make(random_name_suffix=False).execute(context())
 
 
+def waits(task, found=None, event=None):
+    """The trigger by which a launch waits, and the event after which it tries again."""
+    found = found or context()
+    deferred = defer(task.trigger_reentry, found, event) if event else defer(task.execute, found)
+    assert isinstance(deferred.trigger, WaitTrigger)
+    return deferred, {"status": "relaunch", "attempt": deferred.trigger.attempt}
+
+
+@pytest.fixture
+def said(make, monkeypatch):
+    """What tasks log, besides the operator's own."""
+    lines = []
+
+    def info(text, *words):
+        if not text.startswith("Building pod"):
+            lines.append(text % words)
+
+    log = SimpleNamespace(info=info, **dict.fromkeys(("debug", "warning", "error"), lambda *_: None))
+    monkeypatch.setattr(PodTask, "log", log)
+    return lines
+
+
 def test_a_launch_waits_for_a_pod_of_its_name_that_is_being_deleted(make, cluster):
     launch(make(random_name_suffix=False), context(of="another"))
     cluster.pods["report"].metadata.deletion_timestamp = START
-    deferred = defer(make(random_name_suffix=False).execute, context())
-    assert isinstance(deferred.trigger, RelaunchTrigger)
+    deferred, event = waits(make(random_name_suffix=False))
+    assert deferred.trigger.gone == cluster.pods["report"].metadata.uid
     cluster.pods.clear()
-    defer(make(random_name_suffix=False).trigger_reentry, context(), {"status": "relaunch"})
+    defer(make(random_name_suffix=False).trigger_reentry, context(), event)
     assert list(cluster.pods) == ["report"]
 
 
-def test_a_launch_waits_for_quota(make, cluster):
-    cluster.fails["create"] = [refusal(403, "Forbidden", "pods is forbidden: exceeded quota: pods")]
-    assert isinstance(defer(make().execute, context()).trigger, RelaunchTrigger)
-    assert isinstance(defer(make().trigger_reentry, context(), {"status": "relaunch"}).trigger, PodTrigger)
+FULL = refusal(
+    403, "Forbidden", 'pods "p" is forbidden: exceeded quota: q, requested: pods=1, used: pods=5, limited: pods=5'
+)
+
+
+def test_a_launch_waits_for_quota_and_the_trigger_knows_for_what(make, cluster, said):
+    cluster.fails["create"] = [FULL, FULL]
+    task = make(priority_weight=7)
+    deferred, event = waits(task)
+    arguments = deferred.trigger.serialize()[1]
+    assert (arguments["quota"], arguments["requested"]) == ("q", {"pods": "1"})
+    assert (arguments["namespace"], arguments["priority"], arguments["deadline"]) == ("team", 7, None)
+    assert said == [
+        "Quota q of namespace team is full (1 pods asked for, 5 pods of 5 pods in use); the task waits until other "
+        "pods of the namespace end."
+    ]
+    again, event = waits(make(), event=event)
+    # It keeps its place, and does not say it twice.
+    assert again.trigger.attempt["first"] == deferred.trigger.attempt["first"]
+    assert again.trigger.seconds > deferred.trigger.seconds
+    assert len(said) == 1
+    assert isinstance(defer(make().trigger_reentry, context(), event).trigger, PodTrigger)
+
+
+def test_a_full_quota_is_waited_for_however_long_it_takes(make, cluster):
+    cluster.fails["create"] = [FULL]
+    day = time.time() - 86_400
+    long = Attempt(waits_for="quota-full q", since=day, first=day, refused=5_000).as_dict()
+    waits(make(), event={"status": "relaunch", "attempt": long})
 
 
 def test_a_launch_waits_no_longer_than_the_task_may_take(make, cluster):
-    cluster.fails["create"] = [refusal(403, "Forbidden", "exceeded quota: pods")]
+    cluster.fails["create"] = [FULL, FULL]
+    deferred, _ = waits(make(execution_timeout=timedelta(seconds=60)))
+    assert deferred.trigger.deadline == START.timestamp() + 60
+    assert deferred.timeout > timedelta(seconds=60)
     late = context(start=START - timedelta(seconds=61))
-    with pytest.raises(AirflowTaskTimeout, match="Waiting for quota in namespace team: exceeded quota"):
+    with pytest.raises(AirflowTaskTimeout, match="execution_timeout has passed. Quota q of namespace team is full"):
         make(execution_timeout=timedelta(seconds=60)).execute(late)
 
 
-def test_what_is_forbidden_fails(make, cluster):
-    cluster.fails["create"] = [refusal(403, "Forbidden", "cannot create pods")]
-    refused = r"Kubernetes refuses pod \S+ in namespace team \(403\): cannot create pods"
-    with pytest.raises(AirflowException, match=refused):
-        make().execute(context())
+@pytest.mark.parametrize(
+    ("status", "message", "sentence"),
+    [
+        (
+            403,
+            "exceeded quota: q, requested: pods=1, used: pods=0, limited: pods=0",
+            "asks for 1 pods, and quota q of namespace team allows 0 pods in all, so it can never run",
+        ),
+        (403, 'violates PodSecurity "restricted:latest": runAsNonRoot != true', "runAsNonRoot != true"),
+        (400, 'admission webhook "images" denied the request: no latest', "does not allow pod .*: no latest"),
+        (422, 'Pod "p" is invalid: spec.x: Forbidden', "is not a valid pod: spec.x: Forbidden"),
+    ],
+)
+def test_what_can_never_run_fails_at_once_and_leaves_evidence(make, cluster, monkeypatch, status, message, sentence):
+    saved = {}
+    monkeypatch.setattr(evidence, "save", saved.__setitem__)
+    cluster.fails["create"] = [refusal(status, "Forbidden", message)]
+    with pytest.raises(AirflowException, match=sentence):
+        make(env_vars={"PASSWORD": "hunter2"}).execute(context())
+    (found,) = saved.values()
+    assert found["verdict"]["final"] is True
+    assert found["pod"]["spec"]["containers"][0]["image"] == "report:1.0.0"
+    assert "hunter2" not in json.dumps(found)
+    assert cluster.calls == ["create"]
+
+
+def test_what_somebody_may_put_right_has_its_time_and_then_fails(make, cluster, said, monkeypatch):
+    monkeypatch.setattr(evidence, "save", lambda *_: None)
+    missing = refusal(404, "NotFound", 'namespaces "team" not found')
+    cluster.fails["create"] = [missing, missing]
+    deferred, event = waits(make())
+    assert said == [
+        "Namespace team does not exist in this cluster; create it, or correct the name. It is tried again for 2 min."
+    ]
+    assert deferred.trigger.quota is None
+    event["attempt"]["since"] -= 121
+    with pytest.raises(AirflowException, match="Namespace team does not exist"):
+        make().trigger_reentry(context(), event)
+    assert said[-1] == 'The API server said: 404 NotFound: namespaces "team" not found'
+
+
+@pytest.mark.parametrize(
+    "away",
+    [refusal(503, "ServiceUnavailable", "away"), refusal(429, "TooManyRequests", "slowly"), HTTPError("no route")],
+)
+def test_an_api_server_that_is_away_is_waited_for_and_asked_once_a_turn(make, cluster, away):
+    cluster.fails["create"] = [away] * 6
+    _, event = waits(make())
+    # A process of the launcher is not held up by one that has waited already.
+    assert cluster.calls == ["create"] * 5
+    waits(make(), event=event)
+    assert cluster.calls == ["create"] * 6
+
+
+def test_what_it_waits_for_may_change_and_its_time_begins_anew(make, cluster, said):
+    cluster.fails["create"] = [FULL, *[refusal(503, "ServiceUnavailable", "away")] * 2]
+    first, event = waits(make())
+    second, _ = waits(make(), event=event)
+    assert len(said) == 2
+    assert (second.trigger.attempt["refused"], second.trigger.attempt["first"]) == (1, first.trigger.attempt["first"])
+
+
+def relaunch(cluster, trigger, phase="Failed"):
+    """The event of a trigger whose pod was taken away."""
+    pod = cluster.pods[trigger.name]
+    pod.status.phase = phase
+    return {"status": "relaunch", "attempt": Attempt(again=1, over=pod.metadata.uid).as_dict()}
+
+
+def test_a_try_whose_pod_was_taken_has_another_one_of_the_same_name(make, cluster):
+    first = launch(make())
+    event = relaunch(cluster, first)
+    second = defer(make().trigger_reentry, context(), event).trigger
+    assert (second.name, second.again) == (first.name, 1)
+    assert second.uid == cluster.pods[first.name].metadata.uid != first.uid
+
+
+def test_a_relaunch_that_is_repeated_finds_its_pod(make, cluster):
+    """The launcher died between creating it and deferring."""
+    first = launch(make())
+    event = relaunch(cluster, first)
+    second = defer(make().trigger_reentry, context(), event).trigger
+    cluster.calls.clear()
+    third = defer(make().trigger_reentry, context(), event).trigger
+    assert (third.uid, third.again) == (second.uid, 1)
+    assert cluster.calls == ["create", "read"]
+
+
+def test_no_second_pod_while_the_first_has_not_ended(make, cluster):
+    event = relaunch(cluster, launch(make()), "Running")
+    deferred, again = waits(make(), event=event)
+    assert deferred.trigger.gone == event["attempt"]["over"]
+    assert len(cluster.pods) == 1
+    assert again["attempt"]["again"] == 1
+    assert not any(call.startswith("delete") for call in cluster.calls)
+
+
+def test_a_relaunch_in_a_later_try_does_not_take_the_pod_that_was_taken(make, cluster):
+    """Nor where that was the pod of a try that was lost, which has another name."""
+    lost = launch(make(), context(max_tries=1))
+    taken_over = launch(make(), context(2, max_tries=1, of="second"))
+    assert taken_over.name == lost.name
+    event = relaunch(cluster, taken_over)
+    again = defer(make().trigger_reentry, context(2, max_tries=1, of="second"), event).trigger
+    assert list(cluster.pods) == [again.name] != [lost.name]
+    event = relaunch(cluster, again)
+    last = defer(make().trigger_reentry, context(2, max_tries=1, of="second"), event).trigger
+    assert last.name == again.name
+    assert last.uid != again.uid
+
+
+def test_how_often_a_try_may_be_started_again(make, write_config):
+    write_config("tasks: {infrastructureRetries: 3, retryDeleted: true}")
+    trigger = launch(make())
+    assert (trigger.infrastructure_retries, trigger.retry_deleted) == (3, True)
+    own = launch(make(executor_config={"infrastructure_retries": 0}), context(of="own"))
+    assert own.infrastructure_retries == 0
 
 
 def test_arguments_that_came_with_the_run_and_cannot_be_kept_fail_the_task(make, cluster):

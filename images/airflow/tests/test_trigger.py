@@ -11,9 +11,10 @@ from api_server import asynchronous
 from task_server import ago, ask, instance, serve, until
 
 from airflow_platform import evidence, finisher, pod_events, trigger
+from airflow_platform.attempt import Attempt
 from airflow_platform.cluster import ApiError, ClusterRef
 from airflow_platform.pod_log import HANDED_OVER
-from airflow_platform.trigger import PodTrigger, RelaunchTrigger
+from airflow_platform.trigger import PodTrigger
 
 RUNNING = ("dag", "run", "task")
 
@@ -197,8 +198,173 @@ async def test_no_log_is_read_where_none_is_wanted(follow):
 async def test_a_pod_that_is_deleted_before_it_ran_is_launched_again(follow):
     async with follow(ends=True) as (api, one, event):
         await until(lambda: one._uid)
+        uid = one._uid
         await api.delete("p")
-        assert payload(await result(event)) == ("relaunch", "")
+        assert again(await result(event)) == Attempt(again=1, over=uid)
+
+
+@asynchronous
+async def test_a_pod_that_never_runs_is_not_launched_for_ever(follow, lines):
+    async with follow(ends=True, again=5) as (api, one, event):
+        await until(lambda: one._uid)
+        await api.delete("p")
+        assert await result(event) == TaskFailedEvent()
+        assert lines()[-1].startswith("Pod p was deleted before it ran")
+
+
+def again(event):
+    """What the next launch is told."""
+    assert event.payload["status"] == "relaunch"
+    return Attempt.of(event.payload["attempt"])
+
+
+DRAINED = {
+    "type": "DisruptionTarget",
+    "status": "True",
+    "reason": "EvictionByEvictionAPI",
+    "lastTransitionTime": ago(1),
+}
+LOST = {**DRAINED, "reason": "DeletionByTaintManager"}
+REMOVED = {**DRAINED, "reason": "DeletionByPodGC"}
+ON_NODE = {"nodeName": "n1", "containers": [{"name": "base", "image": "i"}]}
+#: Kubelet's end of a container that it was asked to stop.
+KILLED = [
+    {
+        "name": "base",
+        "image": "i",
+        "containerID": "containerd://1",
+        "state": {"terminated": {"exitCode": 143, "reason": "Error", "finishedAt": ago(0)}},
+    }
+]
+
+
+async def taken(api, condition=DRAINED, phase="Failed", **metadata):
+    status = {"containerStatuses": KILLED} if phase == "Failed" else {}
+    metadata = {"deletionTimestamp": ago(600), "deletionGracePeriodSeconds": 30, **metadata}
+    return await api.run("p", phase, conditions=[condition], spec=ON_NODE, metadata=metadata, **status)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+@pytest.mark.parametrize("condition", [DRAINED, LOST, REMOVED, {**DRAINED, "reason": "PreemptionByScheduler"}])
+@asynchronous
+async def test_a_pod_that_was_taken_away_is_started_again_without_a_retry(follow, lines, ends, condition):
+    async with follow(ends=ends, infrastructure_retries=2, again=1) as (api, _, event):
+        uid = (await taken(api, condition))["metadata"]["uid"]
+        assert again(await result(event)) == Attempt(again=2, over=uid)
+        assert lines()[-1].endswith(": the task is started again (2 of 2), and no retry is spent.")
+        # Until the database has that, the next triggerer is to see the same.
+        assert api.deleted == []
+        assert "already_checked" not in api.pods["p"]["metadata"]["labels"]
+
+
+@asynchronous
+async def test_the_log_says_what_took_the_pod(follow, lines):
+    async with follow(ends=True, infrastructure_retries=5) as (api, _, event):
+        await taken(api)
+        await result(event)
+        assert lines()[-1] == (
+            "Node n1 is being emptied, for maintenance or to save it, and pod p had to go: the task is started again "
+            "(1 of 5), and no retry is spent."
+        )
+
+
+@pytest.mark.parametrize("limit", [0, 3])
+@asynchronous
+async def test_a_pod_that_was_taken_too_often_fails_the_try(follow, lines, limit):
+    async with follow(ends=True, infrastructure_retries=limit, again=limit) as (api, _, event):
+        await taken(api)
+        assert await result(event) == TaskFailedEvent()
+        assert lines()[-1].startswith("Node n1 is being emptied")
+        assert ("It was started again 3 times, and is not once more." in lines()) is bool(limit)
+
+
+@asynchronous
+async def test_a_pod_on_a_node_that_is_away_is_waited_for_until_it_is_gone(follow, lines):
+    """It may still run: not even its deletion is asked for."""
+    async with follow(ends=True, infrastructure_retries=5) as (api, _, event):
+        pod = await taken(api, LOST, "Running")
+        await until(lambda: any("the pod may still run there" in line for line in lines()))
+        assert not event.done()
+        assert api.deleted == []
+        # The node's object was removed: Kubernetes calls the pod failed, and it goes.
+        await taken(api, REMOVED)
+        assert again(await result(event)).over == pod["metadata"]["uid"]
+
+
+@asynchronous
+async def test_a_pod_whose_object_was_forced_away_is_not_started_again(follow):
+    """Nobody has waited for its end."""
+    async with follow(infrastructure_retries=5) as (api, _, event):
+        await taken(api, DRAINED, "Running", deletionGracePeriodSeconds=0)
+        await until(lambda: api.count("/log"))
+        await api.delete("p", graceful=False)
+        assert (await result(event)).payload["status"] == "gone"
+
+
+@pytest.mark.parametrize("too", [True, False])
+@asynchronous
+async def test_a_pod_that_somebody_deleted_is_started_again_where_the_values_say_so(follow, too):
+    async with follow(infrastructure_retries=5, retry_deleted=too) as (api, _, event):
+        await taken(api, {"type": "Ready", "status": "False"})
+        assert (await result(event)).payload["status"] == ("relaunch" if too else "failed")
+
+
+@asynchronous
+async def test_a_task_that_failed_by_itself_before_its_node_was_drained_has_failed(follow):
+    async with follow(ends=True, infrastructure_retries=5) as (api, _, event):
+        ended = json.loads(json.dumps(KILLED))
+        ended[0]["state"]["terminated"] |= {"exitCode": 3, "finishedAt": ago(20)}
+        await api.run("p", "Failed", conditions=[DRAINED], spec=ON_NODE, containerStatuses=ended)
+        assert await result(event) == TaskFailedEvent()
+
+
+@asynchronous
+async def test_a_task_that_did_well_while_its_node_was_drained_has_done_well(follow):
+    async with follow(ends=True, infrastructure_retries=5) as (api, _, event):
+        await api.run("p", "Succeeded", 0, conditions=[DRAINED], metadata={"deletionTimestamp": ago(-29)})
+        assert await result(event) == TaskSuccessEvent()
+
+
+@asynchronous
+async def test_a_sidecar_has_to_stop_too_before_another_pod_is_started(follow):
+    async with follow(xcom_sidecar=True, infrastructure_retries=5) as (api, _, event):
+        sidecar = {"name": "airflow-xcom-sidecar", "image": "i", "state": {"running": {}}}
+        being = {"conditions": [DRAINED], "spec": ON_NODE, "metadata": {"deletionTimestamp": ago(-29)}}
+        await api.run("p", "Running", containerStatuses=[*KILLED, sidecar], **being)
+        await api.bookmark()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(event), 0.5)
+        await api.run("p", "Failed", containerStatuses=KILLED, **being)
+        assert again(await result(event)).again == 1
+
+
+@asynchronous
+async def test_what_the_watch_says_of_the_pod_before_is_not_heard(follow):
+    """It may be behind: the pod of this launch has the name of the one that was taken."""
+    async with follow(ends=True, uid="new", infrastructure_retries=5) as (api, _, event):
+        await taken(api, uid="old")
+        await api.delete("p")
+        api.pods["p"] = {"metadata": {"name": "p", "uid": "new", "labels": {}}}
+        await until(lambda: asks_for(api))
+        assert not event.done()
+        await api.run("p", "Running", metadata={"uid": "new"})
+        await api.run("p", "Succeeded", 0, metadata={"uid": "new"})
+        assert await result(event) == TaskSuccessEvent()
+
+
+@asynchronous
+async def test_a_pod_that_is_gone_behind_one_of_its_name_has_been_lost(follow):
+    async with follow(uid="new") as (api, _, event):
+        await taken(api, uid="old")
+        await api.delete("p")
+        assert (await result(event)).payload["status"] == "gone"
+
+
+@asynchronous
+async def test_every_event_says_how_often_the_try_was_started_again(follow):
+    async with follow(again=3) as (api, _, event):
+        await api.run("p", "Succeeded", 0)
+        assert Attempt.of((await result(event)).payload["attempt"]).again == 3
 
 
 @asynchronous
@@ -506,12 +672,11 @@ def test_a_stored_trigger_is_the_same():
         container_logs=["a", "b"], init_container_logs=True, prefix=False, schedule_timeout=1, startup_timeout=2,
         execution_deadline=3.5, on_finish_action="keep_pod", on_kill_action="keep_pod", grace_period=4,
         xcom_sidecar=True, skip_on_exit_code=[5], events_on_startup=True, events_on_failure=True,
-        pod_on_failure=True, ends=True, redefer_count=6,
+        pod_on_failure=True, ends=True, redefer_count=6, uid="u", again=7, infrastructure_retries=8, retry_deleted=True,
     )  # fmt: skip
     again = stored(one)
     assert again.serialize() == one.serialize()
     assert again.cluster == one.cluster
-    assert stored(RelaunchTrigger(3)).seconds == 3
 
 
 def test_a_trigger_of_another_release_can_be_read():
@@ -519,10 +684,3 @@ def test_a_trigger_of_another_release_can_be_read():
     assert (older.base, older.on_finish_action, older.ends) == ("base", "delete_pod", False)
     newer = PodTrigger(**{**older.serialize()[1], "of_a_newer_release": 1})
     assert newer.serialize() == older.serialize()
-
-
-@asynchronous
-async def test_a_relaunch_waits():
-    assert (await anext(RelaunchTrigger(0).run())).payload == {"status": "relaunch"}
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(anext(RelaunchTrigger(60).run()), 0.05)

@@ -105,9 +105,12 @@ maps, "%" doubled (the file has interpolation), further lines indented.
 {{/* What airflow_platform reads: the launcher, node pools, defaults of task pods. */}}
 {{- define "airflow-platform.platform-yaml" -}}
 imageRegistry: {{ .Values.tasks.imageRegistry | default "" | quote }}
+triggerers: {{ max 1 (.Values.triggerer.replicas | int) }}
 tasks:
   namespaces: {{ include "airflow-platform.task-namespaces" . }}
   serviceAccountName: {{ .Values.tasks.serviceAccountName }}
+  infrastructureRetries: {{ .Values.tasks.infrastructureRetries | int }}
+  retryDeleted: {{ .Values.tasks.retryDeleted }}
 launcher:
   kind: {{ .Values.launcher.kind }}
   launch: {{ .Values.launcher.launch }}

@@ -102,6 +102,7 @@ def main() -> None:
     launcher.preload(platform.preload)
     supervisor.notice_ends()
     supervisor.spare_first_heartbeat()
+    supervisor.send_evidence()
     celery_heartbeat.keep()
     unsent.start()
     from airflow.__main__ import main as airflow

@@ -76,10 +76,16 @@ class NodePool(_Section):
 
 
 class Tasks(_Section):
-    """Task pods: the namespaces of this cluster where tasks may create them, and their defaults."""
+    """Task pods: the namespaces of this cluster where tasks may create them, and their defaults.
+
+    ``infrastructure_retries`` is how often a try is started again whose pod the infrastructure took, without one of its
+    retries; ``retry_deleted`` whether one that somebody deleted is, too.
+    """
 
     namespaces: tuple[str, ...] = ()
     service_account_name: str = ""
+    infrastructure_retries: NonNegativeInt = 5
+    retry_deleted: bool = False
 
 
 class Launcher(_Section):
@@ -97,9 +103,14 @@ class Launcher(_Section):
 
 
 class PlatformConfig(_Section):
-    """The whole file. ``image_registry`` is put before images that name no registry; empty means: leave them."""
+    """The whole file.
+
+    ``image_registry`` is put before images that name no registry; empty means: leave them. ``triggerers`` is the number
+    of triggerers, which share what all of them together may do.
+    """
 
     image_registry: str = ""
+    triggerers: PositiveInt = 1
     tasks: Tasks = Tasks()
     launcher: Launcher = Launcher()
     node_pools: tuple[NodePool, ...] = ()

@@ -7,6 +7,7 @@ last lines: ``attempt=1.evidence.json`` for programs, ``attempt=1.evidence.txt``
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterable
 from datetime import datetime, timezone
@@ -26,8 +27,10 @@ log = structlog.get_logger("task")
 
 #: The layout of the JSON.
 VERSION = 1
-#: Below the folder of logs: what a trigger has saved and the triggerer's other process has not uploaded yet.
+#: Below the folder of logs: what a trigger or a phase has saved, and the process that uploads logs has not yet.
 _SPOOL = ".evidence"
+#: The end of a log's name after the try: of a phase, or of a trigger.
+_TRY = re.compile(r"\.log(\.trigger\.[^/]*)?$")
 
 
 class Evidence:
@@ -69,23 +72,9 @@ class Evidence:
             return None
 
     def of(self, pod: dict[str, Any] | None, verdict: Verdict | None, last_lines: Iterable[str]) -> dict[str, Any]:
-        """All of it as JSON: the pod without its environment and volumes, which may hold secrets."""
-        metadata = (pod or {}).get("metadata") or {}
-        return {
-            "version": VERSION,
-            "saved": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "namespace": self._namespace,
-            "name": metadata.get("name"),
-            "verdict": verdict.as_dict() if verdict else None,
-            "pod": pod_status.described(pod) if pod else None,
-            "containers": [
-                {"name": one["name"], "image": one.get("imageID") or one.get("image"), "state": _state(one)}
-                for one in (pod_status.statuses(pod) if pod else [])
-            ],
-            "events": self.events.items,
-            "node": next((one for one in self._nodes if one["metadata"]["name"] == _node(pod)), None),
-            "last_lines": list(last_lines),
-        }
+        """All of it as JSON; see `record`."""
+        node = next((one for one in self._nodes if one["metadata"]["name"] == _node(pod)), None)
+        return record(pod, verdict, self._namespace, self.events.items, node, last_lines)
 
     async def _whole_spec(self, pod: dict[str, Any]) -> dict[str, Any]:
         metadata = pod["metadata"]
@@ -94,6 +83,41 @@ class Evidence:
             return (await self._cluster.request("GET", path))["spec"]
         except (ApiError, aiohttp.ClientError, OSError):
             return {}
+
+
+def record(
+    pod: dict[str, Any] | None,
+    verdict: Verdict | None,
+    namespace: str,
+    events: Iterable[dict[str, Any]] = (),
+    node: dict[str, Any] | None = None,
+    last_lines: Iterable[str] = (),
+) -> dict[str, Any]:
+    """Evidence as JSON: the pod without its environment and volumes, which may hold secrets.
+
+    Args:
+        pod: as it was; as it was asked for, where it was not created; None where nobody has seen it.
+        verdict: why the task failed.
+        namespace: of the pod.
+        events: of the pod (core/v1).
+        node: that it was on.
+        last_lines: of its log.
+    """
+    return {
+        "version": VERSION,
+        "saved": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "namespace": namespace,
+        "name": ((pod or {}).get("metadata") or {}).get("name"),
+        "verdict": verdict.as_dict() if verdict else None,
+        "pod": pod_status.described(pod) if pod else None,
+        "containers": [
+            {"name": one["name"], "image": one.get("imageID") or one.get("image"), "state": _state(one)}
+            for one in (pod_status.statuses(pod) if pod else [])
+        ],
+        "events": list(events),
+        "node": node,
+        "last_lines": list(last_lines),
+    }
 
 
 def _node(pod: dict[str, Any] | None) -> str | None:
@@ -110,11 +134,11 @@ def _state(status: dict[str, Any]) -> str:
 
 
 def save(instance_id: str, found: dict[str, Any]) -> None:
-    """Keep evidence on disk, beside the logs, until the trigger's event is handled; not where logs are not uploaded.
+    """Keep evidence on disk, beside the logs, until these are uploaded; not where they are not.
 
     Args:
         instance_id: the task instance's, which is another one for each try.
-        found: what `Evidence.of` gives.
+        found: what `record` gives.
 
     Raises:
         OSError: it cannot be written.
@@ -130,12 +154,12 @@ def save(instance_id: str, found: dict[str, Any]) -> None:
 
 
 def taken(instance_id: str, log_path: str) -> list[str]:
-    """What the trigger of that task instance has saved, put beside its log, at ``log_path``, and named as that is."""
+    """What was saved of that task instance, put beside its log, at ``log_path``, and named as that is."""
     base = _logs()
     saved = base / _SPOOL / f"{instance_id}.json"
     if not saved.is_file():
         return []
-    beside = base / f"{log_path.rpartition('.log.trigger.')[0]}.evidence.json"
+    beside = base / f"{_TRY.sub('', log_path)}.evidence.json"
     beside.parent.mkdir(parents=True, exist_ok=True)
     text = beside.with_suffix(".txt")
     text.write_text(as_text(json.loads(saved.read_text())))

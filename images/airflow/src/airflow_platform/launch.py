@@ -14,6 +14,7 @@ from typing import Any
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 
+from airflow_platform import config
 from airflow_platform.config import Launcher
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,9 @@ _FILES = ("config_file",)
 #: What ``executor_config["launch"]`` may say.
 _WAYS = ("trigger", "worker")
 
+#: In ``executor_config``: how often a try is started again whose pod the infrastructure took.
+_RETRIES = "infrastructure_retries"
+
 
 def assign(task: Any, launcher: Launcher) -> None:
     """Give a task of the operator its executor, and the class that launches it.
@@ -59,6 +63,7 @@ def assign(task: Any, launcher: Launcher) -> None:
     if task.executor not in (None, EXECUTOR):
         return
     asked = _way(task)
+    _check_retries(task)
     if (asked or launcher.launch) == "worker":
         return
     operator = task.operator_class if task.is_mapped else type(task)
@@ -84,6 +89,18 @@ def _way(task: Any) -> str | None:
     if way is not None and way not in _WAYS:
         raise _violation(task, f"has executor_config={{'launch': {way!r}}}. Known ways: {', '.join(_WAYS)}.")
     return way
+
+
+def _check_retries(task: Any) -> None:
+    found = (task.executor_config or {}).get(_RETRIES)
+    if found is not None and (not isinstance(found, int) or isinstance(found, bool) or found < 0):
+        raise _violation(task, f"has executor_config={{{_RETRIES!r}: {found!r}}}. Write a number, 0 or more.")
+
+
+def infrastructure_retries(task: Any) -> int:
+    """How often a try is started again whose pod the infrastructure took: what the task says, else the values."""
+    found = (task.executor_config or {}).get(_RETRIES)
+    return config.load().tasks.infrastructure_retries if found is None else found
 
 
 def _violation(task: Any, what: str) -> Exception:

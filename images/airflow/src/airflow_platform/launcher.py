@@ -112,6 +112,7 @@ class LocalLauncher(LocalExecutor):
         preload(config.load().launcher.preload)
         supervisor.notice_ends()
         supervisor.spare_first_heartbeat()
+        supervisor.send_evidence()
         limits.count_deferred()
         pace.look_soon()
         unsent.start()

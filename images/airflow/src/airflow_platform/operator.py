@@ -11,10 +11,10 @@ than ended: then nothing runs twice.
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 import threading
 import time
+from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 from typing import Any, NoReturn
@@ -28,12 +28,16 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.sdk.listener import get_listener_manager
-from kubernetes.client import ApiException
+from kubernetes.client import ApiClient, ApiException
 from kubernetes.client import models as k8s
 
-from airflow_platform import finisher, launch
+from airflow_platform import config, evidence, finisher, launch, refusal
+from airflow_platform.attempt import Attempt
 from airflow_platform.cluster import ClusterRef
-from airflow_platform.trigger import PodTrigger, RelaunchTrigger
+from airflow_platform.diagnosis import Verdict, diagnose
+from airflow_platform.diagnosis.refused import exceeded
+from airflow_platform.trigger import PodTrigger
+from airflow_platform.waiting import WaitTrigger
 
 #: Annotations by which a launch knows the pod of its own task instance.
 TASK_INSTANCE = "airflow-platform/task-instance"
@@ -43,8 +47,11 @@ MAX_TRIES = "airflow-platform/max-tries"
 _NAME_LENGTH = 63
 #: Seconds that Airflow waits beyond the trigger's own deadline before it fails the task by itself.
 _GRACE = 120
-#: Seconds after which a pod is tried again that a quota refused, or whose name is not free yet.
-_RELAUNCH = 15
+#: Seconds after which a pod is tried again at the earliest whose name is not free yet.
+_NOT_FREE = 2
+
+#: Phases of a pod that has ended.
+_OVER = {"Succeeded", "Failed"}
 
 #: States of a task instance after which its pod has nothing more to do: a person has ended it, or it was cleared.
 _KILLED = {"success", "failed", "skipped", "removed", "upstream_failed", "restarting"}
@@ -59,6 +66,9 @@ def pod_task(operator: type[KubernetesPodOperator]) -> type[KubernetesPodOperato
 
 class PodTask(KubernetesPodOperator):
     """The phases of a task whose pod the trigger follows."""
+
+    #: This launch, and what it knows of those before it in the same try.
+    _attempt = Attempt()
 
     def execute_sync(self, context: Any) -> None:
         """Launch: ``deferrable`` or not, the task waits in the triggerer."""
@@ -76,6 +86,7 @@ class PodTask(KubernetesPodOperator):
             AirflowTaskTimeout: ``execution_timeout`` has passed.
         """
         self._this_instance = context["ti"]
+        self._attempt = Attempt.of(event.get("attempt"))
         match event["status"]:
             case "relaunch":
                 return self.execute(context)
@@ -163,6 +174,10 @@ class PodTask(KubernetesPodOperator):
                 pod_on_failure=self.log_pod_spec_on_failure,
                 ends=not self._needs_phase(),
                 redefer_count=(self.trigger_kwargs or {}).get("_redefer_count", 0),
+                uid=self.pod.metadata.uid,
+                again=self._attempt.again,
+                infrastructure_retries=launch.infrastructure_retries(self),
+                retry_deleted=config.load().tasks.retry_deleted,
             ),
             method_name="trigger_reentry",
             timeout=timedelta(seconds=max(deadline - time.time(), 0) + _GRACE) if deadline else None,
@@ -189,16 +204,8 @@ class PodTask(KubernetesPodOperator):
         request = self.pod_request_obj
         try:
             self.pod = self._pod_of_a_lost_try(request, context) or self._create_or_adopt(request, context)
-        except ApiException as error:
-            if error.status == 403 and "exceeded quota" in (error.body or ""):
-                message = f"Waiting for quota in namespace {request.metadata.namespace}: {_message(error)}"
-                self._launch_again_later(message, context)
-            message = (
-                f"Kubernetes refuses pod {request.metadata.name} in namespace {request.metadata.namespace} "
-                f"({error.status}): {_message(error)}"
-            )
-            self.log.error(message)
-            raise AirflowException(message) from error
+        except refusal.NO_ANSWER as error:
+            self._refused(request, error, context)
         # As the stock operator: so that they are known even if what follows fails.
         instance.xcom_push(key="pod_name", value=self.pod.metadata.name)
         instance.xcom_push(key="pod_namespace", value=self.pod.metadata.namespace)
@@ -209,9 +216,22 @@ class PodTask(KubernetesPodOperator):
             self.log.info("Pod %s: created in namespace %s", pod.metadata.name, pod.metadata.namespace)
             return pod
         there = self._read(request.metadata.name, request.metadata.namespace)
-        if there is None or there.metadata.deletion_timestamp:
-            message = f"Waiting until pod {request.metadata.name}, which is being deleted, is gone"
-            self._launch_again_later(message, context)
+        if there is not None and there.metadata.uid == self._attempt.over and there.status.phase in _OVER:
+            # It was taken away, and has ended: its name is free for the new one.
+            self._delete(there)
+            if pod := self._create(request):
+                self.log.info("Pod %s: created again in namespace %s", pod.metadata.name, pod.metadata.namespace)
+                return pod
+            there = self._read(request.metadata.name, request.metadata.namespace)
+        if there is None or there.metadata.deletion_timestamp or there.metadata.uid == self._attempt.over:
+            self._wait(
+                context,
+                request,
+                f"Waiting until pod {request.metadata.name}, which is being deleted, is gone",
+                f"name-taken {request.metadata.name}",
+                _NOT_FREE,
+                gone=there.metadata.uid if there else None,
+            )
         if (there.metadata.annotations or {}).get(TASK_INSTANCE) != request.metadata.annotations[TASK_INSTANCE]:
             raise AirflowException(
                 f"There is a pod {request.metadata.name} in namespace {request.metadata.namespace} already, and it is "
@@ -220,9 +240,13 @@ class PodTask(KubernetesPodOperator):
         self.log.info("Pod %s: already created by this try", there.metadata.name)
         return there
 
-    @generic_api_retry
     def _create(self, request: k8s.V1Pod) -> k8s.V1Pod | None:
         """The new pod; None where there is one of that name."""
+        # One that waits has its turn again, and does not hold a process of the launcher until then.
+        create = self._create_once if self._attempt.refused else generic_api_retry(self._create_once)
+        return create(request)
+
+    def _create_once(self, request: k8s.V1Pod) -> k8s.V1Pod | None:
         try:
             return self.client.create_namespaced_pod(request.metadata.namespace, request)
         except ApiException as error:
@@ -230,6 +254,16 @@ class PodTask(KubernetesPodOperator):
             if error.status == 409 and "AlreadyExists" in (error.body or ""):
                 return None
             raise
+
+    def _delete(self, pod: k8s.V1Pod) -> None:
+        """Delete this pod, and none that has its name by now."""
+        metadata = pod.metadata
+        body = k8s.V1DeleteOptions(preconditions=k8s.V1Preconditions(uid=metadata.uid))
+        try:
+            self.client.delete_namespaced_pod(metadata.name, metadata.namespace, body=body)
+        except ApiException as error:
+            if error.status not in (404, 409):
+                raise
 
     @generic_api_retry
     def _read(self, name: str, namespace: str) -> k8s.V1Pod | None:
@@ -253,7 +287,13 @@ class PodTask(KubernetesPodOperator):
         found = None
         for pod in self._pods_of(request.metadata.namespace, context):
             annotations, labels = pod.metadata.annotations or {}, pod.metadata.labels or {}
-            ended = labels.get(self.POD_CHECKED_KEY) == "True" or annotations.get(MAX_TRIES) != str(instance.max_tries)
+            if annotations.get(TASK_INSTANCE) == str(instance.id):
+                continue  # of this try: its name says so
+            ended = (
+                labels.get(self.POD_CHECKED_KEY) == "True"
+                or annotations.get(MAX_TRIES) != str(instance.max_tries)
+                or pod.metadata.uid == self._attempt.over
+            )
             if pod.metadata.deletion_timestamp:
                 continue
             if not ended and found is None and self.durable:
@@ -288,13 +328,88 @@ class PodTask(KubernetesPodOperator):
         except Exception as error:
             self.log.warning("The task's pod could not be deleted: %s", error)
 
-    def _launch_again_later(self, message: str, context: Any) -> NoReturn:
-        """Say why, and defer for a moment. Raises TaskDeferred; AirflowTaskTimeout where no time is left."""
-        deadline = self._deadline(context)
-        if deadline and deadline < time.time():
+    def _refused(self, request: k8s.V1Pod, error: Exception, context: Any) -> NoReturn:
+        """Wait where it is worth it, and fail where not, in the words of the diagnosis.
+
+        Raises:
+            TaskDeferred: the task waits.
+            AirflowException: it does not, or has for too long.
+        """
+        answer, now, before = refusal.read(error), time.time(), self._attempt
+        pod = ApiClient().sanitize_for_serialization(request)
+        verdict = diagnose(pod, base=self.base_container_name, refusal=answer, now=now)
+        what = f"{verdict.cause} {verdict.object}"
+        since = before.since if before.since and before.waits_for == what else now
+        refused = before.refused + 1 if before.waits_for == what else 1
+        budget = refusal.budget(verdict)
+        if budget is not None and now - since >= budget:
+            self.log.info("The API server said: %s %s: %s", answer.status, answer.reason, answer.message)
+            self._fail(pod, verdict, context)
+        full = exceeded(answer.message) if verdict.kind == "capacity" else None
+        more = f" It is tried again for {budget / 60:.0f} min." if verdict.final else ""
+        self._wait(
+            context,
+            request,
+            verdict.sentence + more,
+            what,
+            refusal.pause(verdict, refused, now - since),
+            quota=full[0] if full else None,
+            requested={name: str(amount) for name, amount in full[1].items()} if full else None,
+        )
+
+    def _fail(self, pod: dict[str, Any], verdict: Verdict, context: Any) -> NoReturn:
+        """Fail with the verdict, which is kept as evidence."""
+        try:
+            evidence.save(str(context["ti"].id), evidence.record(pod, verdict, pod["metadata"]["namespace"]))
+        except OSError as failure:
+            self.log.warning("The evidence of the refusal could not be saved: %s", failure)
+        raise AirflowException(verdict.sentence) from None
+
+    def _wait(
+        self, context: Any, request: k8s.V1Pod, message: str, what: str, seconds: float, **until: Any
+    ) -> NoReturn:
+        """Say why, once, and defer until it is worth another try.
+
+        Args:
+            context: the task's.
+            request: the pod that is to be created.
+            message: what a person reads.
+            what: of it, what makes it another message.
+            seconds: until the next try, at least.
+            until: what it waits for, as `airflow_platform.waiting.WaitTrigger` has it.
+
+        Raises:
+            TaskDeferred: always but for
+            AirflowTaskTimeout: no time is left.
+        """
+        now, before, deadline = time.time(), self._attempt, self._deadline(context)
+        if deadline and deadline < now:
             raise AirflowTaskTimeout(f"execution_timeout has passed. {message}")
-        self.log.info(message)
-        self.defer(trigger=RelaunchTrigger(seconds=_RELAUNCH), method_name="trigger_reentry")
+        same = before.waits_for == what
+        if not same:
+            self.log.info(message)
+        attempt = replace(
+            before,
+            waits_for=what,
+            since=before.since if same else now,
+            refused=before.refused + 1 if same else 1,
+            first=before.first or now,
+        )
+        self.defer(
+            trigger=WaitTrigger(
+                cluster=self._cluster_ref(),
+                namespace=request.metadata.namespace,
+                name=request.metadata.name,
+                reason=message,
+                seconds=seconds,
+                priority=self.priority_weight,
+                deadline=deadline,
+                attempt=attempt.as_dict(),
+                **until,
+            ),
+            method_name="trigger_reentry",
+            timeout=timedelta(seconds=max(deadline - now, 0) + _GRACE) if deadline else None,
+        )
 
     def _deadline(self, context: Any) -> float | None:
         """Seconds since the epoch, when the task has run for its ``execution_timeout``."""
@@ -355,10 +470,3 @@ def pod_name(base: str, instance: str) -> str:
 def _names(containers: Any) -> Any:
     """Container names as JSON has them: a name, a list of names, true or null."""
     return containers if containers is None or isinstance(containers, (str, bool)) else list(containers)
-
-
-def _message(error: ApiException) -> str:
-    try:
-        return json.loads(error.body)["message"]
-    except (TypeError, ValueError, KeyError):
-        return str(error.reason)

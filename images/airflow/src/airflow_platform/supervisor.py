@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 from airflow.sdk.execution_time.supervisor import ActivitySubprocess
+from airflow.sdk.log import relative_path_from_logger
 
+from airflow_platform import evidence
+
+log = logging.getLogger(__name__)
+
+_UPLOAD = ActivitySubprocess._upload_logs
 _SERVICE = ActivitySubprocess._service_subprocess
 _STARTED = ActivitySubprocess._on_child_started
 
@@ -30,6 +37,24 @@ def spare_first_heartbeat() -> None:
     ``_send_heartbeat_if_needed``), though it has just told the API server of the start, which notes it as one.
     """
     ActivitySubprocess._on_child_started = _on_child_started
+
+
+def send_evidence() -> None:
+    """Have the evidence of a phase that failed uploaded with its log; a second call changes nothing."""
+    ActivitySubprocess._upload_logs = _upload_logs
+
+
+def _upload_logs(self: ActivitySubprocess) -> None:
+    _UPLOAD(self)
+    try:
+        path = relative_path_from_logger(self.process_log._logger)
+        for one in evidence.taken(str(self.id), path.as_posix()) if path else ():
+            # Here, not above: without S3, there may be no client for it.
+            from airflow_platform.task_log import REMOTE_TASK_LOG
+
+            REMOTE_TASK_LOG.upload(one, self.ti)
+    except Exception:
+        log.exception("The evidence of task instance %s could not be uploaded", self.id)
 
 
 def _on_child_started(self: ActivitySubprocess, **kwargs: object) -> None:

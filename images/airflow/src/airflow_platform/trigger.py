@@ -28,7 +28,8 @@ from airflow.triggers.base import (
     TriggerEvent,
 )
 
-from airflow_platform import evidence, finisher, pod_status
+from airflow_platform import evidence, finisher, pod_status, retry
+from airflow_platform.attempt import Attempt
 from airflow_platform.cluster import ApiError, Cluster, ClusterRef
 from airflow_platform.diagnosis import Verdict
 from airflow_platform.evidence import Evidence
@@ -44,6 +45,9 @@ _LOG_END = 60
 _TICK = 60
 #: The same while the base container is not at work: what keeps the pod may be worth a word, or final, once it lasts.
 _LOOK_AGAIN = 15
+
+#: How often a pod is created again at least that was deleted before it ran.
+_NEVER_RAN = 5
 
 #: What a request to the cluster raises.
 _NO_ANSWER = (ApiError, aiohttp.ClientError, OSError)
@@ -65,23 +69,6 @@ class _Followed:
     evidence: Evidence
 
 
-class RelaunchTrigger(BaseTrigger):
-    """Waits, and has the launcher try again."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__()
-        self.seconds = seconds
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Class path and arguments."""
-        return f"{__name__}.RelaunchTrigger", {"seconds": self.seconds}
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """One event, after ``seconds``."""
-        await asyncio.sleep(self.seconds)
-        yield TriggerEvent({"status": "relaunch"})
-
-
 class PodTrigger(BaseTrigger):
     """Follows one pod to its end.
 
@@ -101,6 +88,10 @@ class PodTrigger(BaseTrigger):
         pod_on_failure: whether the pod itself is logged when it fails.
         ends: whether the task ends here; else a phase in the launcher ends it.
         redefer_count: how often a trigger of this pod has failed before.
+        uid: of the pod, where it is known: another one of its name is none of this trigger's.
+        again: how often the try was started again, because its pod was taken away.
+        infrastructure_retries: how often it may be.
+        retry_deleted: whether it is, too, where somebody has deleted the pod.
     """
 
     def __init__(
@@ -126,6 +117,10 @@ class PodTrigger(BaseTrigger):
         pod_on_failure: bool = False,
         ends: bool = False,
         redefer_count: int = 0,
+        uid: str | None = None,
+        again: int = 0,
+        infrastructure_retries: int = 0,
+        retry_deleted: bool = False,
         version: int = VERSION,
         **_of_a_newer_release: Any,
     ) -> None:
@@ -151,9 +146,13 @@ class PodTrigger(BaseTrigger):
         self.pod_on_failure = pod_on_failure
         self.ends = ends
         self.redefer_count = redefer_count
+        self.uid = uid
+        self.again = again
+        self.infrastructure_retries = infrastructure_retries
+        self.retry_deleted = retry_deleted
         self.version = version
         self._fired = False
-        self._uid: str | None = None
+        self._uid = uid
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path and arguments, all of them JSON."""
@@ -161,7 +160,8 @@ class PodTrigger(BaseTrigger):
             "name", "namespace", "base", "get_logs", "container_logs", "init_container_logs", "prefix",
             "schedule_timeout", "startup_timeout", "execution_deadline", "on_finish_action", "on_kill_action",
             "grace_period", "xcom_sidecar", "skip_on_exit_code", "events_on_startup", "events_on_failure",
-            "pod_on_failure", "ends", "redefer_count", "version",
+            "pod_on_failure", "ends", "redefer_count", "uid", "again", "infrastructure_retries", "retry_deleted",
+            "version",
         )  # fmt: skip
         arguments = {name: getattr(self, name) for name in names}
         return f"{__name__}.PodTrigger", {**arguments, "cluster": asdict(self.cluster)}
@@ -232,6 +232,10 @@ class PodTrigger(BaseTrigger):
                 if pod is None:
                     continue
             else:
+                if not self._is_own(newer or feed.last):
+                    if newer is not None or await self._is_there(at.cluster):
+                        continue  # the watch is about to say more
+                    return await self._gone(at, None)
                 if newer is None:
                     return await self._gone(at, feed.last)
                 pod = newer
@@ -239,6 +243,8 @@ class PodTrigger(BaseTrigger):
             if pod_status.deleted_before_it_ran(pod):
                 continue  # it is created again once it is gone
             if pod_status.ended(pod, self.base, self.xcom_sidecar):
+                if self._is_being_taken(known.diagnose(pod), pod):
+                    continue  # it has not stopped yet
                 pod_log.follow(pod)
                 await pod_log.finish(_LOG_END)
                 return await self._ended(at, pod)
@@ -249,6 +255,29 @@ class PodTrigger(BaseTrigger):
                 await known.events.read(pod)
                 return await self._failed(at, pod, trouble.sentence, trouble, status="stopped", stop=True)
             pod_log.follow(pod)
+
+    def _is_own(self, pod: dict[str, Any] | None) -> bool:
+        """Whether that is the pod of this launch, and not one of its name that was before."""
+        return self.uid is None or pod is None or pod["metadata"]["uid"] == self.uid
+
+    async def _is_there(self, cluster: Cluster) -> bool:
+        """Whether the API server has the pod; what the watch has said is of another one."""
+        while True:
+            try:
+                return await self._read(cluster) is not None
+            except _NO_ANSWER as error:
+                log.warning(f"Pod {self.name}: the cluster does not answer: {error}")
+                await asyncio.sleep(_TICK / 10)
+
+    def _is_being_taken(self, verdict: Verdict | None, pod: dict[str, Any]) -> bool:
+        """Whether the infrastructure takes a pod that has yet to stop: a sidecar is still at work."""
+        return (
+            verdict is not None
+            and verdict.cause in retry.TAKEN
+            and pod_status.phase(pod) == "Running"
+            and pod["metadata"].get("deletionTimestamp") is not None
+            and not pod_status.succeeded(pod, self.base, self.xcom_sidecar)
+        )
 
     def _pod_log(self, cluster: Cluster) -> PodLog:
         return PodLog(
@@ -306,13 +335,11 @@ class PodTrigger(BaseTrigger):
 
     async def _gone(self, at: _Followed, pod: dict[str, Any] | None) -> TriggerEvent:
         await at.log.finish(1)
-        if pod is not None and pod_status.deleted_before_it_ran(pod):
-            log.warning(f"Pod {self.name} was deleted before it ran: it is created again")
-            self.ends = False
-            return self._resume("relaunch", "")
         if pod is not None:
             await at.evidence.events.read(pod)
         verdict = at.evidence.diagnose(pod, deleted=True)
+        if pod is not None and (event := self._again(verdict, pod, gone=True)):
+            return event
         self._save(at, pod, verdict)
         message = verdict.sentence if verdict else f"Pod {self.name} is gone."
         log.error(message)
@@ -334,7 +361,25 @@ class PodTrigger(BaseTrigger):
             return TaskSkippedEvent()
         await at.evidence.events.read(pod)
         verdict = at.evidence.diagnose(pod)
+        if (code is None or code not in self.skip_on_exit_code) and (event := self._again(verdict, pod)):
+            return event
         return await self._failed(at, pod, verdict.sentence if verdict else f"Pod {self.name} failed.", verdict)
+
+    def _again(self, verdict: Verdict | None, pod: dict[str, Any], *, gone: bool = False) -> TriggerEvent | None:
+        """Have the try started again, where its pod was taken away and it may be; the launcher frees the pod's name."""
+        # One that never ran has done nothing that could be done twice.
+        unborn = gone and pod_status.deleted_before_it_ran(pod)
+        limit = max(self.infrastructure_retries, _NEVER_RAN) if unborn else self.infrastructure_retries
+        if not unborn and not retry.costs_no_retry(verdict, pod, gone=gone, deleted_too=self.retry_deleted):
+            return None
+        why = verdict.what if verdict else f"Pod {self.name} was deleted before it ran"
+        if self.again >= limit:
+            if limit:
+                log.warning(f"It was started again {limit} times, and is not once more.")
+            return None
+        log.warning(f"{why}: the task is started again ({self.again + 1} of {limit}), and no retry is spent.")
+        attempt = Attempt(again=self.again + 1, over=pod["metadata"]["uid"])
+        return self._resume("relaunch", why, attempt)
 
     async def _failed(
         self,
@@ -397,13 +442,14 @@ class PodTrigger(BaseTrigger):
 
     async def _read(self, cluster: Cluster) -> dict[str, Any] | None:
         try:
-            return await cluster.request("GET", f"/api/v1/namespaces/{self.namespace}/pods/{self.name}")
+            pod = await cluster.request("GET", f"/api/v1/namespaces/{self.namespace}/pods/{self.name}")
         except ApiError as error:
             if error.status == 404:
                 return None
             raise
+        return pod if self._is_own(pod) else None
 
-    def _resume(self, status: str, message: str) -> TriggerEvent:
+    def _resume(self, status: str, message: str, attempt: Attempt | None = None) -> TriggerEvent:
         return TriggerEvent(
             {
                 "status": status,
@@ -411,6 +457,7 @@ class PodTrigger(BaseTrigger):
                 "namespace": self.namespace,
                 "message": message,
                 "_redefer_count": self.redefer_count,
+                "attempt": (attempt or Attempt(again=self.again)).as_dict(),
                 "time": datetime.now(timezone.utc).isoformat(),
             }
         )

@@ -24,7 +24,7 @@ from airflow_platform import config, evidence, finisher, resume, unsent
 #: The trigger that ends a task only where no callback is to run (`airflow_platform.operator.PodTask._needs_phase`).
 POD_TRIGGER = "airflow_platform.trigger.PodTrigger"
 #: Triggers of tasks that the launcher resumes.
-_OF_LAUNCHER = (POD_TRIGGER, "airflow_platform.trigger.RelaunchTrigger")
+_OF_LAUNCHER = (POD_TRIGGER, "airflow_platform.waiting.WaitTrigger")
 
 _END = handle_event_submit.dispatch(BaseTaskEndEvent)
 _RESUME = handle_event_submit.dispatch(TriggerEvent)
@@ -173,7 +173,8 @@ def main() -> None:
     hold_many()
     unsent.start()
     # The process of the triggers is forked, and shares what is imported here.
-    importlib.import_module(POD_TRIGGER.rpartition(".")[0])
+    for name in _OF_LAUNCHER:
+        importlib.import_module(name.rpartition(".")[0])
     gc.freeze()
     from airflow.__main__ import main as airflow
 

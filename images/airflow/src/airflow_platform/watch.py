@@ -170,6 +170,14 @@ class PodWatch:
         self._kept = True
         self._start()
 
+    def known(self, name: str) -> Pod | None:
+        """The pod of that name as it was last seen, followed or not; None: there is none, or none is known."""
+        return self._pods.get(name)
+
+    def pods(self) -> list[Pod]:
+        """The pods as they are known now."""
+        return list(self._pods.values())
+
     def unfollowed(self) -> list[Pod]:
         """The pods that nobody here follows, as they are known now."""
         return [pod for name, pod in self._pods.items() if name not in self._feeds]

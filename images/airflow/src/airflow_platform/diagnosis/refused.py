@@ -45,17 +45,22 @@ _LIMIT_RANGE = re.compile(r"((?:minimum|maximum) \S+ usage per \w+ is .*|\S+ max
 _INVALID = re.compile(r"is invalid: (.*)", re.DOTALL)
 
 
+def exceeded(message: str) -> tuple[str, Amounts, Amounts, Amounts] | None:
+    """Name of the quota that is full, and what of it is requested, used and allowed; None where none is."""
+    found = _EXCEEDED.search(message)
+    return found and (found[1], *(_listed(found[place]) for place in (2, 3, 4)))
+
+
 def diagnose(case: Case, refusal: Refusal) -> Verdict:
     """What is refused, and why; a refusal that no rule knows is told in the API server's words."""
     return next(verdict for rule in _RULES if (verdict := rule(case, refusal)))
 
 
 def _quota(case: Case, refusal: Refusal) -> Verdict | None:
-    found = _EXCEEDED.search(refusal.message)
+    found = exceeded(refusal.message)
     if not found:
         return None
-    name = found[1]
-    requested, used, limited = (_listed(found[place]) for place in (2, 3, 4))
+    name, requested, used, limited = found
     never = _never_fits(case, name, requested, limited)
     if never:
         resource, wanted, hard, quota = never

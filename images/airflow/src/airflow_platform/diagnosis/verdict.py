@@ -23,7 +23,7 @@ class Verdict:
     Args:
         cause: a stable short id, as "image-not-found".
         kind: whose turn it is.
-        sentence: one plain line for a person: what happened to what, and what to do.
+        sentence: one plain line for a person: what happened to what and, behind a semicolon, what to do.
         object_kind, object: what is at fault, as "image" and its name; the sentence names it.
         container: whose state tells; None where it is the pod's.
         exit_code, signal: how that container ended; the signal by its name.
@@ -46,6 +46,11 @@ class Verdict:
     retry_helps: bool | None = None
     since: float | None = None
     certain: bool = True
+
+    @property
+    def what(self) -> str:
+        """Of the sentence, what happened, without what to do and without a full stop."""
+        return self.sentence.partition(";")[0].rstrip(".")
 
     def as_dict(self) -> dict[str, Any]:
         """The verdict as JSON has it."""

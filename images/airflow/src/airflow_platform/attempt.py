@@ -1,0 +1,38 @@
+"""What a launch knows of those before it in the same try; it goes with triggers and their events, as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One launch of a task's try.
+
+    Args:
+        again: how often the try was started again, because its pod was taken away.
+        over: the ``uid`` of the pod that was, which is never taken for the new one.
+        waits_for: what keeps the pod from being created, as cause and object of a verdict; it is said once.
+        since: since when, in seconds since the epoch.
+        refused: how often that has refused the pod.
+        first: since when the try waits at all; by it, those that wait are in order.
+    """
+
+    again: int = 0
+    over: str | None = None
+    waits_for: str = ""
+    since: float | None = None
+    refused: int = 0
+    first: float | None = None
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any] | None) -> Attempt:
+        """What was stored, by this release or another."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in (stored or {}).items() if name in known})
+
+    def as_dict(self) -> dict[str, Any]:
+        """The attempt as JSON has it."""
+        return asdict(self)

@@ -1,0 +1,307 @@
+"""Tasks whose pod cannot be created yet wait here, in the triggerer, until it is worth another try.
+
+A launch that is refused for now defers to a `WaitTrigger`. All that wait in a triggerer stand in one line, by priority
+and then by time. What quotas have left is asked for once for all of them, and where there is room for the first of a
+quota, it goes: a phase of the launcher creates its pod. One goes at a time, at most one a second of all triggerers
+together. So hundreds of tasks may wait for little room, and neither the API server nor the launcher is busy with them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import asdict
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import aiohttp
+import structlog
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_platform import config
+from airflow_platform.attempt import Attempt
+from airflow_platform.cluster import ApiError, Cluster, ClusterRef
+from airflow_platform.diagnosis.quantity import Amounts, amounts
+from airflow_platform.pod_log import handed_on
+from airflow_platform.watch import PodWatch
+
+#: Seconds between two that go, of all triggerers together.
+_PACE = 1.0
+#: Seconds between two looks at what the quotas of a namespace have left.
+_LOOK = 2
+#: Seconds after which a task tries again of which it cannot be told whether it is worth it: its quota cannot be read.
+_BLIND = 15
+#: Seconds for which quotas are not asked for that may not be read.
+_REST = 300
+#: Seconds after which the pod of a task that went is there, or will not come.
+_ARRIVES = 30
+#: Seconds between two looks at who uses the namespace.
+_TELL = 10
+
+log = structlog.get_logger("task")
+_own_log = logging.getLogger(__name__)
+
+
+class WaitTrigger(BaseTrigger):
+    """Waits for its turn, and has the launcher try again; or says that the task's time is over.
+
+    Args:
+        cluster, namespace, name: the pod that is to be created.
+        reason: what the task waits for, as its log has said.
+        seconds: to wait at least.
+        quota, requested: the ResourceQuota that is full, and what the pod needs of it, in quantities.
+        gone: the ``uid`` of a pod that has the name still.
+        priority: of the task; the higher goes first.
+        deadline: seconds since the epoch, when the task has run for its ``execution_timeout``.
+        attempt: `airflow_platform.attempt.Attempt`, for the next launch.
+    """
+
+    def __init__(
+        self,
+        cluster: ClusterRef | dict[str, Any],
+        namespace: str,
+        name: str,
+        reason: str = "",
+        seconds: float = _BLIND,
+        quota: str | None = None,
+        requested: dict[str, str] | None = None,
+        gone: str | None = None,
+        priority: int = 1,
+        deadline: float | None = None,
+        attempt: dict[str, Any] | None = None,
+        **_of_a_newer_release: Any,
+    ) -> None:
+        super().__init__()
+        self.cluster = cluster if isinstance(cluster, ClusterRef) else ClusterRef(**cluster)
+        self.namespace = namespace
+        self.name = name
+        self.reason = reason
+        self.seconds = seconds
+        self.quota = quota
+        self.requested = requested or {}
+        self.gone = gone
+        self.priority = priority
+        self.deadline = deadline
+        self.attempt = attempt or {}
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Class path and arguments, all of them JSON."""
+        names = (
+            "namespace", "name", "reason", "seconds", "quota", "requested", "gone", "priority", "deadline", "attempt",
+        )  # fmt: skip
+        arguments = {name: getattr(self, name) for name in names}
+        return f"{__name__}.WaitTrigger", {**arguments, "cluster": asdict(self.cluster)}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """One event: to launch again, or that the task's time is over."""
+        over = self.deadline is None or time.time() < self.deadline
+        try:
+            async with asyncio.timeout(max(self.deadline - time.time(), 0) if self.deadline else None):
+                await self._turn()
+        except TimeoutError:
+            over = False
+        await handed_on()
+        if over:
+            yield TriggerEvent({"status": "relaunch", "attempt": self.attempt})
+        else:
+            yield TriggerEvent({"status": "timeout", "message": f"execution_timeout has passed. {self.reason}"})
+
+    async def _turn(self) -> None:
+        """Return when it is worth another try."""
+        try:
+            watch = await PodWatch.get(await Cluster.get(self.cluster), self.namespace)
+        except Exception as error:
+            log.warning(f"The cluster of pod {self.name} cannot be asked, so it is tried again blindly: {error}")
+            await asyncio.sleep(max(self.seconds, _BLIND))
+            return
+        # Followed, so that the watch goes on; whether the pod is there is looked at where it matters.
+        async with watch.follow(self.name):
+            with _line().stand(self, watch) as place:
+                said: set[str] = set()
+                while not place.turn.is_set():
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(place.turn.wait(), _TELL)
+                    if self.quota and not place.turn.is_set():
+                        said = self._tell_users(watch, said)
+
+    def _tell_users(self, watch: PodWatch, said: set[str]) -> set[str]:
+        """Say which DAGs have pods in the namespace, where they are others than were said before; those."""
+        users = Counter(
+            (pod["metadata"].get("labels") or {}).get("dag_id", "?") for pod in watch.pods() if not _is_over(pod)
+        )
+        if users and set(users) != said:
+            listed = ", ".join(f"{count} of DAG {dag_id}" for dag_id, count in users.most_common(5))
+            more = f" and {len(users) - 5} more" if len(users) > 5 else ""
+            log.info(f"Pods of tasks in namespace {self.namespace} now: {listed}{more}.")
+        return set(users) or said
+
+
+class _Place:
+    """One that stands in the line."""
+
+    def __init__(self, trigger: WaitTrigger, watch: PodWatch) -> None:
+        self.trigger = trigger
+        self.watch = watch
+        self.turn = asyncio.Event()
+        self.came = time.monotonic()
+
+    @property
+    def order(self) -> tuple[int, float]:
+        return -self.trigger.priority, Attempt.of(self.trigger.attempt).first or time.time()
+
+    @property
+    def waited(self) -> float:
+        """Seconds, in this triggerer."""
+        return time.monotonic() - self.came
+
+
+class _Quotas:
+    """What the quotas of a namespace have left, less what is on its way."""
+
+    def __init__(self, watch: PodWatch) -> None:
+        self._watch = watch
+        self._free: dict[str, Amounts] = {}
+        self._until = 0.0
+        self._refused = False
+        #: By the pod's name: quota, what the pod needs of it, until when it is waited for.
+        self._on_the_way: dict[str, tuple[str, Amounts, float]] = {}
+
+    async def has_room(self, trigger: WaitTrigger) -> bool | None:
+        """Whether a pod would be admitted; None where it cannot be told."""
+        if time.monotonic() >= self._until:
+            await self._look()
+        free = self._free.get(trigger.quota or "")
+        if free is None:
+            return None
+        return all(free.get(name, amount) >= amount for name, amount in amounts(trigger.requested).items())
+
+    def take(self, trigger: WaitTrigger) -> None:
+        """Count a pod that is about to be created."""
+        if trigger.quota in self._free:
+            needed = amounts(trigger.requested)
+            self._on_the_way[trigger.name] = trigger.quota, needed, time.monotonic() + _ARRIVES
+            self._less(trigger.quota, needed)
+
+    def back(self, name: str) -> None:
+        """The pod could not be created after all."""
+        self._on_the_way.pop(name, None)
+
+    async def _look(self) -> None:
+        # Before it is asked: a pod that is there now is counted in the answer.
+        for name, (_, _, until) in list(self._on_the_way.items()):
+            if time.monotonic() > until or self._watch.known(name):
+                del self._on_the_way[name]
+        path = f"/api/v1/namespaces/{self._watch.namespace}/resourcequotas"
+        try:
+            found = await self._watch.cluster.request("GET", path, timeout=5)
+        except (ApiError, aiohttp.ClientError, OSError) as error:
+            refused = isinstance(error, ApiError) and error.status in (401, 403)
+            if refused and not self._refused:
+                _own_log.warning(
+                    "Quotas of the namespace %s may not be read, so each task that waits for one tries blindly: %s",
+                    self._watch.namespace,
+                    error,
+                )
+            self._free, self._refused = {}, refused
+            self._until = time.monotonic() + (_REST if refused else _BLIND)
+            return
+        self._free = {quota["metadata"]["name"]: _left(quota.get("status") or {}) for quota in found["items"]}
+        self._until = time.monotonic() + _LOOK
+        for quota, needed, _ in self._on_the_way.values():
+            self._less(quota, needed)
+
+    def _less(self, quota: str, needed: Amounts) -> None:
+        free = self._free.get(quota, {})
+        for name, amount in needed.items():
+            if name in free:
+                free[name] -= amount
+
+
+class _Line:
+    """All that wait in this triggerer."""
+
+    def __init__(self) -> None:
+        self._places: list[_Place] = []
+        self._quotas: WeakKeyDictionary[PodWatch, _Quotas] = WeakKeyDictionary()
+        self._task: asyncio.Task | None = None
+        self._pace = _PACE * config.load().triggerers
+
+    @contextlib.contextmanager
+    def stand(self, trigger: WaitTrigger, watch: PodWatch) -> Iterator[_Place]:
+        """Stand in the line, until it is one's turn or one leaves."""
+        place = _Place(trigger, watch)
+        self._of(watch).back(trigger.name)
+        self._places.append(place)
+        if self._task is None or self._task.done():
+            # In a context of its own: what it logs belongs to no single task of Airflow.
+            self._task = asyncio.get_running_loop().create_task(
+                self._run(), name="line of tasks that wait", context=contextvars.Context()
+            )
+        try:
+            yield place
+        finally:
+            if place in self._places:
+                self._places.remove(place)
+
+    async def _run(self) -> None:
+        while self._places:
+            # First: whoever comes now has been refused just now.
+            await asyncio.sleep(self._pace)
+            try:
+                await self._let_one_go()
+            except Exception:
+                _own_log.exception("Tasks that wait for their pod could not be looked at")
+
+    async def _let_one_go(self) -> None:
+        full: set[tuple[PodWatch, str]] = set()
+        for place in sorted(self._places, key=lambda one: one.order):
+            quota = (place.watch, place.trigger.quota or "")
+            if quota in full or place.waited < place.trigger.seconds:
+                continue
+            if await self._may_go(place):
+                self._of(place.watch).take(place.trigger)
+                if place in self._places:
+                    self._places.remove(place)
+                place.turn.set()
+                return
+            if place.trigger.quota:
+                # Those behind wait too, or one that needs much would never have its turn.
+                full.add(quota)
+
+    async def _may_go(self, place: _Place) -> bool:
+        trigger, pod = place.trigger, place.watch.known(place.trigger.name)
+        if trigger.gone:
+            return pod is None or pod["metadata"]["uid"] != trigger.gone or place.waited >= _BLIND
+        if pod is not None or not trigger.quota:
+            return True
+        room = await self._of(place.watch).has_room(trigger)
+        return place.waited >= _BLIND if room is None else room
+
+    def _of(self, watch: PodWatch) -> _Quotas:
+        if watch not in self._quotas:
+            self._quotas[watch] = _Quotas(watch)
+        return self._quotas[watch]
+
+
+_lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
+
+
+def _line() -> _Line:
+    loop = asyncio.get_running_loop()
+    if loop not in _lines:
+        _lines[loop] = _Line()
+    return _lines[loop]
+
+
+def _left(status: Mapping[str, Any]) -> Amounts:
+    used = amounts(status.get("used"))
+    return {name: hard - used.get(name, 0) for name, hard in amounts(status.get("hard")).items()}
+
+
+def _is_over(pod: Mapping[str, Any]) -> bool:
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")

@@ -1,0 +1,261 @@
+"""Tasks that wait for their pod, in a triggerer, with an API server that has quotas."""
+
+import asyncio
+import contextlib
+import itertools
+import time
+
+import pytest
+import structlog
+from airflow.models.trigger import Trigger
+from api_server import asynchronous
+from task_server import ago, instance, serve, until
+
+from airflow_platform import waiting
+from airflow_platform.cluster import ClusterRef
+from airflow_platform.waiting import WaitTrigger
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """A line of its own for each test, in which a second is 50 ms."""
+    for name in ("_PACE", "_LOOK", "_BLIND", "_ARRIVES", "_TELL"):
+        monkeypatch.setattr(waiting, name, getattr(waiting, name) / 20)
+
+
+@pytest.fixture
+def lines():
+    with structlog.testing.capture_logs() as entries:
+        yield lambda: [entry["event"] for entry in entries]
+
+
+@pytest.fixture
+def line(tmp_path):
+    """An API server, and what lets a task wait there; a task's event is (when, the event)."""
+
+    @contextlib.asynccontextmanager
+    async def line():
+        async with serve(tmp_path) as (api, ref):
+            tasks = []
+
+            def wait(name, **arguments):
+                trigger = WaitTrigger(ref, "team", name, **{"seconds": 0, **arguments})
+                trigger.task_instance = instance()
+
+                async def event():
+                    found = await anext(trigger.run())
+                    return time.monotonic(), found.payload
+
+                tasks.append(asyncio.ensure_future(event()))
+                return tasks[-1]
+
+            try:
+                yield api, wait
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
+
+    return line
+
+
+def quota(used, hard=5, name="q"):
+    return {"metadata": {"name": name}, "status": {"hard": {"pods": str(hard)}, "used": {"pods": str(used)}}}
+
+
+FOR_A_POD = {"quota": "q", "requested": {"pods": "1"}}
+
+
+async def gone(*tasks):
+    return await asyncio.wait_for(asyncio.gather(*tasks), 15)
+
+
+async def stays(*tasks, seconds=0.4):
+    done, _ = await asyncio.wait(tasks, timeout=seconds)
+    assert not done
+
+
+@asynchronous
+async def test_a_task_waits_while_its_quota_is_full_and_goes_when_there_is_room(line):
+    async with line() as (api, wait):
+        api.quotas = [quota(5), quota(0, name="another")]
+        task = wait("a", attempt={"again": 2}, **FOR_A_POD)
+        await stays(task)
+        api.quotas = [quota(4)]
+        ((_, payload),) = await gone(task)
+        assert payload == {"status": "relaunch", "attempt": {"again": 2}}
+
+
+@asynchronous
+async def test_so_many_go_as_there_is_room_for(line):
+    """Of pods that are about to be created, the quota does not know yet."""
+    async with line() as (api, wait):
+        api.quotas = [quota(3)]
+        tasks = [wait(f"p{number}", **FOR_A_POD) for number in range(4)]
+        await until(lambda: sum(task.done() for task in tasks) == 2)
+        await stays(*(task for task in tasks if not task.done()), seconds=0.5)
+
+
+@asynchronous
+async def test_room_is_counted_again_once_the_pod_is_there_or_was_refused(line, monkeypatch):
+    monkeypatch.setattr(waiting, "_ARRIVES", 60)
+    async with line() as (api, wait):
+        api.quotas = [quota(4)]
+        await gone(wait("a", **FOR_A_POD))
+        second = wait("b", **FOR_A_POD)
+        await stays(second)
+        # It is there, and the quota counts it; another one has ended.
+        await api.run("a", "Running")
+        await gone(second)
+        third = wait("c", **FOR_A_POD)
+        await stays(third)
+        # The second was refused after all.
+        again = wait("b", attempt={"first": 5}, **FOR_A_POD)
+        await until(lambda: third.done() or again.done())
+
+
+@asynchronous
+async def test_one_goes_at_a_time(line):
+    async with line() as (api, wait):
+        api.quotas = [quota(0, hard=100)]
+        began = time.monotonic()
+        found = await gone(*(wait(f"p{number}", **FOR_A_POD) for number in range(6)), wait("busy"), wait("away"))
+        times = sorted(at for at, _ in found)
+        assert times[0] - began >= waiting._PACE
+        assert all(later - before >= 0.8 * waiting._PACE for before, later in itertools.pairwise(times))
+        # One question serves all.
+        assert api.count("resourcequotas") <= 6
+
+
+@asynchronous
+async def test_triggerers_share_the_pace(line, write_config):
+    write_config("triggerers: 4")
+    async with line() as (_, wait):
+        (first, _), (second, _) = await gone(wait("a"), wait("b"))
+        assert abs(second - first) >= 3 * waiting._PACE
+
+
+@asynchronous
+async def test_the_higher_priority_goes_first_and_then_who_came_first(line):
+    async with line() as (_, wait):
+        names = {
+            "young": wait("young", attempt={"first": 3}),
+            "old": wait("old", attempt={"first": 1}),
+            "high": wait("high", priority=2, attempt={"first": 4}),
+        }
+        await gone(*names.values())
+        assert sorted(names, key=lambda name: names[name].result()[0]) == ["high", "old", "young"]
+
+
+@asynchronous
+async def test_one_that_needs_much_is_not_passed_by_for_ever(line):
+    async with line() as (api, wait):
+        api.quotas = [quota(3)]
+        much = wait("much", quota="q", requested={"pods": "3"}, attempt={"first": 1})
+        little = wait("little", attempt={"first": 2}, **FOR_A_POD)
+        other = wait("other", attempt={"first": 3})
+        await gone(other)
+        await stays(much, little)
+        api.quotas = [quota(1)]
+        (first, _), (second, _) = await gone(much, little)
+        assert first < second
+
+
+@pytest.mark.parametrize("status", [403, 500])
+@asynchronous
+async def test_where_a_quota_cannot_be_read_it_is_tried_from_time_to_time(line, status):
+    async with line() as (api, wait):
+        api.refuse["resourcequotas"] = status
+        began = time.monotonic()
+        ((at, _),) = await gone(wait("a", **FOR_A_POD))
+        assert at - began >= waiting._BLIND
+        # Of a kind that is no ResourceQuota of the namespace.
+        api.refuse.clear()
+        api.quotas = []
+        began = time.monotonic()
+        ((at, _),) = await gone(wait("b", **FOR_A_POD))
+        assert at - began >= waiting._BLIND
+
+
+@asynchronous
+async def test_what_may_heal_is_tried_again_when_its_time_has_come(line):
+    async with line() as (_, wait):
+        began = time.monotonic()
+        ((at, _),) = await gone(wait("a", seconds=0.5))
+        assert at - began >= 0.5
+
+
+@asynchronous
+async def test_a_pod_that_is_being_deleted_is_waited_for(line, monkeypatch):
+    monkeypatch.setattr(waiting, "_BLIND", 60)
+    async with line() as (api, wait):
+        pod = await api.run("a", "Running", metadata={"deletionTimestamp": ago(-20)})
+        task = wait("a", seconds=0.2, gone=pod["metadata"]["uid"])
+        await stays(task)
+        await api.delete("a")
+        await gone(task)
+
+
+@asynchronous
+async def test_a_pod_that_is_there_after_all_is_taken(line):
+    """It was created, and the answer was lost."""
+    async with line() as (api, wait):
+        api.quotas = [quota(5)]
+        task = wait("a", **FOR_A_POD)
+        await stays(task, seconds=0.2)
+        await api.run("a", "Running")
+        await gone(task)
+
+
+@asynchronous
+async def test_a_task_whose_time_is_over_waits_no_longer(line):
+    async with line() as (api, wait):
+        api.quotas = [quota(5)]
+        ((_, payload),) = await gone(wait("a", reason="It is full.", deadline=time.time() + 0.3, **FOR_A_POD))
+        assert payload == {"status": "timeout", "message": "execution_timeout has passed. It is full."}
+
+
+@asynchronous
+async def test_who_uses_the_namespace_is_said_when_that_changes(line, lines):
+    async with line() as (api, wait):
+        api.quotas = [quota(5)]
+        for number, dag_id in enumerate(["a", "a", "b"]):
+            labels = {"kubernetes_pod_operator": "True", "dag_id": dag_id}
+            await api.run(f"p{number}", "Running", metadata={"labels": labels})
+        wait("mine", **FOR_A_POD)
+        await until(lambda: "Pods of tasks in namespace team now: 2 of DAG a, 1 of DAG b." in lines())
+        await api.run("p0", "Succeeded", 0)
+        await asyncio.sleep(3 * waiting._TELL)
+        assert len([line for line in lines() if "Pods of tasks" in line]) == 1
+        await api.run("p2", "Succeeded", 0)
+        await until(lambda: "Pods of tasks in namespace team now: 1 of DAG a." in lines())
+
+
+@asynchronous
+async def test_who_leaves_is_not_waited_for(line):
+    async with line() as (api, wait):
+        api.quotas = [quota(5)]
+        first = wait("first", attempt={"first": 1}, **FOR_A_POD)
+        second = wait("second", attempt={"first": 2}, **FOR_A_POD)
+        await stays(first, second, seconds=0.2)
+        first.cancel()
+        api.quotas = [quota(4)]
+        await gone(second)
+
+
+@asynchronous
+async def test_a_cluster_that_is_not_known_is_no_reason_to_wait_for_ever(lines):
+    trigger = WaitTrigger(ClusterRef(None, config_file="/nowhere"), "team", "a", seconds=0)
+    assert (await anext(trigger.run())).payload["status"] == "relaunch"
+    assert "cannot be asked" in lines()[0]
+
+
+def test_a_stored_trigger_is_the_same():
+    one = WaitTrigger(
+        ClusterRef("other", in_cluster=False, context="c"), "team", "p", reason="full", seconds=3, quota="q",
+        requested={"cpu": "2"}, gone="u", priority=4, deadline=5.5, attempt={"again": 1},
+    )  # fmt: skip
+    path, arguments = one.serialize()
+    assert path == f"{WaitTrigger.__module__}.{WaitTrigger.__qualname__}"
+    again = WaitTrigger(**Trigger._decrypt_kwargs(Trigger.encrypt_kwargs(arguments)), of_a_newer_release=1)
+    assert again.serialize() == one.serialize()
