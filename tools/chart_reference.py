@@ -130,6 +130,7 @@ TYPES["nodePools"] = {
             # What a quota with a scope may count.
             "quota": _amounts("^(pods|((requests|limits)[.])?(cpu|memory)|requests[.][^/]+/[^/]+)$"),
             "minNodes": _COUNT,
+            "outOfMemoryFactor": {"type": "number", "minimum": 1},
         },
     },
 }

@@ -302,43 +302,63 @@ def sidecars(objects, connection, task_image):
 
 @pytest.fixture(scope="session")
 def priorities(objects):
-    """Classes that pods can be told apart by; they give no priority."""
-    for name in ("semantics", "semantics-quota"):
+    """Classes that pods can be told apart by, which give no priority; and two by which one pod displaces another.
+
+    These are below all others, so that none but a task's pod is displaced.
+    """
+    classes = {"semantics": 0, "semantics-quota": 0, "semantics-many": 0, "semantics-low": -20, "semantics-higher": -10}
+    for name, value in classes.items():
         objects(
             {
                 "apiVersion": "scheduling.k8s.io/v1",
                 "kind": "PriorityClass",
                 "metadata": {"name": name},
-                "value": 0,
-                "preemptionPolicy": "Never",
+                "value": value,
+                "preemptionPolicy": "PreemptLowerPriority" if name == "semantics-higher" else "Never",
             }
         )
 
 
 @pytest.fixture(scope="session")
-def quota(objects, priorities, kubectl):
-    """Two pods at a time, of those of the class ``semantics-quota``."""
-    objects(
-        {
-            "apiVersion": "v1",
-            "kind": "ResourceQuota",
-            "metadata": {"name": "semantics", "namespace": settings.TASK_NAMESPACE},
-            "spec": {
-                "hard": {"pods": "2"},
-                "scopeSelector": {
-                    "matchExpressions": [
-                        {"scopeName": "PriorityClass", "operator": "In", "values": ["semantics-quota"]}
-                    ]
+def limited(objects, priorities, kubectl):
+    """Allow so many pods at a time, of those of a class."""
+
+    def limited(name, priority_class, pods):
+        objects(
+            {
+                "apiVersion": "v1",
+                "kind": "ResourceQuota",
+                "metadata": {"name": name, "namespace": settings.TASK_NAMESPACE},
+                "spec": {
+                    "hard": {"pods": str(pods)},
+                    "scopeSelector": {
+                        "matchExpressions": [
+                            {"scopeName": "PriorityClass", "operator": "In", "values": [priority_class]}
+                        ]
+                    },
                 },
-            },
-        }
-    )
+            }
+        )
 
-    def counted():
-        found = json.loads(kubectl("get", "resourcequota", "semantics", "-n", settings.TASK_NAMESPACE, "-o", "json"))
-        return found.get("status", {}).get("hard")
+        def counted():
+            found = json.loads(kubectl("get", "resourcequota", name, "-n", settings.TASK_NAMESPACE, "-o", "json"))
+            return found.get("status", {}).get("hard")
 
-    wait_for("the quota", counted, seconds=30, every=0.2)
+        wait_for("the quota", counted, seconds=30, every=0.2)
+
+    return limited
+
+
+@pytest.fixture(scope="session")
+def quota(limited):
+    """Two pods at a time, of those of the class ``semantics-quota``."""
+    limited("semantics", "semantics-quota", 2)
+
+
+@pytest.fixture(scope="session")
+def room_for_five(limited):
+    """Five pods at a time, of those of the class ``semantics-many``."""
+    limited("semantics-many", "semantics-many", 5)
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from kubernetes.client import ApiException
 from kubernetes.client import models as k8s
 from urllib3.exceptions import HTTPError
 
-from airflow_platform import evidence, finisher, operator
+from airflow_platform import evidence, finisher, operator, policy
 from airflow_platform.attempt import Attempt
 from airflow_platform.cluster import ClusterRef
 from airflow_platform.operator import MAX_TRIES, TASK_INSTANCE, PodTask, pod_name, pod_task
@@ -361,7 +361,7 @@ def test_a_try_whose_pod_was_taken_has_another_one_of_the_same_name(make, cluste
     first = launch(make())
     event = relaunch(cluster, first)
     second = defer(make().trigger_reentry, context(), event).trigger
-    assert (second.name, second.again) == (first.name, 1)
+    assert (second.name, second.attempt["again"]) == (first.name, 1)
     assert second.uid == cluster.pods[first.name].metadata.uid != first.uid
 
 
@@ -372,7 +372,7 @@ def test_a_relaunch_that_is_repeated_finds_its_pod(make, cluster):
     second = defer(make().trigger_reentry, context(), event).trigger
     cluster.calls.clear()
     third = defer(make().trigger_reentry, context(), event).trigger
-    assert (third.uid, third.again) == (second.uid, 1)
+    assert (third.uid, third.attempt["again"]) == (second.uid, 1)
     assert cluster.calls == ["create", "read"]
 
 
@@ -397,6 +397,117 @@ def test_a_relaunch_in_a_later_try_does_not_take_the_pod_that_was_taken(make, cl
     last = defer(make().trigger_reentry, context(2, max_tries=1, of="second"), event).trigger
     assert last.name == again.name
     assert last.uid != again.uid
+
+
+GROWS = "nodePools: [{name: light, slots: 1, outOfMemoryFactor: 2, largest: {memory: 200Mi}}]"
+LIGHT = {"annotations": {policy.POOL_ANNOTATION: "light"}}
+
+
+def of_memory(limit="64Mi", **more):
+    resources = k8s.V1ResourceRequirements(limits={"memory": limit, "cpu": "1"}, requests={"memory": "32Mi"})
+    return {"container_resources": resources, **LIGHT, **more}
+
+
+def out_of_memory(cluster, trigger):
+    """The pod of a try that ran out of memory, and has been dealt with."""
+    end = k8s.V1ContainerStateTerminated(exit_code=137, reason="OOMKilled")
+    status = k8s.V1ContainerStatus(
+        name="base", state=k8s.V1ContainerState(terminated=end), image="i", image_id="i", ready=False, restart_count=0
+    )
+    pod = cluster.put(cluster.pods[trigger.name], "Failed", container_statuses=[status])
+    pod.metadata.labels["already_checked"] = "True"
+    return {"status": "failed", "message": "because", "name": trigger.name, "namespace": "team"}
+
+
+def memory_of(cluster, trigger):
+    resources = cluster.pods[trigger.name].spec.containers[0].resources
+    return resources.requests["memory"], resources.limits["memory"]
+
+
+def test_a_try_after_one_that_ran_out_of_memory_has_more_and_more_up_to_the_pools_largest(
+    make, cluster, write_config, said
+):
+    write_config(GROWS)
+    found = []
+    for number in (1, 2, 3, 4):
+        trigger = launch(make(**of_memory()), context(number, max_tries=3, of=str(number)))
+        assert trigger.grows is (number < 4)
+        # The pods of the tries before have told what they had to.
+        assert list(cluster.pods) == [trigger.name]
+        found.append(memory_of(cluster, trigger))
+        out_of_memory(cluster, trigger)
+    assert found == [("32Mi", "64Mi"), ("64Mi", "128Mi"), ("100Mi", "200Mi"), ("100Mi", "200Mi")]
+    assert "A try before ran out of memory: container base may use 128Mi now, and not 64Mi" in said
+
+
+def test_a_try_keeps_what_the_one_before_was_given(make, cluster, write_config):
+    write_config(GROWS)
+    out_of_memory(cluster, launch(make(**of_memory()), context(max_tries=2)))
+    second = launch(make(**of_memory()), context(2, max_tries=2, of="2"))
+    event = ended(cluster, second, 3)
+    with pytest.raises(AirflowException):
+        make(**of_memory()).trigger_reentry(context(2, max_tries=2, of="2"), event)
+    third = launch(make(**of_memory()), context(3, max_tries=2, of="3"))
+    assert memory_of(cluster, third) == ("64Mi", "128Mi")
+
+
+def test_a_try_that_is_started_again_keeps_it_too(make, cluster, write_config):
+    write_config(GROWS)
+    out_of_memory(cluster, launch(make(**of_memory()), context(max_tries=1)))
+    second = launch(make(**of_memory()), context(2, max_tries=1, of="2"))
+    attempt = Attempt.of(second.attempt).after(second.uid)
+    cluster.pods.clear()
+    event = {"status": "relaunch", "attempt": attempt.as_dict()}
+    again = defer(make(**of_memory()).trigger_reentry, context(2, max_tries=1, of="2"), event).trigger
+    assert memory_of(cluster, again) == ("64Mi", "128Mi")
+
+
+def test_a_launch_that_is_repeated_before_it_has_a_pod_knows_it_still(make, cluster, write_config):
+    """Its process was killed after the refusal."""
+    write_config(GROWS)
+    out_of_memory(cluster, launch(make(**of_memory()), context(max_tries=1)))
+    cluster.fails["create"] = [FULL]
+    waits(make(**of_memory()), context(2, max_tries=1, of="2"))
+    second = launch(make(**of_memory()), context(2, max_tries=1, of="2"))
+    assert memory_of(cluster, second) == ("64Mi", "128Mi")
+
+
+def test_what_the_dag_asks_for_by_now_is_not_made_less(make, cluster, write_config):
+    write_config(GROWS)
+    out_of_memory(cluster, launch(make(**of_memory()), context(max_tries=1)))
+    second = launch(make(**of_memory("1Gi")), context(2, max_tries=1, of="2"))
+    assert memory_of(cluster, second) == ("32Mi", "1Gi")
+
+
+@pytest.mark.parametrize("config", ["", "nodePools: [{name: light, slots: 1}]"])
+def test_no_try_gets_more_where_the_pool_does_not_say_so(make, cluster, write_config, config):
+    write_config(config)
+    first = launch(make(**of_memory()), context(max_tries=1))
+    assert not first.grows
+    out_of_memory(cluster, first)
+    second = launch(make(**of_memory()), context(2, max_tries=1, of="2"))
+    assert memory_of(cluster, second) == ("32Mi", "64Mi")
+
+
+@pytest.mark.parametrize(("max_tries", "stays"), [(1, True), (0, False)])
+def test_the_pod_of_a_task_that_ends_in_a_phase_stays_for_the_next_try(make, cluster, write_config, max_tries, stays):
+    write_config(GROWS)
+    found = context(max_tries=max_tries)
+    trigger = launch(make(**of_memory(do_xcom_push=False)), found)
+    event = out_of_memory(cluster, trigger)
+    with pytest.raises(AirflowException):
+        make(**of_memory()).trigger_reentry(found, event)
+    assert (trigger.name in cluster.pods) is stays
+
+
+def test_a_pod_of_an_earlier_try_makes_room_for_one_of_its_name(make, cluster, write_config):
+    write_config(GROWS)
+    named = of_memory(random_name_suffix=False)
+    first = launch(make(**named), context(max_tries=1))
+    out_of_memory(cluster, first)
+    second = launch(make(**named), context(2, max_tries=1, of="2"))
+    assert second.name == first.name
+    assert memory_of(cluster, second) == ("64Mi", "128Mi")
 
 
 def test_how_often_a_try_may_be_started_again(make, write_config):

@@ -205,7 +205,7 @@ async def test_a_pod_that_is_deleted_before_it_ran_is_launched_again(follow):
 
 @asynchronous
 async def test_a_pod_that_never_runs_is_not_launched_for_ever(follow, lines):
-    async with follow(ends=True, again=5) as (api, one, event):
+    async with follow(ends=True, attempt={"again": 5}) as (api, one, event):
         await until(lambda: one._uid)
         await api.delete("p")
         assert await result(event) == TaskFailedEvent()
@@ -248,7 +248,7 @@ async def taken(api, condition=DRAINED, phase="Failed", **metadata):
 @pytest.mark.parametrize("condition", [DRAINED, LOST, REMOVED, {**DRAINED, "reason": "PreemptionByScheduler"}])
 @asynchronous
 async def test_a_pod_that_was_taken_away_is_started_again_without_a_retry(follow, lines, ends, condition):
-    async with follow(ends=ends, infrastructure_retries=2, again=1) as (api, _, event):
+    async with follow(ends=ends, infrastructure_retries=2, attempt={"again": 1}) as (api, _, event):
         uid = (await taken(api, condition))["metadata"]["uid"]
         assert again(await result(event)) == Attempt(again=2, over=uid)
         assert lines()[-1].endswith(": the task is started again (2 of 2), and no retry is spent.")
@@ -271,7 +271,7 @@ async def test_the_log_says_what_took_the_pod(follow, lines):
 @pytest.mark.parametrize("limit", [0, 3])
 @asynchronous
 async def test_a_pod_that_was_taken_too_often_fails_the_try(follow, lines, limit):
-    async with follow(ends=True, infrastructure_retries=limit, again=limit) as (api, _, event):
+    async with follow(ends=True, infrastructure_retries=limit, attempt={"again": limit}) as (api, _, event):
         await taken(api)
         assert await result(event) == TaskFailedEvent()
         assert lines()[-1].startswith("Node n1 is being emptied")
@@ -360,9 +360,34 @@ async def test_a_pod_that_is_gone_behind_one_of_its_name_has_been_lost(follow):
         assert (await result(event)).payload["status"] == "gone"
 
 
+@pytest.mark.parametrize(
+    ("grows", "reason", "annotations", "goes"),
+    [
+        (True, "OOMKilled", {}, False),
+        (True, "Error", {"airflow-platform/memory": "1"}, False),
+        (True, "Error", {}, True),
+        (False, "OOMKilled", {"airflow-platform/memory": "1"}, True),
+    ],
+)
+@asynchronous
+async def test_a_pod_that_says_how_much_memory_the_next_try_needs_stays_for_it(
+    follow, grows, reason, annotations, goes
+):
+    async with follow(ends=True, grows=grows) as (api, _, event):
+        state = {"terminated": {"exitCode": 137, "reason": reason}}
+        await api.run(
+            "p",
+            "Failed",
+            containerStatuses=[{"name": "base", "image": "i", "state": state}],
+            metadata={"annotations": annotations},
+        )
+        assert await result(event) == TaskFailedEvent()
+        assert bool(finisher._pending) is goes
+
+
 @asynchronous
 async def test_every_event_says_how_often_the_try_was_started_again(follow):
-    async with follow(again=3) as (api, _, event):
+    async with follow(attempt={"again": 3}) as (api, _, event):
         await api.run("p", "Succeeded", 0)
         assert Attempt.of((await result(event)).payload["attempt"]).again == 3
 
@@ -672,7 +697,8 @@ def test_a_stored_trigger_is_the_same():
         container_logs=["a", "b"], init_container_logs=True, prefix=False, schedule_timeout=1, startup_timeout=2,
         execution_deadline=3.5, on_finish_action="keep_pod", on_kill_action="keep_pod", grace_period=4,
         xcom_sidecar=True, skip_on_exit_code=[5], events_on_startup=True, events_on_failure=True,
-        pod_on_failure=True, ends=True, redefer_count=6, uid="u", again=7, infrastructure_retries=8, retry_deleted=True,
+        pod_on_failure=True, ends=True, redefer_count=6, uid="u", attempt={"again": 7},
+        infrastructure_retries=8, retry_deleted=True, grows=True,
     )  # fmt: skip
     again = stored(one)
     assert again.serialize() == one.serialize()

@@ -130,6 +130,7 @@ nodePools:
     priorityClassName: {{ include "airflow-platform.priority-class.name" (dict "root" $ "pool" .) | quote }}
     quota: {{ include "airflow-platform.quantities" .quota }}
     minNodes: {{ hasKey . "minNodes" | ternary .minNodes 1 | int }}
+    outOfMemoryFactor: {{ .outOfMemoryFactor | default 1 }}
   {{- else }} []
   {{- end }}
 {{- end -}}

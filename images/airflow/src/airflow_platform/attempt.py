@@ -18,6 +18,7 @@ class Attempt:
         since: since when, in seconds since the epoch.
         refused: how often that has refused the pod.
         first: since when the try waits at all; by it, those that wait are in order.
+        memory: bytes that the base container may use, where these are more than its task asks for; 0: they are not.
     """
 
     again: int = 0
@@ -26,12 +27,17 @@ class Attempt:
     since: float | None = None
     refused: int = 0
     first: float | None = None
+    memory: int = 0
 
     @classmethod
     def of(cls, stored: Mapping[str, Any] | None) -> Attempt:
         """What was stored, by this release or another."""
         known = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in (stored or {}).items() if name in known})
+
+    def after(self, over: str) -> Attempt:
+        """The one that follows where this one's pod, of that ``uid``, was taken away; it has waited for nothing yet."""
+        return Attempt(again=self.again + 1, over=over, memory=self.memory)
 
     def as_dict(self) -> dict[str, Any]:
         """The attempt as JSON has it."""

@@ -31,7 +31,7 @@ from airflow.sdk.listener import get_listener_manager
 from kubernetes.client import ApiClient, ApiException
 from kubernetes.client import models as k8s
 
-from airflow_platform import config, evidence, finisher, launch, refusal
+from airflow_platform import config, evidence, finisher, launch, memory, policy, refusal
 from airflow_platform.attempt import Attempt
 from airflow_platform.cluster import ClusterRef
 from airflow_platform.diagnosis import Verdict, diagnose
@@ -175,13 +175,26 @@ class PodTask(KubernetesPodOperator):
                 ends=not self._needs_phase(),
                 redefer_count=(self.trigger_kwargs or {}).get("_redefer_count", 0),
                 uid=self.pod.metadata.uid,
-                again=self._attempt.again,
+                attempt=self._attempt.as_dict(),
                 infrastructure_retries=launch.infrastructure_retries(self),
                 retry_deleted=config.load().tasks.retry_deleted,
+                grows=self._grows(self.pod),
             ),
             method_name="trigger_reentry",
             timeout=timedelta(seconds=max(deadline - time.time(), 0) + _GRACE) if deadline else None,
         )
+
+    def process_pod_deletion(self, pod: k8s.V1Pod, *, reraise: bool = True) -> bool:
+        """As the operator's; but a pod stays that says how much memory the next try needs."""
+        if pod is not None and self._grows(pod) and not self._is_of_an_earlier_try(pod):
+            found = ApiClient().sanitize_for_serialization(pod)
+            verdict = diagnose(found, base=self.base_container_name, now=time.time())
+            if memory.is_remembered(found, verdict, self.base_container_name):
+                self.log.info(
+                    "Pod %s stays until the next try has begun: by it, that gets more memory", found["metadata"]["name"]
+                )
+                return False
+        return super().process_pod_deletion(pod, reraise=reraise)
 
     def on_kill(self) -> None:
         """Delete the pod where the task has run out of time, or a person has ended it. Else a later try takes it."""
@@ -203,7 +216,14 @@ class PodTask(KubernetesPodOperator):
             self.pod_request_obj = self.build_pod_request_obj(context)
         request = self.pod_request_obj
         try:
-            self.pod = self._pod_of_a_lost_try(request, context) or self._create_or_adopt(request, context)
+            earlier = self._pods_of(request.metadata.namespace, context) if instance.try_number > 1 else []
+            self._give_memory(request, earlier)
+            lost, ended = self._of_earlier_tries(earlier, context)
+            self.pod = lost or self._create_or_adopt(request, context, {pod.metadata.uid for pod in ended})
+            # Not before: what they say of the memory that is needed would be lost, should this phase be.
+            for pod in ended:
+                if pod.metadata.name != self.pod.metadata.name:  # by which they are deleted
+                    self.process_pod_deletion(pod, reraise=False)
         except refusal.NO_ANSWER as error:
             self._refused(request, error, context)
         # As the stock operator: so that they are known even if what follows fails.
@@ -211,19 +231,26 @@ class PodTask(KubernetesPodOperator):
         instance.xcom_push(key="pod_namespace", value=self.pod.metadata.namespace)
         self.invoke_defer_method(context=context)
 
-    def _create_or_adopt(self, request: k8s.V1Pod, context: Any) -> k8s.V1Pod:
+    def _grows(self, pod: k8s.V1Pod) -> bool:
+        """Whether there is another try, which gets more memory where this one runs out of it."""
+        pool, instance = _pool(pod), self._this_instance
+        return pool is not None and pool.out_of_memory_factor > 1 and instance.try_number <= instance.max_tries
+
+    def _create_or_adopt(self, request: k8s.V1Pod, context: Any, ended: set[str]) -> k8s.V1Pod:
+        """The pod of this launch. ``ended`` are ``uid``s of earlier tries' pods, which may have its name."""
         if pod := self._create(request):
             self.log.info("Pod %s: created in namespace %s", pod.metadata.name, pod.metadata.namespace)
             return pod
         there = self._read(request.metadata.name, request.metadata.namespace)
-        if there is not None and there.metadata.uid == self._attempt.over and there.status.phase in _OVER:
-            # It was taken away, and has ended: its name is free for the new one.
+        over = {self._attempt.over, *ended}
+        if there is not None and there.metadata.uid in over and there.status.phase in _OVER:
+            # It was taken away, or of another try, and has ended: its name is for the new one.
             self._delete(there)
             if pod := self._create(request):
                 self.log.info("Pod %s: created again in namespace %s", pod.metadata.name, pod.metadata.namespace)
                 return pod
             there = self._read(request.metadata.name, request.metadata.namespace)
-        if there is None or there.metadata.deletion_timestamp or there.metadata.uid == self._attempt.over:
+        if there is None or there.metadata.deletion_timestamp or there.metadata.uid in over:
             self._wait(
                 context,
                 request,
@@ -274,21 +301,19 @@ class PodTask(KubernetesPodOperator):
                 return None
             raise
 
-    def _pod_of_a_lost_try(self, request: k8s.V1Pod, context: Any) -> k8s.V1Pod | None:
-        """The pod of an earlier try that was lost (its launcher or scheduler died), if there is one.
+    def _of_earlier_tries(self, pods: list[k8s.V1Pod], context: Any) -> tuple[k8s.V1Pod | None, list[k8s.V1Pod]]:
+        """The pod of a try that was lost (its launcher or scheduler died), if there is one; and those that have ended.
 
-        Pods of tries that ended (the task failed, or was cleared: then it may try more often than before) go, where
-        ``on_finish_action`` does not keep them. So do those of lost tries where the task does not take them over
-        (``durable=False``): two would run at once.
+        Pods of tries that ended (the task failed, or was cleared: then it may try more often than before) and still run
+        go at once. So do those of lost tries where the task does not take them over (``durable=False``): two would run
+        at once.
         """
         instance = context["ti"]
-        if instance.try_number <= 1:
-            return None
-        found = None
-        for pod in self._pods_of(request.metadata.namespace, context):
+        found, over = None, []
+        for pod in pods:
             annotations, labels = pod.metadata.annotations or {}, pod.metadata.labels or {}
-            if annotations.get(TASK_INSTANCE) == str(instance.id):
-                continue  # of this try: its name says so
+            if not self._is_of_an_earlier_try(pod):
+                continue
             ended = (
                 labels.get(self.POD_CHECKED_KEY) == "True"
                 or annotations.get(MAX_TRIES) != str(instance.max_tries)
@@ -302,10 +327,23 @@ class PodTask(KubernetesPodOperator):
                 self.log.info("Pod %s of an earlier try: deleting it", pod.metadata.name)
                 self.pod_manager.delete_pod(pod)
             else:
-                self.process_pod_deletion(pod, reraise=False)
+                over.append(pod)
         if found is not None:
             self.log.info("Pod %s: taken over from a try that was lost", found.metadata.name)
-        return found
+        return found, over
+
+    def _is_of_an_earlier_try(self, pod: k8s.V1Pod) -> bool:
+        return (pod.metadata.annotations or {}).get(TASK_INSTANCE) != str(self._this_instance.id)
+
+    def _give_memory(self, request: k8s.V1Pod, earlier: list[k8s.V1Pod]) -> None:
+        """Give the pod more memory, where the try before ran out of it and the task's node pool has more."""
+        base = self.base_container_name
+        if not self._attempt.memory and earlier:
+            pods = [ApiClient().sanitize_for_serialization(pod) for pod in earlier]
+            self._attempt = replace(self._attempt, memory=memory.for_next(pods, base, _pool(request)))
+        if self._attempt.memory and (had := memory.give(request, base, self._attempt.memory)):
+            now = memory.quantity(self._attempt.memory)
+            self.log.info("A try before ran out of memory: container %s may use %s now, and not %s", base, now, had)
 
     @generic_api_retry
     def _pods_of(self, namespace: str, context: Any) -> list[k8s.V1Pod]:
@@ -465,6 +503,10 @@ def pod_name(base: str, instance: str) -> str:
     """``base`` with eight hexadecimal digits of the task instance's id, at most 63 characters."""
     digits = hashlib.sha256(instance.encode()).hexdigest()[:8]
     return f"{base[: _NAME_LENGTH - 9].strip('-.')}-{digits}"
+
+
+def _pool(pod: k8s.V1Pod) -> config.NodePool | None:
+    return config.load().node_pool((pod.metadata.annotations or {}).get(policy.POOL_ANNOTATION, ""))
 
 
 def _names(containers: Any) -> Any:

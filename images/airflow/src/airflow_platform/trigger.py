@@ -28,7 +28,7 @@ from airflow.triggers.base import (
     TriggerEvent,
 )
 
-from airflow_platform import evidence, finisher, pod_status, retry
+from airflow_platform import evidence, finisher, memory, pod_status, retry
 from airflow_platform.attempt import Attempt
 from airflow_platform.cluster import ApiError, Cluster, ClusterRef
 from airflow_platform.diagnosis import Verdict
@@ -89,9 +89,10 @@ class PodTrigger(BaseTrigger):
         ends: whether the task ends here; else a phase in the launcher ends it.
         redefer_count: how often a trigger of this pod has failed before.
         uid: of the pod, where it is known: another one of its name is none of this trigger's.
-        again: how often the try was started again, because its pod was taken away.
-        infrastructure_retries: how often it may be.
+        attempt: `airflow_platform.attempt.Attempt`, of the launch that created the pod.
+        infrastructure_retries: how often the try may be started again, because its pod was taken away.
         retry_deleted: whether it is, too, where somebody has deleted the pod.
+        grows: whether there is another try, which reads from this pod whether it needs more memory.
     """
 
     def __init__(
@@ -118,9 +119,10 @@ class PodTrigger(BaseTrigger):
         ends: bool = False,
         redefer_count: int = 0,
         uid: str | None = None,
-        again: int = 0,
+        attempt: dict[str, Any] | None = None,
         infrastructure_retries: int = 0,
         retry_deleted: bool = False,
+        grows: bool = False,
         version: int = VERSION,
         **_of_a_newer_release: Any,
     ) -> None:
@@ -147,9 +149,10 @@ class PodTrigger(BaseTrigger):
         self.ends = ends
         self.redefer_count = redefer_count
         self.uid = uid
-        self.again = again
+        self.attempt = attempt or {}
         self.infrastructure_retries = infrastructure_retries
         self.retry_deleted = retry_deleted
+        self.grows = grows
         self.version = version
         self._fired = False
         self._uid = uid
@@ -160,8 +163,8 @@ class PodTrigger(BaseTrigger):
             "name", "namespace", "base", "get_logs", "container_logs", "init_container_logs", "prefix",
             "schedule_timeout", "startup_timeout", "execution_deadline", "on_finish_action", "on_kill_action",
             "grace_period", "xcom_sidecar", "skip_on_exit_code", "events_on_startup", "events_on_failure",
-            "pod_on_failure", "ends", "redefer_count", "uid", "again", "infrastructure_retries", "retry_deleted",
-            "version",
+            "pod_on_failure", "ends", "redefer_count", "uid", "attempt", "infrastructure_retries", "retry_deleted",
+            "grows", "version",
         )  # fmt: skip
         arguments = {name: getattr(self, name) for name in names}
         return f"{__name__}.PodTrigger", {**arguments, "cluster": asdict(self.cluster)}
@@ -373,13 +376,13 @@ class PodTrigger(BaseTrigger):
         if not unborn and not retry.costs_no_retry(verdict, pod, gone=gone, deleted_too=self.retry_deleted):
             return None
         why = verdict.what if verdict else f"Pod {self.name} was deleted before it ran"
-        if self.again >= limit:
+        before = Attempt.of(self.attempt)
+        if before.again >= limit:
             if limit:
                 log.warning(f"It was started again {limit} times, and is not once more.")
             return None
-        log.warning(f"{why}: the task is started again ({self.again + 1} of {limit}), and no retry is spent.")
-        attempt = Attempt(again=self.again + 1, over=pod["metadata"]["uid"])
-        return self._resume("relaunch", why, attempt)
+        log.warning(f"{why}: the task is started again ({before.again + 1} of {limit}), and no retry is spent.")
+        return self._resume("relaunch", why, before.after(pod["metadata"]["uid"]))
 
     async def _failed(
         self,
@@ -405,7 +408,8 @@ class PodTrigger(BaseTrigger):
             await finisher.delete(at.cluster, pod, self.grace_period)
         if not self.ends:
             return self._resume(status, reason)
-        self._finish(at.cluster, pod)
+        if not (self.grows and memory.is_remembered(pod, verdict, self.base)):
+            self._finish(at.cluster, pod)
         return TaskFailedEvent()
 
     def _save(self, at: _Followed, pod: dict[str, Any] | None, verdict: Verdict | None) -> None:
@@ -457,7 +461,7 @@ class PodTrigger(BaseTrigger):
                 "namespace": self.namespace,
                 "message": message,
                 "_redefer_count": self.redefer_count,
-                "attempt": (attempt or Attempt(again=self.again)).as_dict(),
+                "attempt": attempt.as_dict() if attempt else self.attempt,
                 "time": datetime.now(timezone.utc).isoformat(),
             }
         )

@@ -1,0 +1,88 @@
+"""More memory for a try that follows one which ran out of it, as far as the task's node pool gives it.
+
+What a try had is read from its pod, which stays until the next try has begun: nothing else has to be kept.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from airflow_platform.config import NodePool
+from airflow_platform.diagnosis import Verdict, diagnose
+from airflow_platform.diagnosis.quantity import parse
+
+if TYPE_CHECKING:
+    from kubernetes.client import models as k8s
+
+#: The annotation of a pod that has more memory than its task asks for: bytes.
+RAISED = "airflow-platform/memory"
+
+_MEBIBYTE = 2**20
+
+
+def is_remembered(pod: Mapping[str, Any], verdict: Verdict | None, base: str) -> bool:
+    """Whether the pod of a try that failed says how much memory the next one is to have."""
+    raised = RAISED in (pod["metadata"].get("annotations") or {})
+    return raised or (verdict is not None and verdict.cause == "out-of-memory" and verdict.container == base)
+
+
+def for_next(pods: Sequence[Mapping[str, Any]], base: str, pool: NodePool | None) -> int:
+    """Bytes that the next try's base container may use, by what became of the last one; 0: what its task says.
+
+    Args:
+        pods: of the tries before, the newest first, as the API gives them.
+        base: the container whose memory it is.
+        pool: the task's node pool.
+    """
+    if pool is None or pool.out_of_memory_factor <= 1 or not pods:
+        return 0
+    last = pods[0]
+    had = _limit(last, base)
+    verdict = diagnose(last, base=base, now=time.time())
+    if not had or not is_remembered(last, verdict, base):
+        return 0
+    if verdict is None or verdict.cause != "out-of-memory":
+        return int(had)
+    wanted = had * Decimal(str(pool.out_of_memory_factor))
+    if largest := pool.largest.get("memory"):
+        wanted = max(min(wanted, parse(largest)), had)
+    return math.ceil(wanted / _MEBIBYTE) * _MEBIBYTE
+
+
+def give(pod: k8s.V1Pod, base: str, memory: int) -> str | None:
+    """Raise the limit of a pod's base container to so many bytes, and its request by as much; where it has a limit.
+
+    Returns:
+        What it had, as a quantity; None where it has enough, or no limit.
+    """
+    container = next((one for one in pod.spec.containers if one.name == base), None)
+    resources = container.resources if container else None
+    limits = dict(getattr(resources, "limits", None) or {})
+    had = limits.get("memory")
+    if not had or parse(had) >= memory:
+        return None
+    requests = dict(resources.requests or {})
+    if "memory" in requests:
+        requests["memory"] = quantity(math.ceil(parse(requests["memory"]) * memory / parse(had)))
+    limits["memory"] = quantity(memory)
+    container.resources = copy.copy(resources)
+    container.resources.limits, container.resources.requests = limits, requests or None
+    pod.metadata.annotations = {**(pod.metadata.annotations or {}), RAISED: str(memory)}
+    return had
+
+
+def quantity(amount: int) -> str:
+    """Bytes as Kubernetes writes them, in mebibytes, rounded up."""
+    return f"{math.ceil(amount / _MEBIBYTE)}Mi"
+
+
+def _limit(pod: Mapping[str, Any], base: str) -> Decimal | None:
+    containers = (pod.get("spec") or {}).get("containers") or []
+    found = next((one for one in containers if one.get("name") == base), {})
+    limit = ((found.get("resources") or {}).get("limits") or {}).get("memory")
+    return parse(limit) if limit else None

@@ -1,0 +1,149 @@
+"""Pods that the cluster takes away, or has no room for: their tasks succeed, and no retry is spent."""
+
+import itertools
+
+import pytest
+from kubernetes.client import ApiException, V1Eviction, V1ObjectMeta
+from local.cluster import settings
+from local.cluster.console import wait_for
+from tests.semantics.run import gone
+
+pytestmark = pytest.mark.beyond_stock("the task fails")
+
+
+@pytest.fixture
+def evict(core):
+    """Have a pod go as a drain does; whether it was there."""
+
+    def evict(pod):
+        eviction = V1Eviction(metadata=V1ObjectMeta(name=pod.name, namespace=settings.TASK_NAMESPACE))
+        try:
+            core.create_namespaced_pod_eviction(pod.name, settings.TASK_NAMESPACE, eviction)
+        except ApiException as error:
+            if error.status != 404:
+                raise
+            return False
+        return True
+
+    return evict
+
+
+def never_two_at_once(pods):
+    """No pod was created before the one before it had stopped."""
+    for before, after in itertools.pairwise(pods):
+        assert before.terminated <= after.first_seen
+
+
+@pytest.mark.runs("semantics_drained")
+def test_tasks_of_drained_nodes_succeed_without_a_retry(run, evict):
+    pods = {}
+    for task_id in run.states():
+        pods[task_id] = run.running_pod(task_id)
+        assert evict(pods[task_id])
+    assert run.ended() == "success"
+    for one in run.instances():
+        assert (one["state"], one["try_number"]) == ("success", 1)
+        first, second = run.pods(one["task_id"])
+        assert (first.uid, first.name) == (pods[one["task_id"]].uid, second.name)
+        never_two_at_once([first, second])
+    log = "\n".join(run.log("task_0"))
+    assert "is being emptied" in log
+    assert "the task is started again (1 of 5), and no retry is spent." in log
+
+
+@pytest.mark.runs("semantics_drained_often")
+@pytest.mark.parametrize(
+    ("task_id", "times", "state"), [("once", 2, "failed"), ("never", 1, "failed"), ("resumed", 1, "success")]
+)
+def test_a_task_is_started_again_as_often_as_it_may_be(run, evict, task_id, times, state):
+    for _ in range(times):
+        pod = run.running_pod(task_id)
+        assert evict(pod)
+        gone(pod, seconds=60)
+    instance = run.ended_task(task_id, seconds=180)
+    assert (instance["state"], instance["try_number"]) == (state, 1)
+    never_two_at_once(run.pods(task_id))
+    assert len(run.pods(task_id)) == (times if state == "failed" else times + 1)
+    if state == "failed":
+        assert "is being emptied" in run.log(task_id)[-1]
+
+
+@pytest.fixture
+def in_the_way(core, objects, get, task_image):
+    """Start a pod of higher priority that has room only where this one is."""
+
+    def in_the_way(pod):
+        node = pod.manifest["spec"]["nodeName"]
+        allocatable = _cpu(core.read_node(node).status.allocatable["cpu"])
+        others = core.list_pod_for_all_namespaces(field_selector=f"spec.nodeName={node}").items
+        used = sum(
+            _cpu(((container.resources and container.resources.requests) or {}).get("cpu", "0"))
+            for other in others
+            if other.metadata.uid != pod.uid and other.status.phase in ("Pending", "Running")
+            for container in other.spec.containers
+        )
+        name = "semantics-in-the-way"
+        objects(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": name, "namespace": settings.TASK_NAMESPACE},
+                "spec": {
+                    "priorityClassName": "semantics-higher",
+                    "nodeSelector": {"kubernetes.io/hostname": node},
+                    "terminationGracePeriodSeconds": 0,
+                    "imagePullSecrets": [{"name": settings.PULL_SECRET}],
+                    "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+                    "containers": [
+                        {
+                            "name": "main",
+                            "image": task_image,
+                            "command": ["sleep", "600"],
+                            "resources": {"requests": {"cpu": f"{allocatable - used - 50}m"}},
+                            "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                        }
+                    ],
+                },
+            }
+        )
+        wait_for(
+            "the pod in the way",
+            lambda: get("pod", name, "-n", settings.TASK_NAMESPACE)["status"]["phase"] == "Running",
+            seconds=120,
+        )
+        core.delete_namespaced_pod(name, settings.TASK_NAMESPACE)
+
+    return in_the_way
+
+
+def _cpu(quantity):
+    """Millionths are not asked for: m, or whole ones."""
+    return int(quantity[:-1]) if quantity.endswith("m") else 1000 * int(quantity)
+
+
+@pytest.mark.runs("semantics_preempted")
+@pytest.mark.needs("priorities")
+def test_a_task_that_is_preempted_succeeds_without_a_retry(run, in_the_way):
+    first = run.running_pod("task")
+    in_the_way(first)
+    gone(first, seconds=60)
+    instance = run.ended_task("task")
+    assert (instance["state"], instance["try_number"]) == ("success", 1)
+    assert len(run.pods("task")) == 2
+    never_two_at_once(run.pods("task"))
+    assert any("to make room" in line and "no retry is spent" in line for line in run.log("task"))
+
+
+@pytest.mark.runs("semantics_many")
+@pytest.mark.needs("room_for_five")
+def test_40_tasks_wait_for_a_quota_of_5_pods(run, record):
+    assert run.ended() == "success"
+    assert {(one["state"], one["try_number"]) for one in run.instances()} == {("success", 1)}
+    assert len(run.pods()) == 40
+    assert record.most_at_once(run_id=run.run_id) == 5
+    logs = [run.log(task_id) for task_id in run.states()]
+    waited = [log for log in logs if any("Quota semantics-many" in line for line in log)]
+    assert len(waited) >= 30
+    # It is said once, and who uses the quota with it.
+    assert all(len([line for line in log if "Quota semantics-many" in line]) == 1 for log in waited)
+    assert any("of DAG semantics_many" in line for log in waited for line in log)
