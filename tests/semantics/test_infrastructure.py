@@ -134,6 +134,23 @@ def test_a_task_that_is_preempted_succeeds_without_a_retry(run, in_the_way):
     assert any("to make room" in line and "no retry is spent" in line for line in run.log("task"))
 
 
+@pytest.mark.runs("semantics_out_of_memory")
+@pytest.mark.parametrize("task_id", ["task", "resumed"])
+def test_8722_a_retry_has_more_memory_where_the_try_before_ran_out_of_it(run, task_id):
+    instance = run.ended_task(task_id)
+    assert (instance["state"], instance["try_number"]) == ("success", 2)
+    pods = run.pods(task_id)
+    assert [pod.container()["state"]["terminated"]["reason"] for pod in pods] == ["OOMKilled", "Completed"]
+    resources = [pod.manifest["spec"]["containers"][0]["resources"] for pod in pods]
+    assert [(one["requests"]["memory"], one["limits"]["memory"]) for one in resources] == [
+        ("16Mi", "64Mi"),
+        ("32Mi", "128Mi"),
+    ]
+    assert any("may use 128Mi now, and not 64Mi" in line for line in run.log(task_id))
+    for pod in pods:
+        gone(pod)
+
+
 @pytest.mark.runs("semantics_many")
 @pytest.mark.needs("room_for_five")
 def test_40_tasks_wait_for_a_quota_of_5_pods(run, record):

@@ -141,6 +141,13 @@ async def test_a_pod_that_nobody_has_seen_leaves_evidence_too(evidence, logs):
     assert (logs / text).read_text().startswith("The pod of the task is gone")
 
 
+def test_the_evidence_of_a_phase_is_named_as_its_log(logs):
+    """Also where the names in it look like a log's."""
+    module.save("6", module.record(None, None, "team"))
+    path = "dag_id=a.log.trigger.b/run_id=r.log/task_id=t/attempt=1"
+    assert module.taken("6", f"{path}.log") == [f"{path}.evidence.json", f"{path}.evidence.txt"]
+
+
 @asynchronous
 async def test_nothing_is_saved_where_logs_are_not_uploaded(evidence, logs, monkeypatch):
     monkeypatch.setenv("AIRFLOW__LOGGING__REMOTE_LOGGING", "False")

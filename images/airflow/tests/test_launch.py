@@ -154,6 +154,14 @@ def test_what_only_a_worker_can_do_keeps_the_old_way_and_the_log_says_why(load, 
             "Task example.work has executor_config={'launch': 'warp'}. Known ways: trigger, worker",
         ),
         (
+            "KubernetesPodOperator(**words, executor_config={'infrastructure_retries': -1})",
+            "Task example.work has executor_config={'infrastructure_retries': -1}. Write a number, 0 or more.",
+        ),
+        (
+            "KubernetesPodOperator(**words, executor_config={'infrastructure_retries': True})",
+            "Task example.work has executor_config={'infrastructure_retries': True}. Write a number, 0 or more.",
+        ),
+        (
             "KubernetesPodOperator(**words, executor_config={'launch': 'trigger'}, callbacks=Callback)",
             "Task example.work asks for executor_config={'launch': 'trigger'}, and cannot have it: callbacks is code",
         ),

@@ -2,6 +2,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 from unittest.mock import MagicMock
 from uuid import uuid4
 
@@ -10,7 +11,7 @@ import pytest
 from airflow.sdk.execution_time import supervisor as airflow
 from airflow.sdk.execution_time.supervisor import ActivitySubprocess
 
-from airflow_platform import supervisor
+from airflow_platform import evidence, supervisor
 
 
 @pytest.fixture
@@ -70,3 +71,24 @@ def test_the_start_of_a_task_counts_as_a_heartbeat(monkeypatch):
     phase._last_heartbeat_attempt -= 60
     phase._send_heartbeat_if_needed()
     assert sent == [{"ti": 1}, "heartbeat"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_evidence_is_uploaded_with_the_log_of_a_phase(monkeypatch, tmp_path, fails):
+    task_log = pytest.importorskip("airflow_platform.task_log")
+    happened = []
+
+    def taken(instance_id, path):
+        if fails:
+            raise OSError("no space")
+        return [f"{path} of {instance_id}"]
+
+    monkeypatch.setattr(ActivitySubprocess, "_upload_logs", supervisor._UPLOAD)
+    monkeypatch.setattr(supervisor, "_UPLOAD", lambda self: happened.append("log"))
+    monkeypatch.setattr(supervisor, "relative_path_from_logger", lambda logger: Path("a.log"))
+    monkeypatch.setattr(evidence, "taken", taken)
+    monkeypatch.setattr(task_log.REMOTE_TASK_LOG, "upload", lambda path, instance: happened.append(path))
+    supervisor.send_evidence()
+    phase = watched(0)
+    phase._upload_logs()
+    assert happened == (["log"] if fails else ["log", f"a.log of {phase.id}"])

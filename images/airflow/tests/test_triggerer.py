@@ -14,7 +14,7 @@ from airflow.jobs.triggerer_job_runner import TriggerLoggingFactory, TriggerRunn
 from airflow.models import trigger as models
 from airflow.triggers.base import BaseTaskEndEvent, TaskSuccessEvent, TriggerEvent
 
-from airflow_platform import config, dag_processor, evidence, finisher, launcher, trigger, triggerer
+from airflow_platform import config, dag_processor, evidence, finisher, launcher, trigger, triggerer, waiting
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +118,7 @@ def test_evidence_is_uploaded_with_the_log(monkeypatch):
 
 
 def test_the_launcher_s_triggers_are_all_named():
-    named = {f"{one.__module__}.{one.__qualname__}" for one in (trigger.PodTrigger, trigger.RelaunchTrigger)}
+    named = {f"{one.__module__}.{one.__qualname__}" for one in (trigger.PodTrigger, waiting.WaitTrigger)}
     assert named == set(triggerer._OF_LAUNCHER)
 
 

@@ -45,6 +45,21 @@ with DAG("semantics_preempted", default_args=TASK, **MANUAL):
         container_resources={"requests": {"cpu": "100m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
     )
 
+# The pool gives a retry twice the memory of a try that ran out of it.
+with DAG(
+    "semantics_out_of_memory",
+    default_args=TASK
+    | {
+        "cmds": ["python3", "-c", "print(len(bytearray(90 * 2**20)))"],
+        "pool": "light",
+        "retries": 2,
+        "retry_delay": timedelta(seconds=1),
+    },
+    **MANUAL,
+):
+    KubernetesPodOperator(task_id="task")
+    KubernetesPodOperator(task_id="resumed", on_success_callback=lambda context: None)
+
 with DAG("semantics_many", default_args=TASK | {"cmds": ["sleep", "3"]}, **MANUAL):
     for number in range(40):
         KubernetesPodOperator(task_id=f"task_{number}", priority_class_name="semantics-many")
