@@ -34,9 +34,9 @@ def never_two_at_once(pods):
         assert before.terminated <= after.first_seen
 
 
-@pytest.mark.runs("semantics_drained")
-def test_tasks_of_drained_nodes_succeed_without_a_retry(run, evict):
-    pods = {}
+# Those below have runs of their own: their pods are to run when the test takes them away.
+def test_tasks_of_drained_nodes_succeed_without_a_retry(start, evict):
+    run, pods = start("semantics_drained"), {}
     for task_id in run.states():
         pods[task_id] = run.running_pod(task_id)
         assert evict(pods[task_id])
@@ -51,21 +51,25 @@ def test_tasks_of_drained_nodes_succeed_without_a_retry(run, evict):
     assert "the task is started again (1 of 5), and no retry is spent." in log
 
 
-@pytest.mark.runs("semantics_drained_often")
+@pytest.fixture(scope="module")
+def often(start):
+    return start("semantics_drained_often")
+
+
 @pytest.mark.parametrize(
-    ("task_id", "times", "state"), [("once", 2, "failed"), ("never", 1, "failed"), ("resumed", 1, "success")]
+    ("task_id", "times", "state"), [("resumed", 1, "success"), ("once", 2, "failed"), ("never", 1, "failed")]
 )
-def test_a_task_is_started_again_as_often_as_it_may_be(run, evict, task_id, times, state):
+def test_a_task_is_started_again_as_often_as_it_may_be(often, evict, task_id, times, state):
     for _ in range(times):
-        pod = run.running_pod(task_id)
+        pod = often.running_pod(task_id, seconds=120)
         assert evict(pod)
         gone(pod, seconds=60)
-    instance = run.ended_task(task_id, seconds=180)
+    instance = often.ended_task(task_id, seconds=180)
     assert (instance["state"], instance["try_number"]) == (state, 1)
-    never_two_at_once(run.pods(task_id))
-    assert len(run.pods(task_id)) == (times if state == "failed" else times + 1)
+    never_two_at_once(often.pods(task_id))
+    assert len(often.pods(task_id)) == (times if state == "failed" else times + 1)
     if state == "failed":
-        assert "is being emptied" in run.log(task_id)[-1]
+        assert "is being emptied" in often.log(task_id)[-1]
 
 
 @pytest.fixture
@@ -121,9 +125,8 @@ def _cpu(quantity):
     return int(quantity[:-1]) if quantity.endswith("m") else 1000 * int(quantity)
 
 
-@pytest.mark.runs("semantics_preempted")
-@pytest.mark.needs("priorities")
-def test_a_task_that_is_preempted_succeeds_without_a_retry(run, in_the_way):
+def test_a_task_that_is_preempted_succeeds_without_a_retry(start, priorities, in_the_way):
+    run = start("semantics_preempted")
     first = run.running_pod("task")
     in_the_way(first)
     gone(first, seconds=60)

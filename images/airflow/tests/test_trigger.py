@@ -12,9 +12,10 @@ from task_server import ago, ask, instance, serve, until
 
 from airflow_platform import evidence, finisher, pod_events, trigger
 from airflow_platform.attempt import Attempt
-from airflow_platform.cluster import ApiError, ClusterRef
+from airflow_platform.cluster import ApiError, Cluster, ClusterRef
 from airflow_platform.pod_log import HANDED_OVER
 from airflow_platform.trigger import PodTrigger
+from airflow_platform.watch import PodWatch
 
 RUNNING = ("dag", "run", "task")
 
@@ -383,6 +384,25 @@ async def test_a_pod_that_says_how_much_memory_the_next_try_needs_stays_for_it(
         )
         assert await result(event) == TaskFailedEvent()
         assert bool(finisher._pending) is goes
+
+
+@asynchronous
+async def test_a_pod_that_was_taken_before_its_trigger_began_is_started_again(tmp_path, airflow):
+    """The triggerer has seen it come and go."""
+    async with serve(tmp_path) as (api, ref):
+        watch = await PodWatch.get(await Cluster.get(ref), "team")
+        async with watch.follow("another") as other:
+            await api.until(lambda: api.watches)
+            uid = (await taken(api, phase="Running"))["metadata"]["uid"]
+            await taken(api)
+            await api.delete("p")
+            await api.put("another")
+            await other.next(timeout=10)
+            one = PodTrigger(name="p", namespace="team", cluster=ref, uid=uid, infrastructure_retries=1)
+            one.task_instance = instance()
+            event = await asyncio.wait_for(anext(one.run()), 15)
+            assert again(event) == Attempt(again=1, over=uid)
+        finisher._sweeper.cancel()
 
 
 @asynchronous

@@ -78,6 +78,50 @@ async def test_the_state_known_already_comes_at_once(serve):
 
 
 @asynchronous
+async def test_a_pod_that_has_come_and_gone_is_told_to_who_knows_it(serve):
+    """Its follower was on the way."""
+    async with serve() as (api, watch), watch.follow("a") as other:
+        await api.until(lambda: api.watches)
+        uid = (await api.put("b", "Running"))["metadata"]["uid"]
+        await api.put("b", "Failed")
+        await api.delete("b")
+        await api.put("a")
+        await phase(other)
+        async with watch.follow("b", uid) as late:
+            assert await late.next(timeout=0) is None
+            assert late.last["status"]["phase"] == "Failed"
+        # Another pod of that name is not the one.
+        async with watch.follow("b", "another") as late:
+            with pytest.raises(TimeoutError):
+                await late.next(timeout=0.01)
+
+
+@asynchronous
+async def test_a_pod_that_has_lost_its_label_has_not_gone(serve):
+    async with serve() as (api, watch), watch.follow("a") as other:
+        await api.until(lambda: api.watches)
+        uid = (await api.put("b", "Running"))["metadata"]["uid"]
+        await api.put("b", "Running", label=False)
+        await api.put("a")
+        await phase(other)
+        async with watch.follow("b", uid) as late:
+            assert await phase(late) == "Running"
+
+
+@asynchronous
+async def test_of_pods_that_have_gone_not_all_are_kept(serve, monkeypatch):
+    monkeypatch.setattr(module, "UNFOLLOWED", 2)
+    async with serve() as (api, watch), watch.follow("a") as other:
+        await api.until(lambda: api.watches)
+        for name in ("b", "c", "d"):
+            await api.put(name)
+            await api.delete(name)
+        await api.put("a")
+        await phase(other)
+        assert [pod["metadata"]["name"] for pod in watch._gone.values()] == ["c", "d"]
+
+
+@asynchronous
 async def test_many_followers_share_one_watch(serve):
     async with serve(serve=10) as (api, watch), contextlib.AsyncExitStack() as stack:
         names = [f"p{number}" for number in range(50)]

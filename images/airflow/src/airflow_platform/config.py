@@ -6,12 +6,23 @@ Every Airflow container has the file; the environment variable ``AIRFLOW_PLATFOR
 from __future__ import annotations
 
 import os
+import re
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+)
 from pydantic.alias_generators import to_camel
 
 from airflow_platform.diagnosis.quantity import parse
@@ -21,6 +32,22 @@ ENVIRONMENT_VARIABLE = "AIRFLOW_PLATFORM_CONFIG"
 
 class ConfigError(ValueError):
     """The platform's configuration file is missing or malformed."""
+
+
+_DURATION = re.compile(r"(?=.)(?:(?P<hours>\d+)h)?(?:(?P<minutes>\d+)m)?(?:(?P<seconds>\d+)s)?")
+
+
+def _duration(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return value
+    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if not found:
+        raise ValueError("a duration is expected, as 30s, 90m or 2h30m")
+    return timedelta(**{unit: int(number) for unit, number in found.groupdict(default="0").items()})
+
+
+#: A time as the values write it: "2h30m".
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
 
 
 class _Section(BaseModel):
@@ -78,9 +105,16 @@ class NodePool(_Section):
     out_of_memory_factor: float = Field(default=1, ge=1)
 
 
+class Reaper(_Section):
+    """What deletes pods that were left over or kept long enough; with ``dry_run`` it says so alone."""
+
+    dry_run: bool = False
+
+
 class Tasks(_Section):
     """Task pods: the namespaces of this cluster where tasks may create them, and their defaults.
 
+    ``keep_failed_pods`` is how long a pod that failed stays, to look at it, where it would be deleted else.
     ``infrastructure_retries`` is how often a try is started again whose pod the infrastructure took, without one of its
     retries; ``retry_deleted`` whether one that somebody deleted is, too.
     """
@@ -89,6 +123,8 @@ class Tasks(_Section):
     service_account_name: str = ""
     infrastructure_retries: NonNegativeInt = 5
     retry_deleted: bool = False
+    keep_failed_pods: Duration = timedelta()
+    reaper: Reaper = Reaper()
 
 
 class Launcher(_Section):

@@ -22,8 +22,9 @@ from typing import Any, NamedTuple
 from weakref import WeakSet
 
 import aiohttp
+from airflow.sdk.observability import stats
 
-from airflow_platform import pod_status
+from airflow_platform import config, memory, pod_status
 from airflow_platform.cluster import DEFAULT_CONNECTION, ApiError, Cluster, ClusterRef
 from airflow_platform.watch import PodWatch
 
@@ -38,6 +39,8 @@ _SWEEP = 5
 #: How old a pod is that may have been left over: tasks that begin now are others' work.
 _LEFT_OVER = timedelta(seconds=10)
 
+#: Counts pods that were deleted here, as nobody else did: tags are the namespace, why, and whether that was only said.
+REAPED = "airflow_platform.pods_reaped"
 #: The annotation that says whose a pod is, in words that are not cut as those of labels are.
 OWNER = "airflow-platform/task"
 #: States of a task instance after which nothing more happens to its pod.
@@ -70,7 +73,11 @@ class _Owner(NamedTuple):
     on_kill_action: str
 
 
+#: Why a pod is deleted here.
+_REASONS = {"left_over": "it was left over, its task is over", "kept": "it was kept for as long as the values say"}
+
 _pending: list[_Pending] = []
+_said: set[str] = set()
 _task: asyncio.Task | None = None
 _watches: WeakSet[PodWatch] = WeakSet()
 _sweeper: asyncio.Task | None = None
@@ -118,6 +125,18 @@ def delete_when_stored(cluster: Cluster, pod: dict[str, Any], instance: Any, gra
     _pending.append(_Pending(cluster, pod, instance, grace_period, time.monotonic()))
     if _task is None or _task.done():
         _task = _start(_run(), "finisher")
+
+
+def kept_until(pod: dict[str, Any]) -> datetime | None:
+    """Until when a pod that would be deleted stays, as it has failed and somebody may want to look; None: it goes.
+
+    One that has not ended is not kept: it would go on.
+    """
+    keep = config.load().tasks.keep_failed_pods
+    if not keep or pod_status.phase(pod) != "Failed":
+        return None
+    until = datetime.fromtimestamp(pod_status.ended_at(pod), timezone.utc) + keep
+    return until if until > datetime.now(timezone.utc) else None
 
 
 def owner(instance: Any, base: str, on_finish_action: str, on_kill_action: str) -> str:
@@ -206,10 +225,10 @@ async def _open_home() -> None:
 
 
 async def _sweep(watch: PodWatch, before: set[str]) -> set[str]:
-    """Delete pods whose tasks are over now and were at the look before, which gives others the time to.
+    """Delete pods that were to go at the look before and are now, which gives others the time to.
 
     :param before: the ``uid``s that the look before has returned.
-    :return: the ``uid``s of all pods whose tasks are over and that are to go.
+    :return: the ``uid``s of all pods that are to go.
     """
     if not (home := _home()):
         return set()
@@ -224,11 +243,30 @@ async def _sweep(watch: PodWatch, before: set[str]) -> set[str]:
         and _goes(pod, found)
     ]
     known = await states(found for _, found in owners)
-    over = {pod["metadata"]["uid"]: pod for pod, found in owners if known.get(key(found)) in _OVER}
-    for uid in over.keys() & before:
-        if await delete(watch.cluster, over[uid]):
-            log.info("Pod %s was left over, and is deleted: its task is over", over[uid]["metadata"]["name"])
-    return set(over)
+    because = {pod["metadata"]["uid"]: (pod, _because(pod, found, known.get(key(found)))) for pod, found in owners}
+    due = {uid: (pod, why) for uid, (pod, why) in because.items() if why}
+    dry = config.load().tasks.reaper.dry_run
+    for uid in due.keys() & before:
+        pod, why = due[uid]
+        if uid in _said if dry else not await delete(watch.cluster, pod):
+            continue
+        name = pod["metadata"]["name"]
+        log.info("Pod %s %s deleted: %s", name, "would be (tasks.reaper.dryRun)" if dry else "is", _REASONS[why])
+        stats.incr(REAPED, tags={"namespace": watch.namespace, "reason": why, "dry_run": str(dry).lower()})
+        if dry:
+            _said.add(uid)
+    _said.intersection_update(pod["metadata"]["uid"] for one in _watches for pod in one.pods())
+    return set(due)
+
+
+def _because(pod: dict[str, Any], owner: _Owner, state: str | None) -> str | None:
+    """Why the pod of a task in this state is to go: a key of `_REASONS`; None where it stays."""
+    was_kept = config.load().tasks.keep_failed_pods and pod_status.phase(pod) == "Failed"
+    if state in _OVER:
+        return "kept" if was_kept else "left_over"
+    # Of a try that has ended, as the task has another one; which may need to know of its memory.
+    ended = (pod["metadata"].get("labels") or {}).get("already_checked") == "True"
+    return "kept" if was_kept and ended and not memory.is_remembered(pod, owner.base) else None
 
 
 def _home() -> str:
@@ -250,6 +288,6 @@ def _goes(pod: dict[str, Any], owner: _Owner) -> bool:
     if active and pod_status.exit_code(pod, owner.base) is None:
         return owner.on_kill_action != "keep_pod"
     succeeded = pod_status.phase(pod) == "Succeeded" or pod_status.exit_code(pod, owner.base) == 0
-    return {"delete_pod": True, "delete_succeeded_pod": succeeded, "delete_active_pod": active}.get(
+    return {"delete_pod": kept_until(pod) is None, "delete_succeeded_pod": succeeded, "delete_active_pod": active}.get(
         owner.on_finish_action, False
     )

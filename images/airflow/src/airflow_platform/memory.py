@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from airflow_platform import pod_status
 from airflow_platform.config import NodePool
-from airflow_platform.diagnosis import Verdict, diagnose
 from airflow_platform.diagnosis.quantity import parse
 
 if TYPE_CHECKING:
@@ -25,13 +24,12 @@ RAISED = "airflow-platform/memory"
 _MEBIBYTE = 2**20
 
 
-def is_remembered(pod: Mapping[str, Any], verdict: Verdict | None, base: str) -> bool:
+def is_remembered(pod: dict[str, Any], base: str) -> bool:
     """Whether the pod of a try that failed says how much memory the next one is to have."""
-    raised = RAISED in (pod["metadata"].get("annotations") or {})
-    return raised or (verdict is not None and verdict.cause == "out-of-memory" and verdict.container == base)
+    return RAISED in (pod["metadata"].get("annotations") or {}) or _ran_out(pod, base)
 
 
-def for_next(pods: Sequence[Mapping[str, Any]], base: str, pool: NodePool | None) -> int:
+def for_next(pods: Sequence[dict[str, Any]], base: str, pool: NodePool | None) -> int:
     """Bytes that the next try's base container may use, by what became of the last one; 0: what its task says.
 
     Args:
@@ -43,10 +41,9 @@ def for_next(pods: Sequence[Mapping[str, Any]], base: str, pool: NodePool | None
         return 0
     last = pods[0]
     had = _limit(last, base)
-    verdict = diagnose(last, base=base, now=time.time())
-    if not had or not is_remembered(last, verdict, base):
+    if not had or not is_remembered(last, base):
         return 0
-    if verdict is None or verdict.cause != "out-of-memory":
+    if not _ran_out(last, base):
         return int(had)
     wanted = had * Decimal(str(pool.out_of_memory_factor))
     if largest := pool.largest.get("memory"):
@@ -79,6 +76,14 @@ def give(pod: k8s.V1Pod, base: str, memory: int) -> str | None:
 def quantity(amount: int) -> str:
     """Bytes as Kubernetes writes them, in mebibytes, rounded up."""
     return f"{math.ceil(amount / _MEBIBYTE)}Mi"
+
+
+def _ran_out(pod: dict[str, Any], base: str) -> bool:
+    """Whether the base container, or a process in it, was killed for lack of memory."""
+    return any(
+        status["name"] == base and ((status.get("state") or {}).get("terminated") or {}).get("reason") == "OOMKilled"
+        for status in pod_status.statuses(pod)
+    )
 
 
 def _limit(pod: Mapping[str, Any], base: str) -> Decimal | None:

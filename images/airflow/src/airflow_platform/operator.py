@@ -23,7 +23,7 @@ from airflow.exceptions import AirflowException
 from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import generic_api_retry
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.cncf.kubernetes.utils.container import container_is_completed
-from airflow.providers.cncf.kubernetes.utils.pod_manager import PodNotFoundException
+from airflow.providers.cncf.kubernetes.utils.pod_manager import OnFinishAction, PodNotFoundException
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
@@ -185,14 +185,16 @@ class PodTask(KubernetesPodOperator):
         )
 
     def process_pod_deletion(self, pod: k8s.V1Pod, *, reraise: bool = True) -> bool:
-        """As the operator's; but a pod stays that says how much memory the next try needs."""
-        if pod is not None and self._grows(pod) and not self._is_of_an_earlier_try(pod):
-            found = ApiClient().sanitize_for_serialization(pod)
-            verdict = diagnose(found, base=self.base_container_name, now=time.time())
-            if memory.is_remembered(found, verdict, self.base_container_name):
-                self.log.info(
-                    "Pod %s stays until the next try has begun: by it, that gets more memory", found["metadata"]["name"]
-                )
+        """As the operator's; but a pod that failed may be kept, for somebody to look at it or for the next try."""
+        found = ApiClient().sanitize_for_serialization(pod) if pod is not None else None
+        if found is not None and self.on_finish_action == OnFinishAction.DELETE_POD:
+            name = found["metadata"]["name"]
+            if until := finisher.kept_until(found):
+                self.log.info("Pod %s is kept until %s UTC (tasks.keepFailedPods)", name, f"{until:%Y-%m-%d %H:%M:%S}")
+                return False
+            needed = self._grows(pod) and memory.is_remembered(found, self.base_container_name)
+            if needed and not self._is_of_an_earlier_try(pod):
+                self.log.info("Pod %s stays until the next try has begun: by it, that gets more memory", name)
                 return False
         return super().process_pod_deletion(pod, reraise=reraise)
 

@@ -24,6 +24,12 @@ def scheduled_at(pod: dict[str, Any]) -> float | None:
     return _seconds(condition["lastTransitionTime"]) if condition.get("status") == "True" else None
 
 
+def ended_at(pod: dict[str, Any]) -> float:
+    """Seconds since the epoch when the last container ended; where none did, when the pod was created."""
+    ends = [((one.get("state") or {}).get("terminated") or {}).get("finishedAt") for one in statuses(pod)]
+    return max([created_at(pod), *(_seconds(end) for end in ends if end)])
+
+
 def ended(pod: dict[str, Any], base: str, xcom_sidecar: bool) -> bool:
     """Whether the task's work is over: the pod's, or the base container's where a sidecar outlives it."""
     if phase(pod) in ("Succeeded", "Failed"):

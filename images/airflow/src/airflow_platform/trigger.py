@@ -213,7 +213,7 @@ class PodTrigger(BaseTrigger):
         cluster = await Cluster.get(self.cluster)
         watch = await PodWatch.get(cluster, self.namespace)
         finisher.look_after(watch)
-        async with watch.follow(self.name) as feed, self._pod_log(cluster) as pod_log:
+        async with watch.follow(self.name, self.uid) as feed, self._pod_log(cluster) as pod_log:
             known = Evidence(cluster, self.namespace, self.base)
             return await self._to_the_end(_Followed(cluster, pod_log, known), feed)
 
@@ -401,6 +401,8 @@ class PodTrigger(BaseTrigger):
                 log.info(f"Pod {self.name} as it was: {json.dumps(pod_status.described(pod))}")
             await self._check(at.cluster, pod)
         self._save(at, pod, verdict)
+        if self.ends and self._deletes(pod) and (until := finisher.kept_until(pod)):
+            log.info(f"Pod {self.name} is kept until {until:%Y-%m-%d %H:%M:%S} UTC (tasks.keepFailedPods)")
         # The last line: what a person looks for.
         log.error(reason)
         if stop:
@@ -408,8 +410,7 @@ class PodTrigger(BaseTrigger):
             await finisher.delete(at.cluster, pod, self.grace_period)
         if not self.ends:
             return self._resume(status, reason)
-        if not (self.grows and memory.is_remembered(pod, verdict, self.base)):
-            self._finish(at.cluster, pod)
+        self._finish(at.cluster, pod)
         return TaskFailedEvent()
 
     def _save(self, at: _Followed, pod: dict[str, Any] | None, verdict: Verdict | None) -> None:
@@ -420,15 +421,19 @@ class PodTrigger(BaseTrigger):
             log.warning(f"The evidence of pod {self.name} could not be saved: {error}")
 
     def _finish(self, cluster: Cluster, pod: dict[str, Any]) -> None:
-        """Have the pod deleted, where ``on_finish_action`` says so, once the task's end is stored."""
-        deletes = {
+        """Have the pod deleted, where it is not to stay, once the task's end is stored."""
+        needed = self.grows and memory.is_remembered(pod, self.base)
+        if self._deletes(pod) and not needed and finisher.kept_until(pod) is None:
+            finisher.delete_when_stored(cluster, pod, self.task_instance, self.grace_period)
+
+    def _deletes(self, pod: dict[str, Any]) -> bool:
+        """Whether ``on_finish_action`` says that the pod goes."""
+        return {
             "delete_pod": True,
             "delete_succeeded_pod": pod_status.succeeded(pod, self.base, self.xcom_sidecar),
             "delete_active_pod": pod_status.phase(pod) in ("Pending", "Running"),
             "keep_pod": False,
         }[self.on_finish_action]
-        if deletes:
-            finisher.delete_when_stored(cluster, pod, self.task_instance, self.grace_period)
 
     async def _check(self, cluster: Cluster, pod: dict[str, Any]) -> None:
         """Mark the pod as one whose try has ended, so that no later try takes it over."""

@@ -34,6 +34,7 @@ LABEL = ("kubernetes_pod_operator", "True")
 PAGE = 500
 
 #: Pods that nobody follows here and whose states are kept, those that changed last: their followers may be on the way.
+#: As many are kept of those that are gone.
 UNFOLLOWED = 2_000
 
 #: Bytes of one event. An object in etcd has 1.5 MiB at most.
@@ -134,6 +135,7 @@ class PodWatch:
         self.refusal: ApiError | None = None
         self._path = f"/api/v1/namespaces/{namespace}/pods"
         self._pods: dict[str, Pod] = {}  # the one that changed last is the last
+        self._gone: dict[str, Pod] = {}  # by uid, as they were last seen
         self._feeds: dict[str, list[Feed]] = {}
         self._version: str | None = None
         self._outage: _Outage | None = None
@@ -151,9 +153,14 @@ class PodWatch:
         return watch
 
     @contextlib.asynccontextmanager
-    async def follow(self, name: str) -> AsyncIterator[Feed]:
-        """The states of the pod of that name, which need not exist yet."""
+    async def follow(self, name: str, uid: str | None = None) -> AsyncIterator[Feed]:
+        """The states of the pod of that name, which need not exist yet.
+
+        :param uid: the pod's, where it is known: then its end is told too if it has come and gone before.
+        """
         feed = Feed(self, name, self._pods.get(name))
+        if uid in self._gone:
+            feed.put(None, self._gone[uid])
         self._feeds.setdefault(name, []).append(feed)
         self._start()
         try:
@@ -232,6 +239,7 @@ class PodWatch:
         self._task = self._end = self._version = self._outage = self.refusal = None
         self.in_sync = False
         self._pods.clear()
+        self._gone.clear()
 
     async def _run(self) -> None:
         while True:
@@ -327,7 +335,13 @@ class PodWatch:
             del self._pods[next(name for name in self._pods if name not in self._feeds)]
 
     def _forget(self, name: str, last: Pod | None = None) -> None:
-        self._pods.pop(name, None)
+        known = self._pods.pop(name, None)
+        last = last or known
+        # One that was not asked to go may only have lost the label.
+        if last and last["metadata"].get("deletionTimestamp"):
+            self._gone[last["metadata"]["uid"]] = last
+            if len(self._gone) > UNFOLLOWED:
+                del self._gone[next(iter(self._gone))]
         for feed in self._feeds.get(name, ()):
             feed.put(None, last)
 

@@ -33,8 +33,9 @@ with DAG("semantics_drained", default_args=TASK, **MANUAL):
         KubernetesPodOperator(task_id=f"task_{number}")
 
 with DAG("semantics_drained_often", default_args=TASK, **MANUAL):
-    KubernetesPodOperator(task_id="once", executor_config={"infrastructure_retries": 1})
-    KubernetesPodOperator(task_id="never", executor_config={"infrastructure_retries": 0})
+    LONG = {"cmds": ["sh", "-c", WORKS.format(600)]}
+    KubernetesPodOperator(task_id="once", executor_config={"infrastructure_retries": 1}, **LONG)
+    KubernetesPodOperator(task_id="never", executor_config={"infrastructure_retries": 0}, **LONG)
     # It ends in the launcher.
     KubernetesPodOperator(task_id="resumed", on_success_callback=lambda context: None)
 
