@@ -40,6 +40,11 @@ def test_keys_of_a_newer_release_are_ignored(write_config):
         ("nodePools: [{name: gpu}]", "nodePools[0].slots", "is missing"),
         ("nodePools: [{name: gpu, slots: 1, nodeSelector: {a: 1}}]", "nodePools[0].nodeSelector.a", "valid string"),
         ("nodePools: {name: gpu}", "nodePools", "valid tuple"),
+        ("tasks: {keepFailedPods: 2}", "tasks.keepFailedPods", "a duration is expected"),
+        ("tasks: {keepFailedPods: 2d}", "tasks.keepFailedPods", "a duration is expected"),
+        ("tasks: {keepFailedPods: ''}", "tasks.keepFailedPods", "a duration is expected"),
+        ("tasks: {infrastructureRetries: -1}", "tasks.infrastructureRetries", "greater than or equal to 0"),
+        ("nodePools: [{name: a, slots: 1, outOfMemoryFactor: 0.5}]", "nodePools[0].outOfMemoryFactor", "greater than"),
         ("imageRegistry: [a]", "imageRegistry", "valid string"),
         ("- a", "the file", "dictionary"),
     ],
@@ -50,6 +55,12 @@ def test_a_wrong_value_is_named_with_what_was_expected(write_config, text, key, 
         config.load()
     assert f"{path}: {key}: " in str(raised.value)
     assert expected in str(raised.value)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("0s", 0), ("2h", 7200), ("1h30m", 5400), ("90s", 90)])
+def test_a_duration_is_written_as_people_do(write_config, text, seconds):
+    write_config(f"tasks: {{keepFailedPods: {text}}}")
+    assert config.load().tasks.keep_failed_pods.total_seconds() == seconds
 
 
 def test_every_wrong_key_is_named(write_config):

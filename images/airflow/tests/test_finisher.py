@@ -323,6 +323,87 @@ async def test_a_task_that_was_ended_before_its_trigger_began_leaves_no_pod(clus
         watch._stop()
 
 
+def checked(**more):
+    return left(labels={"kubernetes_pod_operator": "True", "already_checked": "True"}, **more)
+
+
+def ended(seconds_ago, reason="Error"):
+    end = {"exitCode": 1, "reason": reason, "finishedAt": ago(seconds_ago)}
+    return {"containerStatuses": [{"name": "base", "image": "i", "state": {"terminated": end}}]}
+
+
+@pytest.fixture
+def look(cluster, airflow, monkeypatch):
+    """Looks at pods, given as (phase, metadata, status), whose task is in a state; what went, and what was counted."""
+    counted = []
+    monkeypatch.setattr(finisher.stats, "incr", lambda name, **words: counted.append((name, words["tags"])))
+
+    async def look(state, **pods):
+        airflow.states[TASK] = state
+        async with cluster() as (api, there):
+            for name, (phase, metadata, status) in pods.items():
+                await api.put(name, phase, metadata=metadata, **status)
+            watch = PodWatch(there, "team")
+            async with watch.follow("another"):
+                await until(lambda: len(watch.unfollowed()) == len(pods))
+                over = await finisher._sweep(watch, set())
+                for _ in range(2):
+                    over = await finisher._sweep(watch, over)
+                watch._stop()
+            return set(pods) - set(api.pods), counted
+
+    return look
+
+
+@asynchronous
+async def test_a_pod_that_failed_stays_for_as_long_as_it_is_to_be_kept(look, write_config):
+    write_config("tasks: {keepFailedPods: 1h}")
+    gone, counted = await look(
+        "failed",
+        young=("Failed", checked(age=9000), ended(3000)),
+        old=("Failed", checked(age=9000), ended(4000)),
+        fine=("Succeeded", checked(), {}),
+        # Nothing of it has run: its time begins with its own.
+        evicted=("Failed", checked(age=4000), {}),
+        running=("Running", left(), {}),
+        own=("Failed", checked(on_finish="keep_pod"), ended(4000)),
+    )
+    assert gone == {"old", "fine", "evicted", "running"}
+    assert {name for name, _ in counted} == {finisher.REAPED}
+    assert sorted(tags["reason"] for _, tags in counted) == ["kept", "kept", "left_over", "left_over"]
+    assert counted[0][1] == {"namespace": "team", "reason": counted[0][1]["reason"], "dry_run": "false"}
+
+
+@asynchronous
+async def test_a_kept_pod_of_an_earlier_try_goes_while_the_task_goes_on(look, write_config):
+    write_config("tasks: {keepFailedPods: 1h}")
+    gone, _ = await look(
+        "deferred",
+        old=("Failed", checked(age=9000), ended(4000)),
+        # By it, the next try has more memory.
+        needed=("Failed", checked(age=9000), ended(4000, "OOMKilled")),
+        # Of this try, which its trigger sees to.
+        own=("Failed", left(age=9000), ended(4000)),
+    )
+    assert gone == {"old"}
+
+
+@asynchronous
+async def test_pods_of_earlier_tries_are_others_work_where_none_are_kept(look):
+    assert (await look("deferred", old=("Failed", checked(age=9000), ended(4000)))) == (set(), [])
+
+
+@asynchronous
+async def test_a_reaper_that_only_says_deletes_nothing(look, write_config, caplog):
+    write_config("tasks: {reaper: {dryRun: true}}")
+    with caplog.at_level(logging.INFO):
+        gone, counted = await look("success", p=("Succeeded", left(), {}))
+    assert gone == set()
+    # Once, at however many looks.
+    assert counted == [(finisher.REAPED, {"namespace": "team", "reason": "left_over", "dry_run": "true"})]
+    assert "Pod p would be (tasks.reaper.dryRun) deleted: it was left over, its task is over" in caplog.text
+
+
 @asynchronous
 async def test_a_pod_that_is_followed_here_stays(sweep):
     async with sweep(follow="p") as (api, _):

@@ -54,6 +54,7 @@ def test_nothing_where_there_is_no_reason(pods, of):
     assert memory.for_next(pods, "base", of) == 0
 
 
+@pytest.mark.parametrize("kind", [k8s.V1ResourceRequirements, dict])
 @pytest.mark.parametrize(
     ("limits", "requests", "expected"),
     [
@@ -63,15 +64,20 @@ def test_nothing_where_there_is_no_reason(pods, of):
         (None, {"memory": "50Mi"}, (None, "50Mi")),
     ],
 )
-def test_limit_and_request_of_the_base_container_grow_together(limits, requests, expected):
+def test_limit_and_request_of_the_base_container_grow_together(kind, limits, requests, expected):
     def container(name):
-        return k8s.V1Container(name=name, resources=k8s.V1ResourceRequirements(limits=limits, requests=requests))
+        return k8s.V1Container(name=name, resources=kind(limits=limits, requests=requests))
+
+    def parts(one):
+        found = one.resources if kind is dict else one.resources.to_dict()
+        return found["limits"], found["requests"]
 
     made = k8s.V1Pod(metadata=k8s.V1ObjectMeta(), spec=k8s.V1PodSpec(containers=[container("side"), container("base")]))
     had = memory.give(made, "base", 200 * 2**20)
     side, base = made.spec.containers
-    assert (base.resources.limits, (base.resources.requests or {}).get("memory")) == expected
-    assert (side.resources.limits, side.resources.requests) == (limits, requests)
+    raised, asked = parts(base)
+    assert (raised, (asked or {}).get("memory")) == expected
+    assert parts(side) == (limits, requests)
     assert had == ("100Mi" if limits and limits["memory"] == "100Mi" else None)
     assert (memory.RAISED in (made.metadata.annotations or {})) is bool(had)
 

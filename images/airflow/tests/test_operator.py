@@ -1,5 +1,6 @@
 """The phases of a task as Airflow's task runner calls them, with a Kubernetes API that keeps pods in memory."""
 
+import contextlib
 import json
 import time
 import uuid
@@ -498,6 +499,28 @@ def test_the_pod_of_a_task_that_ends_in_a_phase_stays_for_the_next_try(make, clu
     with pytest.raises(AirflowException):
         make(**of_memory()).trigger_reentry(found, event)
     assert (trigger.name in cluster.pods) is stays
+
+
+@pytest.mark.parametrize(
+    ("keep", "action", "code", "stays"),
+    [("1h", "delete_pod", 3, True), ("0s", "delete_pod", 3, False), ("1h", "delete_pod", 0, False)],
+)
+def test_a_pod_that_failed_is_kept_where_the_values_say_so(make, cluster, write_config, keep, action, code, stays):
+    write_config(f"tasks: {{keepFailedPods: {keep}}}")
+    trigger = launch(make(on_finish_action=action))
+    event = ended(cluster, trigger, code)
+    with contextlib.suppress(AirflowException):
+        make(on_finish_action=action).trigger_reentry(context(), event)
+    assert (trigger.name in cluster.pods) is stays
+
+
+def test_a_kept_pod_stays_beside_that_of_the_next_try(make, cluster, write_config):
+    write_config("tasks: {keepFailedPods: 1h}")
+    first = launch(make(), context(max_tries=1))
+    with pytest.raises(AirflowException):
+        make().trigger_reentry(context(max_tries=1), ended(cluster, first, 3))
+    second = launch(make(), context(2, max_tries=1, of="2"))
+    assert set(cluster.pods) == {first.name, second.name}
 
 
 def test_a_pod_of_an_earlier_try_makes_room_for_one_of_its_name(make, cluster, write_config):

@@ -405,6 +405,17 @@ async def test_a_pod_that_was_taken_before_its_trigger_began_is_started_again(tm
         finisher._sweeper.cancel()
 
 
+@pytest.mark.parametrize(("code", "action", "kept"), [(3, "delete_pod", True), (0, "delete_pod", False)])
+@asynchronous
+async def test_a_failed_pod_is_kept_where_the_values_say_so(follow, lines, write_config, code, action, kept):
+    write_config("tasks: {keepFailedPods: 2h}")
+    async with follow(ends=True, on_finish_action=action) as (api, _, event):
+        await api.run("p", "Failed" if code else "Succeeded", code)
+        await result(event)
+        assert bool(finisher._pending) is not kept
+        assert any("Pod p is kept until" in line for line in lines()[:-1]) is kept
+
+
 @asynchronous
 async def test_every_event_says_how_often_the_try_was_started_again(follow):
     async with follow(attempt={"again": 3}) as (api, _, event):

@@ -111,6 +111,8 @@ tasks:
   serviceAccountName: {{ .Values.tasks.serviceAccountName }}
   infrastructureRetries: {{ .Values.tasks.infrastructureRetries | int }}
   retryDeleted: {{ .Values.tasks.retryDeleted }}
+  keepFailedPods: {{ .Values.tasks.keepFailedPods }}
+  reaper: {dryRun: {{ .Values.tasks.reaper.dryRun }}}
 launcher:
   kind: {{ .Values.launcher.kind }}
   launch: {{ .Values.launcher.launch }}

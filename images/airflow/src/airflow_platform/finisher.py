@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import aiohttp
 from airflow.sdk.observability import stats
@@ -77,7 +77,8 @@ class _Owner(NamedTuple):
 _REASONS = {"left_over": "it was left over, its task is over", "kept": "it was kept for as long as the values say"}
 
 _pending: list[_Pending] = []
-_said: set[str] = set()
+#: The ``uid``s of pods that were deleted here, or said to be, and that a watch shows still.
+_reaped: WeakKeyDictionary[PodWatch, set[str]] = WeakKeyDictionary()
 _task: asyncio.Task | None = None
 _watches: WeakSet[PodWatch] = WeakSet()
 _sweeper: asyncio.Task | None = None
@@ -245,17 +246,15 @@ async def _sweep(watch: PodWatch, before: set[str]) -> set[str]:
     known = await states(found for _, found in owners)
     because = {pod["metadata"]["uid"]: (pod, _because(pod, found, known.get(key(found)))) for pod, found in owners}
     due = {uid: (pod, why) for uid, (pod, why) in because.items() if why}
-    dry = config.load().tasks.reaper.dry_run
-    for uid in due.keys() & before:
+    dry, reaped = config.load().tasks.reaper.dry_run, _reaped.setdefault(watch, set())
+    reaped.intersection_update(pod["metadata"]["uid"] for pod in watch.pods())
+    for uid in due.keys() & before - reaped:
         pod, why = due[uid]
-        if uid in _said if dry else not await delete(watch.cluster, pod):
-            continue
-        name = pod["metadata"]["name"]
-        log.info("Pod %s %s deleted: %s", name, "would be (tasks.reaper.dryRun)" if dry else "is", _REASONS[why])
-        stats.incr(REAPED, tags={"namespace": watch.namespace, "reason": why, "dry_run": str(dry).lower()})
-        if dry:
-            _said.add(uid)
-    _said.intersection_update(pod["metadata"]["uid"] for one in _watches for pod in one.pods())
+        if dry or await delete(watch.cluster, pod):
+            name = pod["metadata"]["name"]
+            log.info("Pod %s %s deleted: %s", name, "would be (tasks.reaper.dryRun)" if dry else "is", _REASONS[why])
+            stats.incr(REAPED, tags={"namespace": watch.namespace, "reason": why, "dry_run": str(dry).lower()})
+            reaped.add(uid)
     return set(due)
 
 

@@ -58,19 +58,28 @@ def give(pod: k8s.V1Pod, base: str, memory: int) -> str | None:
         What it had, as a quantity; None where it has enough, or no limit.
     """
     container = next((one for one in pod.spec.containers if one.name == base), None)
-    resources = container.resources if container else None
-    limits = dict(getattr(resources, "limits", None) or {})
+    limits, requests = (_part(container, name) for name in ("limits", "requests"))
     had = limits.get("memory")
     if not had or parse(had) >= memory:
         return None
-    requests = dict(resources.requests or {})
+    raised = {"limits": {**limits, "memory": quantity(memory)}}
     if "memory" in requests:
-        requests["memory"] = quantity(math.ceil(parse(requests["memory"]) * memory / parse(had)))
-    limits["memory"] = quantity(memory)
-    container.resources = copy.copy(resources)
-    container.resources.limits, container.resources.requests = limits, requests or None
+        wanted = math.ceil(parse(requests["memory"]) * memory / parse(had))
+        raised["requests"] = {**requests, "memory": quantity(wanted)}
+    container.resources = copy.copy(container.resources)
+    for name, amounts in raised.items():
+        if isinstance(container.resources, dict):
+            container.resources[name] = amounts
+        else:
+            setattr(container.resources, name, amounts)
     pod.metadata.annotations = {**(pod.metadata.annotations or {}), RAISED: str(memory)}
     return had
+
+
+def _part(container: k8s.V1Container | None, name: str) -> Mapping[str, Any]:
+    """Of a container's resources; these are a dict where the DAG's author wrote one."""
+    resources = container.resources if container else None
+    return (resources.get(name) if isinstance(resources, dict) else getattr(resources, name, None)) or {}
 
 
 def quantity(amount: int) -> str:
