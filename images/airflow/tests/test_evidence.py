@@ -3,7 +3,7 @@ import time
 
 import pytest
 from api_server import asynchronous
-from task_server import ago, serve
+from task_server import ago, instance, serve
 
 from airflow_platform import evidence as module
 from airflow_platform.cluster import Cluster
@@ -146,6 +146,15 @@ def test_the_evidence_of_a_phase_is_named_as_its_log(logs):
     module.save("6", module.record(None, None, "team"))
     path = "dag_id=a.log.trigger.b/run_id=r.log/task_id=t/attempt=1"
     assert module.taken("6", f"{path}.log") == [f"{path}.evidence.json", f"{path}.evidence.txt"]
+
+
+@pytest.mark.parametrize(("map_index", "part"), [(-1, ""), (3, "map_index=3/")])
+def test_where_evidence_is_can_be_told_before_it_is_there(logs, monkeypatch, map_index, part):
+    monkeypatch.setenv("AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER", "s3://logs/prefix/")
+    found = module.address(instance("t", "r", map_index))
+    assert found == f"s3://logs/prefix/dag_id=dag/run_id=r/task_id=t/{part}attempt=1.evidence.txt"
+    monkeypatch.setenv("AIRFLOW__LOGGING__REMOTE_LOGGING", "False")
+    assert module.address(instance()) == ""
 
 
 @asynchronous

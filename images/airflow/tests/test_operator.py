@@ -23,7 +23,7 @@ from airflow_platform import evidence, finisher, operator, policy
 from airflow_platform.attempt import Attempt
 from airflow_platform.cluster import ClusterRef
 from airflow_platform.operator import MAX_TRIES, TASK_INSTANCE, PodTask, pod_name, pod_task
-from airflow_platform.trigger import PodTrigger
+from airflow_platform.trigger import VERDICT, PodTrigger
 from airflow_platform.waiting import WaitTrigger
 
 START = datetime.now(timezone.utc)
@@ -116,7 +116,7 @@ def context(try_number=1, max_tries=0, of="first", map_index=-1, start=START):
     instance = SimpleNamespace(
         id=uuid.uuid5(uuid.NAMESPACE_OID, of), dag_id="example", task_id="work", run_id="run", map_index=map_index,
         try_number=try_number, max_tries=max_tries, start_date=start, pushed=pushed,
-        xcom_push=lambda key, value: pushed.update({key: value}),
+        xcom_push=lambda key, value: pushed.update({key: value}), log_url="https://airflow/log",
     )  # fmt: skip
     return {"ti": instance, "run_id": "run", "dag": SimpleNamespace()}
 
@@ -307,8 +307,9 @@ def test_what_can_never_run_fails_at_once_and_leaves_evidence(make, cluster, mon
     monkeypatch.setattr(evidence, "save", saved.__setitem__)
     cluster.fails["create"] = [refusal(status, "Forbidden", message)]
     with pytest.raises(AirflowException, match=sentence):
-        make(env_vars={"PASSWORD": "hunter2"}).execute(context())
+        make(env_vars={"PASSWORD": "hunter2"}).execute(pushed := context())
     (found,) = saved.values()
+    assert pushed["ti"].pushed[VERDICT] == found["verdict"]
     assert found["verdict"]["final"] is True
     assert found["pod"]["spec"]["containers"][0]["image"] == "report:1.0.0"
     assert "hunter2" not in json.dumps(found)
@@ -629,8 +630,14 @@ def test_a_pod_that_succeeded_goes_and_its_log_is_not_read_again(make, cluster):
 
 def test_a_pod_that_failed_fails_the_task(make, cluster):
     event = ended(cluster, launch(make()), 3)
-    with pytest.raises(AirflowException, match="returned a failure"):
-        make().trigger_reentry(context(), event)
+    event |= {"verdict": {"cause": "exit-code"}, "last_lines": ["one", "two"]}
+    found = context()
+    with pytest.raises(AirflowException) as raised:
+        make().trigger_reentry(found, event)
+    # What callbacks and mails say.
+    assert str(raised.value) == "because\nLog: https://airflow/log\nLast lines:\none\ntwo"
+    assert type(raised.value) is AirflowException
+    assert found["ti"].pushed[VERDICT] == {"cause": "exit-code"}
     assert cluster.pods == {}
 
 

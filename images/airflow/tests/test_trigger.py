@@ -97,7 +97,9 @@ async def test_a_pod_that_succeeds_ends_the_task_and_goes_once_that_is_stored(fo
 async def test_a_pod_that_fails_ends_the_task_and_no_later_try_takes_it(follow, lines):
     async with follow(ends=True) as (api, _, event):
         await api.run("p", "Failed", 3)
-        assert await result(event) == TaskFailedEvent()
+        found = await result(event)
+        assert isinstance(found, TaskFailedEvent)
+        assert found.xcoms["platform_verdict"]["cause"] == "exit-code"
         assert api.pods["p"]["metadata"]["labels"]["already_checked"] == "True"
         assert "Container base of pod p ended with exit code 3; its log says why." in lines()
 
@@ -123,7 +125,7 @@ async def test_evidence_that_cannot_be_saved_changes_nothing(follow, lines, monk
     monkeypatch.setattr(evidence, "save", full)
     async with follow(ends=True) as (api, _, event):
         await api.run("p", "Failed", 3)
-        assert await result(event) == TaskFailedEvent()
+        assert isinstance(await result(event), TaskFailedEvent)
         assert "The evidence of pod p could not be saved: No space left on device" in lines()
 
 
@@ -209,7 +211,7 @@ async def test_a_pod_that_never_runs_is_not_launched_for_ever(follow, lines):
     async with follow(ends=True, attempt={"again": 5}) as (api, one, event):
         await until(lambda: one._uid)
         await api.delete("p")
-        assert await result(event) == TaskFailedEvent()
+        assert isinstance(await result(event), TaskFailedEvent)
         assert lines()[-1].startswith("Pod p was deleted before it ran")
 
 
@@ -274,7 +276,7 @@ async def test_the_log_says_what_took_the_pod(follow, lines):
 async def test_a_pod_that_was_taken_too_often_fails_the_try(follow, lines, limit):
     async with follow(ends=True, infrastructure_retries=limit, attempt={"again": limit}) as (api, _, event):
         await taken(api)
-        assert await result(event) == TaskFailedEvent()
+        assert isinstance(await result(event), TaskFailedEvent)
         assert lines()[-1].startswith("Node n1 is being emptied")
         assert ("It was started again 3 times, and is not once more." in lines()) is bool(limit)
 
@@ -316,7 +318,7 @@ async def test_a_task_that_failed_by_itself_before_its_node_was_drained_has_fail
         ended = json.loads(json.dumps(KILLED))
         ended[0]["state"]["terminated"] |= {"exitCode": 3, "finishedAt": ago(20)}
         await api.run("p", "Failed", conditions=[DRAINED], spec=ON_NODE, containerStatuses=ended)
-        assert await result(event) == TaskFailedEvent()
+        assert isinstance(await result(event), TaskFailedEvent)
 
 
 @asynchronous
@@ -382,7 +384,7 @@ async def test_a_pod_that_says_how_much_memory_the_next_try_needs_stays_for_it(
             containerStatuses=[{"name": "base", "image": "i", "state": state}],
             metadata={"annotations": annotations},
         )
-        assert await result(event) == TaskFailedEvent()
+        assert isinstance(await result(event), TaskFailedEvent)
         assert bool(finisher._pending) is goes
 
 
@@ -417,6 +419,16 @@ async def test_a_failed_pod_is_kept_where_the_values_say_so(follow, lines, write
 
 
 @asynchronous
+async def test_the_launcher_is_told_the_verdict_and_the_last_lines(follow):
+    async with follow() as (api, _, event):
+        api.log = [b"2026-01-01T00:00:01.000000000Z the last words"]
+        await api.run("p", "Failed", 3)
+        found = (await result(event)).payload
+        assert found["verdict"]["cause"] == "exit-code"
+        assert found["last_lines"] == ["[base] the last words"]
+
+
+@asynchronous
 async def test_every_event_says_how_often_the_try_was_started_again(follow):
     async with follow(attempt={"again": 3}) as (api, _, event):
         await api.run("p", "Succeeded", 0)
@@ -440,7 +452,7 @@ async def test_a_pod_that_is_deleted_while_it_runs_fails_the_task(follow, lines,
         await until(lambda: api.count("/log"))
         await api.delete("p")
         found = await result(event)
-        assert found == TaskFailedEvent() if ends else payload(found)[0] == "gone"
+        assert isinstance(found, TaskFailedEvent) if ends else payload(found)[0] == "gone"
         assert any(line.startswith("Pod p was deleted while it ran on node n1") for line in lines())
 
 
@@ -487,7 +499,7 @@ async def test_an_image_that_may_still_come_is_waited_for_and_looked_at_again(fo
 async def test_a_pod_that_does_not_start_in_time_fails_the_task_and_goes(follow, lines, conditions, word):
     async with follow(ends=True, schedule_timeout=5, startup_timeout=5, on_finish_action="keep_pod") as (api, _, event):
         await api.run("p", "Pending", conditions=conditions, metadata={"creationTimestamp": ago(60)})
-        assert await result(event) == TaskFailedEvent()
+        assert isinstance(await result(event), TaskFailedEvent)
         assert any(word in line for line in lines())
         assert len(api.deleted) == 1
 
@@ -534,7 +546,7 @@ async def test_a_cluster_that_does_not_answer_ends_nothing(follow, monkeypatch):
         await until(lambda: asks_for(api) > 1)
         assert not event.done()
         api.refuse.clear()
-        assert await result(event) == TaskFailedEvent()
+        assert isinstance(await result(event), TaskFailedEvent)
 
 
 @asynchronous

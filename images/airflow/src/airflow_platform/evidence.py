@@ -167,6 +167,16 @@ def taken(instance_id: str, log_path: str) -> list[str]:
     return [one.relative_to(base).as_posix() for one in (beside, text)]
 
 
+def address(instance: Any) -> str:
+    """Where the evidence of a task instance's try is uploaded to, the text for people; empty where logs are not."""
+    if not conf.getboolean("logging", "remote_logging"):
+        return ""
+    from airflow.utils.helpers import log_filename_template_renderer
+
+    path = _TRY.sub("", log_filename_template_renderer()(ti=instance))
+    return f"{conf.get('logging', 'remote_base_log_folder').rstrip('/')}/{path}.evidence.txt"
+
+
 def _logs() -> Path:
     return Path(conf.get("logging", "base_log_folder"))
 

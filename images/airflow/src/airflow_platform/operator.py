@@ -14,6 +14,7 @@ import hashlib
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import cache
@@ -25,7 +26,7 @@ from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperato
 from airflow.providers.cncf.kubernetes.utils.container import container_is_completed
 from airflow.providers.cncf.kubernetes.utils.pod_manager import OnFinishAction, PodNotFoundException
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.sdk.listener import get_listener_manager
 from kubernetes.client import ApiClient, ApiException
@@ -36,7 +37,7 @@ from airflow_platform.attempt import Attempt
 from airflow_platform.cluster import ClusterRef
 from airflow_platform.diagnosis import Verdict, diagnose
 from airflow_platform.diagnosis.refused import exceeded
-from airflow_platform.trigger import PodTrigger
+from airflow_platform.trigger import VERDICT, PodTrigger
 from airflow_platform.waiting import WaitTrigger
 
 #: Annotations by which a launch knows the pod of its own task instance.
@@ -91,11 +92,11 @@ class PodTask(KubernetesPodOperator):
             case "relaunch":
                 return self.execute(context)
             case "timeout":
-                raise AirflowTaskTimeout(event["message"])
+                raise AirflowTaskTimeout(self._told(event["message"], event))
             case "stopped":
-                raise AirflowException(event["message"])
+                raise AirflowException(self._told(event["message"], event))
             case "gone":
-                raise PodNotFoundException(event["message"])
+                raise PodNotFoundException(self._told(event["message"], event))
             case "error" if event.get("_redefer_count", 0) >= self.MAX_REDEFER_ATTEMPTS and self._goes_on(event):
                 # The stock operator would wait here for the pod's end, however long that takes.
                 self._delete_pods_of(context)
@@ -103,7 +104,14 @@ class PodTask(KubernetesPodOperator):
         if event["status"] != "error":
             # The trigger has read the log to its end.
             self.get_logs = False
-        return super().trigger_reentry(context, event)
+        try:
+            return super().trigger_reentry(context, event)
+        except AirflowSkipException:
+            raise
+        except AirflowException as error:
+            if event["status"] != "failed":
+                raise
+            raise type(error)(self._told(event["message"], event)) from None
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
         """As Airflow's; where the trigger itself failed, the pod goes first."""
@@ -403,7 +411,21 @@ class PodTask(KubernetesPodOperator):
             evidence.save(str(context["ti"].id), evidence.record(pod, verdict, pod["metadata"]["namespace"]))
         except OSError as failure:
             self.log.warning("The evidence of the refusal could not be saved: %s", failure)
-        raise AirflowException(verdict.sentence) from None
+        raise AirflowException(self._told(verdict.sentence, {"verdict": verdict.as_dict()})) from None
+
+    def _told(self, why: str, event: Mapping[str, Any]) -> str:
+        """The text of the exception, which callbacks and mails have: why, where to read more, and the log's last lines.
+
+        The verdict goes to where the REST API has it.
+        """
+        instance = self._this_instance
+        if verdict := event.get("verdict"):
+            instance.xcom_push(key=VERDICT, value=verdict)
+        where = {"Log": instance.log_url, "Evidence": evidence.address(instance)}
+        text = [why, *(f"{name}: {address}" for name, address in where.items() if address)]
+        if lines := event.get("last_lines"):
+            text += ["Last lines:", *lines]
+        return "\n".join(text)
 
     def _wait(
         self, context: Any, request: k8s.V1Pod, message: str, what: str, seconds: float, **until: Any

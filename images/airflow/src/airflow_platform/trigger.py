@@ -39,6 +39,9 @@ from airflow_platform.watch import Feed, PodWatch
 #: The layout of the stored arguments. A triggerer reads those of the release before: what is added has a default.
 VERSION = 1
 
+#: The key of the XCom by which the REST API has the verdict on a task that failed.
+VERDICT = "platform_verdict"
+
 #: Seconds that the end of a log may take once the pod has ended.
 _LOG_END = 60
 #: Seconds between two looks at deadlines while nothing happens.
@@ -346,7 +349,7 @@ class PodTrigger(BaseTrigger):
         self._save(at, pod, verdict)
         message = verdict.sentence if verdict else f"Pod {self.name} is gone."
         log.error(message)
-        return TaskFailedEvent() if self.ends else self._resume("gone", message)
+        return self._fails(at, "gone", message, verdict)
 
     async def _ended(self, at: _Followed, pod: dict[str, Any]) -> TriggerEvent:
         code = pod_status.exit_code(pod, self.base)
@@ -397,9 +400,9 @@ class PodTrigger(BaseTrigger):
         if self.ends or stop:
             if self.events_on_failure:
                 at.evidence.events.say()
-            if self.pod_on_failure:
-                log.info(f"Pod {self.name} as it was: {json.dumps(pod_status.described(pod))}")
             await self._check(at.cluster, pod)
+        if self.pod_on_failure:
+            log.info(f"Pod {self.name} as it was: {json.dumps(pod_status.described(pod))}")
         self._save(at, pod, verdict)
         if self.ends and self._deletes(pod) and (until := finisher.kept_until(pod)):
             log.info(f"Pod {self.name} is kept until {until:%Y-%m-%d %H:%M:%S} UTC (tasks.keepFailedPods)")
@@ -408,10 +411,16 @@ class PodTrigger(BaseTrigger):
         if stop:
             # Whatever is to become of finished pods: one that runs, or may yet, has no task any more.
             await finisher.delete(at.cluster, pod, self.grace_period)
-        if not self.ends:
-            return self._resume(status, reason)
-        self._finish(at.cluster, pod)
-        return TaskFailedEvent()
+        if self.ends:
+            self._finish(at.cluster, pod)
+        return self._fails(at, status, reason, verdict)
+
+    def _fails(self, at: _Followed, status: str, message: str, verdict: Verdict | None) -> TriggerEvent:
+        """The end of the task, or what the launcher needs to end it; with the verdict, which the REST API has then."""
+        told = verdict.as_dict() if verdict else None
+        if self.ends:
+            return TaskFailedEvent(xcoms={VERDICT: told} if told else None)
+        return self._resume(status, message, verdict=told, last_lines=list(at.log.last))
 
     def _save(self, at: _Followed, pod: dict[str, Any] | None, verdict: Verdict | None) -> None:
         """Keep the evidence of a failure, before the pod may go. Without it the task's end is the same."""
@@ -458,9 +467,10 @@ class PodTrigger(BaseTrigger):
             raise
         return pod if self._is_own(pod) else None
 
-    def _resume(self, status: str, message: str, attempt: Attempt | None = None) -> TriggerEvent:
+    def _resume(self, status: str, message: str, attempt: Attempt | None = None, **more: Any) -> TriggerEvent:
         return TriggerEvent(
             {
+                **more,
                 "status": status,
                 "name": self.name,
                 "namespace": self.namespace,
