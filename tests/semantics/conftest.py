@@ -26,12 +26,13 @@ pytest_plugins = ["tests.cluster"]
 
 DAGS = Path(__file__).parent / "dags"
 OWN = "semantics_"
-# Prints the subject of each mail that it is sent.
+# Prints subject and text of each mail that it is sent.
 MAIL_SERVER = """
-import asyncore, email, email.policy, smtpd
+import asyncore, email, email.policy, json, smtpd
 class Server(smtpd.SMTPServer):
     def process_message(self, peer, sender, recipients, data, **_):
-        print(email.message_from_bytes(data, policy=email.policy.default)["subject"])
+        mail = email.message_from_bytes(data, policy=email.policy.default)
+        print(json.dumps([mail["subject"], mail.get_body(("html", "plain")).get_content()]))
 Server(("0.0.0.0", 1025), None)
 asyncore.loop()
 """
@@ -223,7 +224,7 @@ def task_image():
 
 @pytest.fixture(scope="session")
 def mail(objects, connection, task_image, kubectl):
-    """A mail server that keeps what it is sent, and the connection to it; the subjects of the mails so far."""
+    """A mail server that keeps what it is sent, and the connection to it; subject and text of the mails so far."""
     labels = {"semantics": "mail"}
     pod = {
         "apiVersion": "v1",
@@ -263,10 +264,12 @@ def mail(objects, connection, task_image, kubectl):
         extra=json.dumps({"disable_ssl": True, "disable_tls": True, "from_email": "airflow@example.com"}),
     )
 
-    def subjects():
-        return kubectl("logs", "semantics-mail", "-n", settings.TASK_NAMESPACE).splitlines()
+    def mails():
+        return [
+            json.loads(line) for line in kubectl("logs", "semantics-mail", "-n", settings.TASK_NAMESPACE).splitlines()
+        ]
 
-    return subjects
+    return mails
 
 
 @pytest.fixture(scope="session")

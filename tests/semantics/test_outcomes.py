@@ -64,25 +64,52 @@ def test_a_try_waits_for_its_delay(run):
     assert waited.total_seconds() >= 12
 
 
+def _mails(mail, run, task_id):
+    """The texts of the mails that are about a task."""
+    return [text for subject, text in mail() if run.run_id in subject and task_id in subject]
+
+
 @pytest.mark.runs("semantics_mail")
 @pytest.mark.needs("mail")
 def test_46224_mail_is_sent_on_retry_and_on_failure(run, mail):
     run.ended()
+    wait_for("two mails", lambda: len(_mails(mail, run, "fails")) >= 2, seconds=60)
+    assert len(_mails(mail, run, "fails")) == 2
+    assert _mails(mail, run, "succeeds") == []
 
-    def of(task_id):
-        return [subject for subject in mail() if run.run_id in subject and task_id in subject]
 
-    wait_for("two mails", lambda: len(of("fails")) >= 2, seconds=60)
-    assert len(of("fails")) == 2
-    assert of("succeeds") == []
+@pytest.mark.beyond_stock("it says that the pod failed")
+@pytest.mark.runs("semantics_mail")
+@pytest.mark.needs("mail")
+def test_a_mail_says_why_the_task_failed(run, mail):
+    run.ended()
+    wait_for("two mails", lambda: len(_mails(mail, run, "fails")) >= 2, seconds=60)
+    for number, text in enumerate(_mails(mail, run, "fails"), start=1):
+        assert "ended with exit code 3" in text
+        assert f"tasks/fails?try_number={number}" in text
+        assert f"task_id=fails/attempt={number}.evidence.txt" in text
+        assert "[base] it fails" in text
+
+
+@pytest.mark.beyond_stock("there is no verdict")
+@pytest.mark.runs("semantics_mail")
+@pytest.mark.parametrize("task_id", ["fails", "notifies"])
+def test_the_rest_api_says_why_a_task_failed(run, airflow, task_id):
+    run.ended_task(task_id)
+    path = f"{run.path}/taskInstances/{task_id}/xcomEntries/platform_verdict?deserialize=true"
+    found = airflow.call("GET", path)["value"]
+    assert (found["cause"], found["exit_code"]) == ("exit-code", 3)
 
 
 @pytest.mark.runs("semantics_mail")
 @pytest.mark.needs("mail")
 def test_a_notifier_is_a_callback(run, mail):
+    def subjects():
+        return [subject for subject, _ in mail()]
+
     run.ended()
-    wait_for("its mail", lambda: "notified of notifies" in mail(), seconds=60)
-    assert mail().count("notified of notifies") == 1
+    wait_for("its mail", lambda: subjects().count("notified of notifies"), seconds=60)
+    assert subjects().count("notified of notifies") == 1
 
 
 @pytest.mark.runs("semantics_listener")
