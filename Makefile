@@ -28,7 +28,7 @@ dags-push: ## Push a folder of DAG files to the local git server: FROM=<folder>
 	@$(CLUSTER) dags-push $(or $(FROM),$(error name a folder: make dags-push FROM=<folder>))
 
 .PHONY: test
-test: lint test-unit test-chart test-images test-dags test-e2e semantics-short faults-short bench-short ## All tests, the fast ones first
+test: lint test-unit test-chart test-images test-dags test-e2e semantics-short why-short faults-short bench-short ## All tests, the fast ones first
 
 .PHONY: lint
 lint: ## Style and known mistakes, in every language
@@ -70,6 +70,14 @@ faults: ## Take parts away from running tasks (hours); some: SCENARIO="s3 postgr
 .PHONY: faults-short
 faults-short: ## The triggerer is killed once under ten tasks: nothing is lost, nothing runs twice
 	@$(PYTHON) -m tests.faults --short || { $(CLUSTER) collect; exit 1; }
+
+.PHONY: why
+why: ## Provoke every fault, ours and stock, and measure what the log says; some: CASE="taint no-room" LAUNCH=platform
+	@$(PYTHON) -m tests.causes $(if $(CASE),--case $(CASE)) $(if $(LAUNCH),--launch $(LAUNCH))
+
+.PHONY: why-short
+why-short: ## Five faults that are quick: each log names its cause
+	@$(PYTHON) -m tests.causes --short || { $(CLUSTER) collect; exit 1; }
 
 .PHONY: chart-docs
 chart-docs: ## Make the chart's schema and README from its values.yaml

@@ -102,6 +102,7 @@ def unit() -> None:
             "tests/observe",
             "tests/bench/tests",
             "tests/faults/tests",
+            "tests/causes/tests",
         ]
         say(_tail(run(words, log="unit", doing="the unit tests"), 1))
 

@@ -44,11 +44,15 @@ class PodEvent:
 
 @dataclass
 class Pod:
-    """One pod, from its first event to its last; ``manifest`` is the newest state, as the API's JSON."""
+    """One pod, from its first event to its last; ``manifest`` is the newest state, as the API's JSON.
+
+    ``states`` are all of them, one for each of ``events``, where the record keeps them.
+    """
 
     uid: str
     manifest: dict[str, Any]
     events: list[PodEvent] = field(default_factory=list)
+    states: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -111,12 +115,14 @@ class PodRecord:
 
     :param client: of the cluster; it is used from a thread of its own.
     :param selector: a label selector, where not all pods are wanted.
+    :param states: whether each pod's earlier states are kept, too.
     """
 
-    def __init__(self, client: ApiClient, namespace: str, selector: str = "") -> None:
+    def __init__(self, client: ApiClient, namespace: str, selector: str = "", *, states: bool = False) -> None:
         self._core = CoreV1Api(client)
         self._namespace = namespace
         self._selector = selector
+        self._states = states
         self._lock = threading.Lock()
         self._pods: dict[str, Pod] = {}
         self._events: list[PodEvent] = []
@@ -267,6 +273,8 @@ class PodRecord:
             pod.manifest = manifest
             pod.events.append(event)
             self._events.append(event)
+            if self._states:
+                pod.states.append(manifest)
 
 
 class _TooOld(Exception):

@@ -195,3 +195,13 @@ def test_a_record_that_failed_does_not_answer(cluster, record):
     record.start()
     with pytest.raises(RuntimeError, match="not complete"):
         wait_until(lambda: record.pods() and False)
+
+
+def test_earlier_states_are_kept_where_they_are_wanted(cluster, record):
+    cluster.says(("ADDED", cluster.pod("one")), ("MODIFIED", cluster.pod("one", "Running")), then="stay")
+    record._states = True
+    record.start()
+    wait_until(lambda: len(record.events) == 2)
+    (pod,) = record.pods()
+    assert [state["status"]["phase"] for state in pod.states] == ["Pending", "Running"]
+    assert len(pod.states) == len(pod.events)

@@ -1,0 +1,110 @@
+"""What is done to a pod while its task is under way, where a fault does not come by itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
+
+from kubernetes.client import ApiException, CoreV1Api, V1Eviction, V1ObjectMeta
+from local.cluster import settings
+from local.cluster.console import Problem, wait_for
+from local.cluster.kind import kubectl
+from tests.causes import fillers
+from tests.faults import nodes
+from tests.observe.pods import Pod
+
+#: Seconds for a pod to run, with many others, and for one to go.
+RUNS, GOES = 400, 90
+#: Seconds for which what a task waits for stays away, at most.
+STAYS = 60
+
+
+class Subject(Protocol):
+    """A task under way, as an act sees it."""
+
+    core: CoreV1Api
+    refusal: dict | None
+    asked_for: dict | None
+
+    def pod(self) -> Pod | None:
+        """Its newest pod."""
+
+    def told(self) -> bool:
+        """Whether its log has named the fault, or the task is over."""
+
+    def shown(self) -> float | None:
+        """When Kubernetes has shown the fault."""
+
+
+Act = Callable[[Subject], None]
+
+
+def kill(subject: Subject) -> None:
+    """SIGKILL for the container's first process, from its node."""
+    pod = _running(subject)
+    container = pod.container()["containerID"].rpartition("/")[2]
+    nodes.Container(pod.manifest["spec"]["nodeName"], container, "base").kill()
+
+
+def evict(subject: Subject) -> None:
+    """As a drain does."""
+    pod = _running(subject)
+    eviction = V1Eviction(metadata=V1ObjectMeta(name=pod.name, namespace=settings.TASK_NAMESPACE))
+    subject.core.create_namespaced_pod_eviction(pod.name, settings.TASK_NAMESPACE, eviction)
+
+
+def delete(subject: Subject) -> None:
+    """As a person does."""
+    kubectl("delete", "pod", _running(subject).name, "-n", settings.TASK_NAMESPACE, "--wait=false")
+
+
+def preempt(subject: Subject) -> None:
+    """A pod of higher priority that has room only where this one is; it goes again."""
+    pod = _running(subject)
+    node = pod.manifest["spec"]["nodeName"]
+    with fillers.room_taken(subject.core, node, "causes-higher", but=50, without=pod.uid):
+        wait_for("the pod to be displaced", lambda: pod.deleted, seconds=GOES, every=0.2)
+
+
+def make_room(subject: Subject) -> None:
+    """What takes the node's room goes, once the log has said that the task waits for it."""
+    _until_told(subject)
+    _delete(fillers.ROOM)
+
+
+def free_quota(subject: Subject) -> None:
+    """What fills the quota goes, once the log has said that the task waits for it."""
+    _until_told(subject)
+    # Whoever asks is told what the launcher was told.
+    subject.asked_for = fillers.pod("task-00000000", cpu="5m", priority="causes-full")
+    try:
+        subject.core.create_namespaced_pod(settings.TASK_NAMESPACE, subject.asked_for, dry_run="All")
+    except ApiException as error:
+        answer = json.loads(error.body)
+        subject.refusal = {"status": error.status, "reason": answer["reason"], "message": answer["message"]}
+    _delete(fillers.QUOTA)
+
+
+def _running(subject: Subject) -> Pod:
+    """Wait for its first container to run; the pod."""
+
+    def found() -> Pod | None:
+        pod = subject.pod()
+        runs = pod is not None and "running" in pod.container().get("state", {})
+        return pod if runs else None
+
+    return wait_for("a running pod", found, seconds=RUNS, every=0.2)
+
+
+def _until_told(subject: Subject) -> None:
+    wait_for("the fault", subject.shown, seconds=RUNS, every=0.2)
+    # It may never be told: then it was away for long enough.
+    with suppress(Problem):
+        wait_for("a line that names it", subject.told, seconds=STAYS, every=0.5)
+
+
+def _delete(name: str) -> None:
+    words = ["delete", "pod", name, "-n", settings.TASK_NAMESPACE, "--ignore-not-found", "--now", "--wait=false"]
+    kubectl(*words)

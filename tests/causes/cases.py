@@ -1,0 +1,218 @@
+"""The faults: what each is, whose turn it is, and what its line has to name.
+
+What provokes a fault is in ``dags/causes/dag.py`` under the same name, and where that is not enough, in `Case.act`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.causes import acts
+from tests.causes.sight import Sight, ended, pod_event, taken, unscheduled, waiting
+
+#: Of the registry that only fails: a name that the nodes are told where it is.
+REGISTRY = "causes-registry:5000"
+FAILED, SUCCESS = "failed", "success"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One fault.
+
+    :param name: of it, and of the task that has it.
+    :param what: for the table.
+    :param kind: the class that is right, as a verdict has it.
+    :param cause: the verdict's id.
+    :param words: regular expressions that a line names the fault by: the object at fault, and what is wrong with it.
+        Each has to be in it, whoever wrote the line.
+    :param shown: when Kubernetes shows the fault, from the pod and its events as they came; None: there is no pod, and
+        its API server shows it to whoever asks, from the moment that the task begins.
+    :param state: the task's at its end, with the platform.
+    :param act: what is done to the pod while the task is under way.
+    :param heals: of the author's faults: somebody else may put it right, and so the task waits for a while.
+    """
+
+    name: str
+    what: str
+    kind: str
+    cause: str
+    words: tuple[str, ...]
+    shown: Callable[[Sight], float | None] | None
+    state: str = FAILED
+    act: acts.Act | None = None
+    heals: bool = False
+
+    @property
+    def must_stop(self) -> bool:
+        """Whether it is of no use to go on."""
+        return self.kind == "user" and self.state == FAILED and not self.heals
+
+    def named_in(self, line: str) -> bool:
+        """Whether a line names it."""
+        return all(re.search(word, line, re.IGNORECASE) for word in self.words)
+
+
+def _image(name: str, what: str, kind: str, cause: str, *words: str) -> Case:
+    reasons = ("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable")
+    return Case(name, what, kind, cause, words, waiting(*reasons))
+
+
+def _config(name: str, what: str, cause: str, *words: str) -> Case:
+    return Case(name, what, "user", cause, words, waiting("CreateContainerConfigError"))
+
+
+def _volume(name: str, what: str, cause: str, *words: str) -> Case:
+    return Case(name, what, "user", cause, words, pod_event("FailedMount"))
+
+
+def _ended(name: str, what: str, cause: str, *words: str) -> Case:
+    return Case(name, what, "user", cause, words, ended)
+
+
+def _refused(name: str, what: str, kind: str, cause: str, *words: str) -> Case:
+    return Case(name, what, kind, cause, words, None)
+
+
+_NOT_THERE = "not exist|not found|missing"
+
+_ALL = (
+    _image(
+        "image-missing", "an image that the registry does not have", "user", "image-not-found",
+        r"ticket-extract:0\.0\.0", _NOT_THERE,
+    ),
+    _image(
+        "registry-unknown", "a registry whose name nobody knows", "transient", "registry-unreachable",
+        r"registry\.causes\.example", "cannot reach|no such host|misbehaving|timeout|lookup",
+    ),
+    _image(
+        "registry-limits", "a registry that answers 429", "transient", "registry-limits-pulls", REGISTRY,
+        "limits|429|too many requests",
+    ),
+    _image(
+        "registry-fails", "a registry that answers 503", "transient", "registry-fails", REGISTRY,
+        "fails|503|unavailable",
+    ),
+    _image(
+        "registry-denies", "a registry that answers 401", "user", "image-denied", REGISTRY,
+        "credentials|401|unauthorized|denied",
+    ),
+    Case(
+        "image-name-invalid", "an image name that is none", "user", "image-name-invalid", ("Foo/BAR", "valid"),
+        waiting("InvalidImageName"),
+    ),
+    _config(
+        "secret-missing", "a Secret that does not exist, as environment", "secret-missing", "causes-none", _NOT_THERE
+    ),
+    _config(
+        "secret-key-missing", "a key that the Secret does not have", "secret-key-missing", "causes-settings",
+        "password", "key",
+    ),
+    _volume(
+        "config-map-missing", "a ConfigMap that does not exist, as a volume", "config-map-missing", "causes-none",
+        _NOT_THERE,
+    ),
+    _volume(
+        "secret-volume-missing", "a Secret that does not exist, as a volume", "secret-missing", "causes-none",
+        _NOT_THERE,
+    ),
+    Case(
+        "claim-missing", "a PersistentVolumeClaim that does not exist", "user", "volume-claim-missing",
+        ("causes-none", _NOT_THERE), unscheduled,
+    ),
+    _ended("command-not-found", "a command that the image does not have", "command-not-found", "causes-command",
+        "not in its image|not found|no such file",
+    ),
+    _ended("shell-not-found", "a shell that does not find its command", "command-not-found", r"\b127\b", "not found"),
+    _ended(
+        "not-executable", "a shell whose command is no program", "command-not-executable", r"\b126\b",
+        "executed|executable|permission",
+    ),
+    _ended("out-of-memory", "a program that uses more memory than its limit", "out-of-memory", "memory|OOM", "64Mi"),
+    _ended("child-out-of-memory", "the same of a child process", "out-of-memory", "memory|OOM", "64Mi"),
+    Case(
+        "killed", "SIGKILL, and not by memory", "user", "killed", (r"\b137\b|SIGKILL", "kill"), ended,
+        act=acts.kill,
+    ),
+    _ended("exit-143", "a program that ends itself by SIGTERM", "terminated", r"\b143\b|SIGTERM"),
+    _ended("exit-139", "a wrong memory access", "segmentation-fault", r"\b139\b|SIGSEGV|segmentation"),
+    _ended("exit-134", "a program that aborts", "aborted", r"\b134\b|SIGABRT"),
+    _ended("exit-1", "exit code 1", "exit-code", r"exit.?code\D{0,3}1\b"),
+    _ended("exit-3", "exit code 3", "exit-code", r"exit.?code\D{0,3}3\b"),
+    Case(
+        "no-label", "a label that no node has", "user", "no-node-with-label", ("gpu=a100|gpu: a100", "label"),
+        unscheduled,
+    ),
+    Case(
+        "taint", "a taint that the task does not tolerate", "user", "taint-not-tolerated", ("node-pool", "taint"),
+        unscheduled, heals=True,
+    ),
+    Case(
+        "no-room", "more CPU than is free for now", "capacity", "no-room", ("CPU", "waits for|insufficient"),
+        unscheduled, SUCCESS, acts.make_room,
+    ),
+    Case(
+        "too-big", "more CPU than any node has", "user", "too-big-for-any-node", ("64 CPU", "largest|never"),
+        unscheduled,
+    ),
+    Case(
+        "disk-limit", "more disk than its limit", "user", "disk-limit-exceeded", ("disk|ephemeral|EmptyDir", "1Mi"),
+        taken,
+    ),
+    Case(
+        "preempted", "a pod of higher priority takes its place", "infrastructure", "preempted",
+        ("make room|preempt", "priority"), taken, SUCCESS, acts.preempt,
+    ),
+    Case(
+        "drained", "its node is drained", "infrastructure", "drained", ("emptied|evict|drain", "node"), taken, SUCCESS,
+        acts.evict,
+    ),
+    Case(
+        "deadline", "activeDeadlineSeconds", "user", "deadline-exceeded",
+        ("deadline", r"\b5 ?s|DeadlineExceeded"), taken,
+    ),
+    Case(
+        "deleted", "somebody deletes its pod", "infrastructure", "deleted", ("deleted", r"pod \S+"), taken,
+        act=acts.delete,
+    ),
+    Case(
+        "sidecar", "a container beside the task that does not end", "user", "container-holds-pod",
+        ("proxy", "keeps|ending|running"), ended,
+    ),
+    _ended("init-fails", "an init container that fails", "exit-code", "prepare", r"exit.?code\D{0,3}4\b"),
+    Case(
+        "quota-full", "a quota that is full", "capacity", "quota-full", ("causes-full", "full|exceeded quota"), None,
+        SUCCESS, acts.free_quota,
+    ),
+    _refused(
+        "quota-too-small", "more than the quota has in all", "user", "quota-too-small", "causes-small", "never|exceeded"
+    ),
+    _refused(
+        "quota-without-requests", "a quota, and a task that does not say what it needs", "user",
+        "quota-needs-resources", "causes-limits", r"limits\.cpu",
+    ),
+    _refused(
+        "pod-security", "a privileged pod where none may be", "user", "pod-security", "Pod ?Security", "privileged"
+    ),
+    _refused(
+        "account-missing", "a ServiceAccount that does not exist", "platform", "service-account-missing", "causes-none",
+        _NOT_THERE,
+    ),
+    _refused(
+        "class-missing", "a PriorityClass that does not exist", "platform", "priority-class-missing", "causes-none",
+        "not exist|no PriorityClass",
+    ),
+    _refused(
+        "namespace-missing", "a namespace that does not exist", "platform", "namespace-missing", "causes-none",
+        _NOT_THERE,
+    ),
+    _refused(
+        "not-allowed", "a namespace where Airflow may not create pods", "platform", "platform-not-allowed",
+        "causes-closed", "may not|cannot create",
+    ),
+)  # fmt: skip
+
+CASES = {one.name: one for one in _ALL}
+#: A few that are quick and as different as can be.
+SHORT = ("too-big", "exit-3", "out-of-memory", "command-not-found", "pod-security")

@@ -1,0 +1,79 @@
+"""A task's log as the API gives it to whoever looks, less what is no line of a person's."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from urllib.parse import quote
+
+import boto3
+from botocore.exceptions import ClientError
+from local.cluster.airflow import Airflow
+
+#: Characters of what a person reads as one line. The stock operator ends with its pod as a Python object, of thousands:
+#: of such a text the first line counts.
+LONGEST = 600
+#: What the task's containers themselves print.
+_PROGRAM = re.compile(r"\[(base|prepare|proxy)\]")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a log, and when it was written, in seconds since the epoch."""
+
+    time: float
+    level: str
+    text: str
+
+
+def read(airflow: Airflow, instance: dict) -> list[Line]:
+    """The log of a task instance's last try, without what its program printed; an exception as its message."""
+    path = f"dags/{instance['dag_id']}/dagRuns/{quote(instance['dag_run_id'], safe='')}"
+    path += f"/taskInstances/{instance['task_id']}/logs/{instance['try_number']}?full_content=true"
+    return lines(airflow.call("GET", path)["content"])
+
+
+def lines(content: Iterable[object]) -> list[Line]:
+    """Of the API's answer, in the order of time."""
+    found = []
+    for one in content:
+        if not isinstance(one, dict) or one["event"].startswith(("::group::", "::endgroup::")):
+            continue
+        when, level = _time(one.get("timestamp")), one.get("level") or "info"
+        texts = [one["event"], *(str(error.get("exc_value")) for error in one.get("error_detail") or [])]
+        found += [Line(when, level, _shown(text)) for text in texts if not _PROGRAM.match(text)]
+    return sorted(found, key=lambda line: line.time)
+
+
+def evidence(access: dict, instance: dict) -> dict | None:
+    """What the platform has saved of a try that failed; None where there is nothing."""
+    s3 = access["s3"]
+    client = boto3.client(
+        "s3",
+        endpoint_url=s3["endpoint"],
+        aws_access_key_id=s3["key"],
+        aws_secret_access_key=s3["secret"],
+        region_name="us-east-1",
+    )
+    key = f"dag_id={instance['dag_id']}/run_id={instance['dag_run_id']}/task_id={instance['task_id']}"
+    key += f"/attempt={instance['try_number']}.evidence.json"
+    try:
+        return json.loads(client.get_object(Bucket=s3["bucket"], Key=key)["Body"].read())
+    except ClientError:
+        return None
+
+
+def _shown(text: str) -> str:
+    text = text.strip()
+    return text if len(text) <= LONGEST else text.partition("\n")[0][:LONGEST]
+
+
+def _time(text: str | None) -> float:
+    if not text:
+        return 0.0
+    # Python reads six digits of a second at most.
+    found = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text).replace("Z", "+00:00"))
+    return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp()
