@@ -140,7 +140,7 @@ def _judged(case: Json, nodes: list[Json]) -> Verdict | None:
     return diagnose(
         case["pod"],
         events=case.get("events", ()),
-        nodes=() if case["pod"]["spec"].get("nodeName") or case.get("refusal") else nodes,
+        nodes=() if case["pod"]["spec"].get("nodeName") else nodes,
         refusal=Refusal(**case["refusal"]) if case.get("refusal") else None,
         now=datetime.fromisoformat(case["now"]).timestamp(),
         deleted=case.get("deleted", False),

@@ -1,4 +1,7 @@
-"""The files in ``diagnosis/`` are cases, one file a cause, in the words of Kubernetes' and containerd's source."""
+"""The files in ``diagnosis/`` are cases, one file a cause, in the words of Kubernetes' and containerd's source.
+
+Those in ``diagnosis/recorded`` are pods of a real cluster, one file a fault, as ``make why`` has recorded them.
+"""
 
 import copy
 import json
@@ -31,6 +34,10 @@ POD = {
     },
 }
 NOW = "2026-01-01T00:05:00Z"
+FOLDER = Path(__file__).parent / "diagnosis"
+RECORDED = FOLDER / "recorded"
+#: The nodes of the cluster on which the others were recorded.
+NODES = "nodes.yaml"
 
 
 def seconds(timestamp):
@@ -45,9 +52,15 @@ def merged(part, over):
 
 
 def cases():
-    for file in sorted((Path(__file__).parent / "diagnosis").glob("*.yaml")):
+    for file in sorted(FOLDER.glob("*.yaml")):
         for number, case in enumerate(yaml.safe_load_all(file.read_text())):
-            yield pytest.param(file.stem, case, id=f"{file.stem}-{number}")
+            yield pytest.param(file.stem, {**case, "pod": merged(POD, case.get("pod", {}))}, id=f"{file.stem}-{number}")
+    for file in sorted(RECORDED.glob("*.yaml")):
+        if file.name != NODES:
+            case = yaml.safe_load(file.read_text())
+            if not case["pod"]["spec"].get("nodeName"):
+                case["nodes"] = yaml.safe_load((RECORDED / NODES).read_text())
+            yield pytest.param(case["verdict"]["cause"], case, id=f"recorded-{file.stem}")
 
 
 CASES = list(cases())
@@ -56,7 +69,7 @@ CASES = list(cases())
 def inputs(case):
     refusal = case.get("refusal")
     return {
-        "pod": merged(POD, case.get("pod", {})),
+        "pod": copy.deepcopy(case["pod"]),
         "events": case.get("events", []),
         "nodes": case.get("nodes", []),
         "quotas": case.get("quotas", []),

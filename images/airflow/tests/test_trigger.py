@@ -485,6 +485,14 @@ async def test_an_image_that_may_still_come_is_waited_for_and_looked_at_again(fo
         assert payload(await result(event))[0] == "stopped"
 
 
+@asynchronous
+async def test_what_lasts_is_final_as_soon_as_it_has_lasted(follow, monkeypatch):
+    monkeypatch.setattr(trigger, "_LOOK_AGAIN", 60)
+    async with follow() as (api, _, event):
+        await api.run("p", "Pending", **no_image(28))
+        assert payload(await result(event))[0] == "stopped"
+
+
 @pytest.mark.parametrize(
     ("conditions", "word"),
     [
@@ -585,6 +593,17 @@ async def test_events_of_a_pod_that_is_slow_to_start_are_each_said_once(follow, 
         await api.run("p", "Succeeded", 0)
         await result(event)
         assert api.count(r"^GET .*/events") == asked
+
+
+@asynchronous
+async def test_events_of_a_pod_that_waited_long_for_its_node_are_read_soon_once_it_has_one():
+    node = {"type": "PodScheduled", "status": "True", "lastTransitionTime": ago(0)}
+    pod = {"metadata": {"creationTimestamp": ago(600)}, "status": {"phase": "Pending", "conditions": []}}
+    events = pod_events.PodEvents(None, "team")
+    events._pause, events._looked = 300, time.time()
+    assert events.due(pod) - time.time() > 200
+    pod["status"]["conditions"] = [node]
+    assert 0 < events.due(pod) - time.time() < 11
 
 
 @asynchronous

@@ -20,7 +20,8 @@ log = structlog.get_logger("task")
 
 
 class PodEvents:
-    """Says each event once. How often it asks falls with time, so that many pods that wait are no burden."""
+    """Says each event once. How often it asks falls with time, and begins anew with the pod's node, so that many pods
+    that wait are no burden."""
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self._cluster, self._namespace = cluster, namespace
@@ -29,12 +30,17 @@ class PodEvents:
         self._said: set[tuple[str, str]] = set()
         self._pause = _SLOW
         self._looked = 0.0
+        self._has_node = False
 
     def due(self, pod: dict[str, Any]) -> float | None:
         """When to look next at a pod that waits, in seconds since the epoch; None where it waits no more."""
         if pod_status.phase(pod) != "Pending":
             return None
-        return max(pod_status.created_at(pod), self._looked) + self._pause
+        scheduled = pod_status.scheduled_at(pod)
+        if scheduled and not self._has_node:
+            # However long it waited for its node: what it waits for there is another matter.
+            self._has_node, self._pause = True, _SLOW
+        return max(scheduled or pod_status.created_at(pod), self._looked) + self._pause
 
     async def read(self, pod: dict[str, Any]) -> None:
         """Ask for the pod's events; where there is no answer, what was known stays."""

@@ -31,7 +31,7 @@ from airflow.triggers.base import (
 from airflow_platform import evidence, finisher, memory, pod_status, retry
 from airflow_platform.attempt import Attempt
 from airflow_platform.cluster import ApiError, Cluster, ClusterRef
-from airflow_platform.diagnosis import Verdict
+from airflow_platform.diagnosis import LASTING, Verdict
 from airflow_platform.evidence import Evidence
 from airflow_platform.pod_log import HANDED_OVER, PodLog, handed_on
 from airflow_platform.watch import Feed, PodWatch
@@ -47,7 +47,7 @@ _LOG_END = 60
 #: Seconds between two looks at deadlines while nothing happens.
 _TICK = 60
 #: The same while the base container is not at work: what keeps the pod may be worth a word, or final, once it lasts.
-_LOOK_AGAIN = 15
+_LOOK_AGAIN = 10
 
 #: How often a pod is created again at least that was deleted before it ran.
 _NEVER_RAN = 5
@@ -227,7 +227,7 @@ class PodTrigger(BaseTrigger):
         while True:
             due = known.events.due(pod) if pod is not None else None
             try:
-                newer = await feed.next(timeout=self._seconds_left(pod, due))
+                newer = await feed.next(timeout=self._seconds_left(pod, due, trouble))
             except TimeoutError:
                 if due is not None and due <= time.time():
                     await known.gather(pod)
@@ -296,8 +296,10 @@ class PodTrigger(BaseTrigger):
             prefix=self.prefix,
         )
 
-    def _seconds_left(self, pod: dict[str, Any] | None, due: float | None) -> float:
+    def _seconds_left(self, pod: dict[str, Any] | None, due: float | None, trouble: Verdict | None) -> float:
         times = [deadline for deadline, _ in self._deadlines(pod)] + ([] if due is None else [due])
+        if trouble and trouble.since and not trouble.final and trouble.since + LASTING > time.time():
+            times.append(trouble.since + LASTING)
         works = pod and pod_status.phase(pod) == "Running" and pod_status.exit_code(pod, self.base) is None
         return max(0.1, min([_TICK if works else _LOOK_AGAIN, *(one - time.time() for one in times)]))
 

@@ -16,10 +16,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_platform.diagnosis import ended, image, lost, placement, refused, start
-from airflow_platform.diagnosis.case import Case
+from airflow_platform.diagnosis.case import LASTING, Case
 from airflow_platform.diagnosis.verdict import Refusal, Verdict
 
-__all__ = ["Refusal", "Verdict", "diagnose"]
+__all__ = ["LASTING", "Refusal", "Verdict", "diagnose"]
 
 #: The first that says something holds.
 _RULES = (

@@ -12,6 +12,9 @@ from airflow_platform.diagnosis.verdict import Verdict, quoted
 #: Airflow ends this one itself (airflow.providers.cncf.kubernetes.utils.xcom_sidecar).
 _XCOM_SIDECAR = "airflow-xcom-sidecar"
 
+#: Seconds after the end of the base container in which what is beside it may end as well.
+_WINDING_UP = 10
+
 #: What kubelet writes before the reason for which it does not take a pod (pkg/kubelet/kubelet.go, ``rejectPod``).
 _REJECTED = "Pod was rejected: "
 #: pkg/kubelet/lifecycle/predicate.go, ``InsufficientResourcePrefix``.
@@ -69,7 +72,7 @@ def held_open(case: Case) -> Verdict | None:
     others = [one["name"] for one in case.statuses if not (one.get("state") or {}).get("terminated")]
     others = [name for name in others if not case.is_sidecar(name) and name != _XCOM_SIDECAR]
     since = seconds(case.base_end.get("finishedAt"))
-    if not others or not case.lasts(since):
+    if not others or since is None or case.now - since < _WINDING_UP:
         return None
     return Verdict(
         cause="container-holds-pod",
