@@ -48,7 +48,7 @@ def of(task: Task, nodes: list[Json]) -> Json | None:
     now = seconds(task.evidence["saved"]) if task.evidence else told
     if now is None:
         return None
-    for given in _candidates(task, nodes, now):
+    for given in _candidates(task, now):
         clean = _scrubbed(given)
         verdict = _judged(clean, _nodes(nodes))
         if verdict is None:
@@ -75,11 +75,11 @@ def save(cases: dict[str, Json], nodes: list[Json], versions: str, folder: Path 
     (folder / NODES).write_text(_yaml(_nodes(nodes)))
 
 
-def _candidates(task: Task, nodes: list[Json], now: float) -> Iterator[Json]:
+def _candidates(task: Task, now: float) -> Iterator[Json]:
     """What was known of the task's pod, the newest first."""
     if refusal := _refusal(task):
         pod = (task.evidence or {}).get("pod") or task.asked_for
-        yield {"now": _iso(now), "pod": pod, "refusal": refusal}
+        yield {"now": _iso(now), "pod": _pod(pod), "refusal": refusal}
         return
     sight = task.sight
     for pod in reversed(sight.pods):
@@ -113,9 +113,9 @@ def _pod(state: Json) -> Json:
     metadata = state["metadata"]
     keys = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
     return {
-        "metadata": {key: metadata[key] for key in keys if key in metadata},
+        "metadata": {key: metadata[key] for key in keys if metadata.get(key) is not None},
         "spec": state["spec"],
-        "status": state["status"],
+        "status": state.get("status", {}),
     }
 
 
