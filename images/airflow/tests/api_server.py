@@ -200,8 +200,8 @@ class ApiServer:
     async def _list_or_watch(self, request: web.Request) -> web.StreamResponse:
         if request.query.get("watch") == "true":
             return await self._watch(request)
-        assert request.query["labelSelector"] == "kubernetes_pod_operator=True"
-        chosen = [pod for _, pod in sorted(self.pods.items()) if pod["metadata"]["labels"]]
+        wanted = dict(label.split("=") for label in request.query["labelSelector"].split(","))
+        chosen = [pod for _, pod in sorted(self.pods.items()) if wanted.items() <= pod["metadata"]["labels"].items()]
         start, limit = int(request.query.get("continue", 0)), int(request.query["limit"])
         metadata = {"resourceVersion": str(self.version)}
         if start + limit < len(chosen):

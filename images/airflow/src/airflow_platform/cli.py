@@ -1,0 +1,36 @@
+"""The command ``airflow-platform``: in the image, and on any machine by ``pip install``.
+
+Each sub-command is a module with two functions: ``add`` gives it its parser, ``run`` does it. What is heavy (Airflow
+itself) they import where they need it, so that ``--help`` and mistakes cost nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from airflow_platform.client import ClientError
+from airflow_platform.why import command as why
+
+#: The sub-commands, in the order in which the help names them.
+_COMMANDS = (why,)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one sub-command; the exit code: 0, or 1 after an error that is said in one line."""
+    parser = argparse.ArgumentParser(prog="airflow-platform", description="Ask and steer airflow-platform.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for command in _COMMANDS:
+        command.add(commands).set_defaults(do=command.run)
+    options = parser.parse_args(arguments)
+    try:
+        return options.do(options)
+    except ClientError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
