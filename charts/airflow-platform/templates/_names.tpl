@@ -14,6 +14,8 @@
 {{- define "airflow-platform.airflow-config.name" -}}{{ include "airflow-platform.fullname" . }}-config{{- end -}}
 {{- define "airflow-platform.platform-config.name" -}}{{ include "airflow-platform.fullname" . }}-platform{{- end -}}
 {{- define "airflow-platform.pod-template.name" -}}{{ include "airflow-platform.fullname" . }}-worker-pod-template{{- end -}}
+{{- /* Not of a namespace: two releases may have one name. */ -}}
+{{- define "airflow-platform.nodes.name" -}}{{ .Release.Namespace }}-{{ include "airflow-platform.fullname" . }}-nodes{{- end -}}
 {{- define "airflow-platform.generated-secret.name" -}}{{ include "airflow-platform.fullname" . }}-generated{{- end -}}
 
 {{/*

@@ -166,7 +166,7 @@ async def test_what_cannot_be_asked_is_left_out(airflow):
 
 
 def left(on_finish="delete_pod", on_kill="delete_pod", age=600, of="airflow", **metadata):
-    owner = finisher._Owner("dag", "run", "task", -1, of, "base", on_finish, on_kill)
+    owner = finisher.Owner("dag", "run", "task", -1, of, "base", on_finish, on_kill)
     annotations = {finisher.OWNER: json.dumps(owner._asdict())}
     return {"creationTimestamp": ago(age), "annotations": annotations, **metadata}
 

@@ -60,7 +60,7 @@ class _Pending(NamedTuple):
     since: float
 
 
-class _Owner(NamedTuple):
+class Owner(NamedTuple):
     """What `OWNER` says."""
 
     dag_id: str
@@ -142,7 +142,7 @@ def kept_until(pod: dict[str, Any]) -> datetime | None:
 
 def owner(instance: Any, base: str, on_finish_action: str, on_kill_action: str) -> str:
     """The value of `OWNER`: a task instance, its base container, and what is to become of its pod."""
-    return json.dumps(_Owner(*key(instance), _home(), base, on_finish_action, on_kill_action)._asdict())
+    return json.dumps(Owner(*key(instance), _home(), base, on_finish_action, on_kill_action)._asdict())
 
 
 def look_after(watch: PodWatch) -> None:
@@ -239,7 +239,7 @@ async def _sweep(watch: PodWatch, before: set[str]) -> set[str]:
         for pod in watch.unfollowed()
         if now - datetime.fromisoformat(pod["metadata"]["creationTimestamp"]) > _LEFT_OVER
         and not pod["metadata"].get("deletionTimestamp")
-        and (found := _owner(pod)) is not None
+        and (found := owner_of(pod)) is not None
         and found.airflow == home
         and _goes(pod, found)
     ]
@@ -273,15 +273,15 @@ def _home() -> str:
     return _NAMESPACE.read_text().strip() if _NAMESPACE.is_file() else ""
 
 
-def _owner(pod: dict[str, Any]) -> _Owner | None:
+def owner_of(pod: dict[str, Any]) -> Owner | None:
     """Whose the pod is; None where it is not ours, or of another release."""
     try:
-        return _Owner(**json.loads((pod["metadata"].get("annotations") or {})[OWNER]))
+        return Owner(**json.loads((pod["metadata"].get("annotations") or {})[OWNER]))
     except (KeyError, TypeError, ValueError):
         return None
 
 
-def _goes(pod: dict[str, Any], owner: _Owner) -> bool:
+def _goes(pod: dict[str, Any], owner: Owner) -> bool:
     """Whether the pod of a task that is over is to be deleted."""
     active = pod_status.phase(pod) in ("Pending", "Running")
     if active and pod_status.exit_code(pod, owner.base) is None:
