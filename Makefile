@@ -28,7 +28,7 @@ dags-push: ## Push a folder of DAG files to the local git server: FROM=<folder>
 	@$(CLUSTER) dags-push $(or $(FROM),$(error name a folder: make dags-push FROM=<folder>))
 
 .PHONY: test
-test: lint test-unit test-chart test-images test-dags test-e2e semantics-short why-short faults-short bench-short ## All tests, the fast ones first
+test: lint test-unit test-chart test-images test-dags test-e2e test-browser semantics-short why-short faults-short bench-short ## All tests, the fast ones first
 
 .PHONY: lint
 lint: ## Style and known mistakes, in every language
@@ -54,6 +54,10 @@ test-dags: ## The rules for DAGs, and the DAGs' own tests
 test-e2e: ## End to end on the local cluster, which is made if there is none
 	@$(CLUSTER) up --no-run || { $(CLUSTER) collect; exit 1; }
 	@$(PYTHON) -m pytest tests/e2e
+
+.PHONY: test-browser
+test-browser: ## The platform's pages in Airflow's UI, in Chromium, on the cluster that is up
+	@$(PYTHON) -m pytest tests/browser
 
 .PHONY: semantics
 semantics: ## What Airflow says of a task holds for its pod, on the cluster that is up; some: TEST="-k pool"
