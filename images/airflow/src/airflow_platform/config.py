@@ -89,8 +89,8 @@ class NodePool(_Section):
     to run on these nodes. ``resources`` are those of a container that sets none, ``largest`` is what one task may ask
     for. ``priority_class_name`` is the pool's own PriorityClass (empty: it has none), by which ``quota``, the ``hard``
     of its ResourceQuota in each namespace of tasks, tells its pods. ``min_nodes`` is how many nodes it has to have.
-    ``out_of_memory_factor`` is how many times the memory a try gets of the one before that ran out of it (1: the same), up to
-    ``largest``.
+    ``out_of_memory_factor`` is how many times the memory a try gets of the one before that ran out of it (1: the same),
+    up to ``largest``.
     """
 
     name: str = Field(min_length=1)
