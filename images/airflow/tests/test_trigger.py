@@ -316,7 +316,7 @@ async def test_a_pod_that_somebody_deleted_is_started_again_where_the_values_say
 async def test_a_task_that_failed_by_itself_before_its_node_was_drained_has_failed(follow):
     async with follow(ends=True, infrastructure_retries=5) as (api, _, event):
         ended = json.loads(json.dumps(KILLED))
-        ended[0]["state"]["terminated"] |= {"exitCode": 3, "finishedAt": ago(20)}
+        ended[0]["state"]["terminated"] |= {"exitCode": 3, "finishedAt": ago(3600)}
         await api.run("p", "Failed", conditions=[DRAINED], spec=ON_NODE, containerStatuses=ended)
         assert isinstance(await result(event), TaskFailedEvent)
 

@@ -258,7 +258,7 @@ async def _sweep(watch: PodWatch, before: set[str]) -> set[str]:
     return set(due)
 
 
-def _because(pod: dict[str, Any], owner: _Owner, state: str | None) -> str | None:
+def _because(pod: dict[str, Any], owner: Owner, state: str | None) -> str | None:
     """Why the pod of a task in this state is to go: a key of `_REASONS`; None where it stays."""
     was_kept = config.load().tasks.keep_failed_pods and pod_status.phase(pod) == "Failed"
     if state in _OVER:
