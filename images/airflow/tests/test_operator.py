@@ -281,10 +281,11 @@ def test_a_full_quota_is_waited_for_however_long_it_takes(make, cluster):
 
 def test_a_launch_waits_no_longer_than_the_task_may_take(make, cluster):
     cluster.fails["create"] = [FULL, FULL]
-    deferred, _ = waits(make(execution_timeout=timedelta(seconds=60)))
-    assert deferred.trigger.deadline == START.timestamp() + 60
+    now = datetime.now(timezone.utc)
+    deferred, _ = waits(make(execution_timeout=timedelta(seconds=60)), context(start=now))
+    assert deferred.trigger.deadline == now.timestamp() + 60
     assert deferred.timeout > timedelta(seconds=60)
-    late = context(start=START - timedelta(seconds=61))
+    late = context(start=now - timedelta(seconds=61))
     with pytest.raises(AirflowTaskTimeout, match="execution_timeout has passed. Quota q of namespace team is full"):
         make(execution_timeout=timedelta(seconds=60)).execute(late)
 

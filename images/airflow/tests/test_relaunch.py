@@ -115,7 +115,7 @@ def test_nothing_is_asked_where_nothing_was_cut_off():
 
 def test_phases_without_a_heartbeat_are_repeated(add, states):
     silent = add("silent", last_heartbeat_at=NOW - timedelta(minutes=2))
-    add("beats", last_heartbeat_at=NOW)
+    add("beats", last_heartbeat_at=datetime.now(timezone.utc))
     add("worker", last_heartbeat_at=NOW - timedelta(minutes=2), executor=None)
     add("deferred", "deferred", last_heartbeat_at=NOW - timedelta(minutes=2))
     assert Relaunch().silent() == {silent}
