@@ -475,6 +475,20 @@ async def test_an_image_that_will_never_come_fails_the_task_and_the_pod_goes(fol
 
 
 @asynchronous
+async def test_a_pod_that_ends_before_it_was_seen_to_run_has_not_been_kept_from_starting(follow, lines):
+    """For a moment it is still pending, with a container that has ended: its log is read, and the pod stays."""
+    async with follow(ends=True, on_finish_action="keep_pod") as (api, _, event):
+        api.log = [b"2026-01-01T00:00:01.000000000Z the last words"]
+        await api.run("p", "Pending", 3)
+        await until(lambda: any("exit code 3" in line for line in lines()))
+        assert not event.done()
+        await api.run("p", "Failed", 3)
+        assert isinstance(await result(event), TaskFailedEvent)
+        assert "[base] the last words" in lines()
+        assert api.deleted == []
+
+
+@asynchronous
 async def test_an_image_that_may_still_come_is_waited_for_and_looked_at_again(follow, lines, monkeypatch):
     """Nothing of the pod changes; that it lasts is what makes it final."""
     monkeypatch.setattr(trigger, "_LOOK_AGAIN", 0.1)

@@ -257,7 +257,8 @@ class PodTrigger(BaseTrigger):
             before, trouble = trouble, known.diagnose(pod)
             if trouble and _is_news(before, trouble):
                 log.info(trouble.sentence)
-            if trouble and trouble.final and pod_status.phase(pod) == "Pending":
+            # One whose container has ended is about to end by itself, and its log is to be read.
+            if trouble and trouble.final and trouble.exit_code is None and pod_status.phase(pod) == "Pending":
                 await known.events.read(pod)
                 return await self._failed(at, pod, trouble.sentence, trouble, status="stopped", stop=True)
             pod_log.follow(pod)
