@@ -69,7 +69,7 @@ def test_62398_a_task_that_is_marked_while_it_runs_stops(run, airflow, state):
 
 @pytest.fixture
 def later(kubectl):
-    """Make the ConfigMap that pods of ``semantics_lost`` wait for."""
+    """Make the ConfigMap that pods of ``semantics_unborn`` wait for."""
     name = ("configmap", "semantics-later", "-n", settings.TASK_NAMESPACE)
     kubectl("delete", "--ignore-not-found", *name)
     yield lambda: kubectl("create", *name, "--from-literal=word=later")
@@ -92,7 +92,7 @@ def _waiting_pod(run, task_id):
 @pytest.mark.parametrize("how", ["pending", "drained"], ids=["59626_deleted", "69052_drained"])
 def test_a_pod_lost_before_it_ran_is_made_again_and_uses_no_try(start, core, later, how):
     # Of its own: half a minute without the ConfigMap is the task's end.
-    run = start("semantics_lost")
+    run = start("semantics_unborn")
     pod = _waiting_pod(run, how)
     if how == "pending":
         core.delete_namespaced_pod(pod.name, settings.TASK_NAMESPACE)

@@ -52,7 +52,7 @@ with DAG("semantics_marked", default_args=TASK | {"retries": 1}, **MANUAL):
     KubernetesPodOperator(task_id="failed")
     KubernetesPodOperator(task_id="success")
 
-with DAG("semantics_lost", default_args=TASK, **MANUAL):
+with DAG("semantics_unborn", default_args=TASK, **MANUAL):
     # The test makes the ConfigMap once it has deleted the first pod.
     later = V1EnvFromSource(config_map_ref=V1ConfigMapEnvSource(name="semantics-later"))
     KubernetesPodOperator(task_id="pending", cmds=["true"], env_from=[later])
