@@ -43,7 +43,7 @@ def run(names: Sequence[str], launches: Sequence[str], *, written: bool) -> None
             with step(f"{len(cases)} faults, {launch}") as current:
                 tasks, nodes = trial.run(cases, launch, airflow, found, current)
             recorded = {task.case.name: recording.of(task, nodes) for task in tasks if launch == PLATFORM}
-            every[launch] = [figures.outcome(task, launch, recorded.get(task.case.name)) for task in tasks]
+            every[launch] = [figures.outcome(task, recorded.get(task.case.name)) for task in tasks]
             _store(began, tasks, every)
             say(page.terminal(every[launch]))
             if written:

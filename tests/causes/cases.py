@@ -31,7 +31,7 @@ class Case:
         its API server shows it to whoever asks, from the moment that the task begins.
     :param state: the task's at its end, with the platform.
     :param act: what is done to the pod while the task is under way.
-    :param heals: of the author's faults: somebody else may put it right, and so the task waits for a while.
+    :param heals: of the author's faults: it may end by itself, or somebody else may put it right, so the task waits.
     """
 
     name: str
@@ -173,12 +173,13 @@ _ALL = (
         ("deadline", r"\b5 ?s|DeadlineExceeded"), taken,
     ),
     Case(
-        "deleted", "somebody deletes its pod", "infrastructure", "deleted", ("deleted", r"pod \S+"), taken,
+        "deleted", "somebody deletes its pod", "infrastructure", "deleted",
+        (r"(was|been|being) deleted|not ?found", r"pod \S+"), taken,
         act=acts.delete,
     ),
     Case(
         "sidecar", "a container beside the task that does not end", "user", "container-holds-pod",
-        ("proxy", "keeps|ending|running"), ended,
+        ("proxy", "keeps|ending|running"), ended, heals=True,
     ),
     _ended("init-fails", "an init container that fails", "exit-code", "prepare", r"exit.?code\D{0,3}4\b"),
     Case(

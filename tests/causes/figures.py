@@ -44,19 +44,19 @@ class Outcome:
         return bool(self.certain) and self.kind != CASES[self.case].kind
 
 
-def outcome(task: Task, launch: str, recorded: Json | None) -> Outcome:
+def outcome(task: Task, recorded: Json | None) -> Outcome:
     """The row of a task.
 
     :param recorded: the case that was made of its pod, for a task that has no evidence, as it did not fail.
     """
     shown = task.shown()
     verdict = (task.evidence or {}).get("verdict") or (recorded or {}).get("verdict") or {}
-    if launch != PLATFORM:
+    if task.launch != PLATFORM:
         verdict = {}
     ended = seconds(task.instance.get("end_date"))
     found = Outcome(
         task.case.name,
-        launch,
+        task.launch,
         task.instance.get("state") or "none",
         shown is not None,
         verdict.get("kind"),
@@ -71,18 +71,17 @@ def outcome(task: Task, launch: str, recorded: Json | None) -> Outcome:
         found.line_s = round(max(task.told_at - shown, 0), 1)
     if shown is not None and ended is not None:
         found.stop_s = round(max(ended - shown, 0), 1)
-    if launch == PLATFORM and found.state != task.case.state:
+    if task.launch == PLATFORM and found.state != task.case.state:
         found.notes.append(f"ended as {found.state}, not as {task.case.state}")
-    if launch == PLATFORM and verdict and verdict.get("cause") != task.case.cause:
+    if task.launch == PLATFORM and verdict and verdict.get("cause") != task.case.cause:
         found.notes.append(f"cause {verdict.get('cause')}, not {task.case.cause}")
     return found
 
 
 def _last_line(task: Task) -> str:
     """The last line that names the fault; where none does, the last that is an error, or the last one."""
-    naming = [line for line in task.log if task.case.named_in(line.text)]
     errors = [line for line in task.log if line.level in ("error", "critical")]
-    last = next(iter((naming or errors or task.log)[-1:]), None)
+    last = next(iter((task.naming() or errors or task.log)[-1:]), None)
     return last.text.partition("\n")[0] if last else ""
 
 

@@ -111,7 +111,8 @@ def _events(sight: Sight, uid: str, now: float) -> list[Json]:
 def _pod(state: Json) -> Json:
     """The pod without what says nothing of its fate."""
     metadata = state["metadata"]
-    keys = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
+    keys = ("name", "namespace", "uid", "generation", "creationTimestamp")
+    keys += ("deletionTimestamp", "deletionGracePeriodSeconds")
     return {
         "metadata": {key: metadata[key] for key in keys if metadata.get(key) is not None},
         "spec": state["spec"],

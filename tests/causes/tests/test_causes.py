@@ -91,11 +91,11 @@ def test_a_log_is_read_as_a_person_reads_it():
     assert (found[-1].level, int(found[-1].time)) == ("error", int(START) + 2)
 
 
-def task(name, *, told=None, text="", evidence=None, **instance):
+def task(name, *, launch="platform", told=None, text="", evidence=None, **instance):
     pods = SimpleNamespace(pods=lambda **_: one.pods)
     one = sight(state(statuses=[base(terminated={"exitCode": 3})]))
     events = SimpleNamespace(of=lambda _: [])
-    made = Task(CASES[name], None, pods, events, SimpleNamespace(run_id="r"), instance)
+    made = Task(CASES[name], launch, None, pods, events, SimpleNamespace(run_id="causes-1"), instance)
     made.log = [Line(START, "info", "Pod was created"), Line(START + 3, "error", text)]
     made.evidence = evidence
     if told is not None:
@@ -113,7 +113,7 @@ def test_a_row_has_class_line_and_times():
         state=FAILED,
         end_date="2026-01-01T00:00:05Z",
     )
-    found = figures.outcome(one, "platform", None)
+    found = figures.outcome(one, None)
     assert (found.right, found.line, found.line_s, found.stop_s, found.notes) == (
         True,
         "ended with exit code 3",
@@ -126,8 +126,9 @@ def test_a_row_has_class_line_and_times():
 def test_an_end_that_was_not_expected_is_noted_and_stock_gives_no_class():
     verdict = {"kind": "user", "cause": "killed", "certain": True}
     one = task("exit-3", text="Pod failed", evidence={"verdict": verdict}, state="success")
-    assert len(figures.outcome(one, "platform", None).notes) == 2
-    found = figures.outcome(one, "stock", None)
+    assert len(figures.outcome(one, None).notes) == 2
+    one.launch = "stock"
+    found = figures.outcome(one, None)
     assert (found.kind, found.named, found.line, found.notes) == (None, False, "Pod failed", [])
 
 
@@ -192,3 +193,14 @@ def test_a_recorded_pod_is_the_same_at_each_run_and_judged_as_it_was(tmp_path):
     assert first["verdict"]["exit_code"] == 3
     recording.save({"exit-3": first}, [], "Kubernetes v1", tmp_path)
     assert yaml.safe_load((tmp_path / "exit-3.yaml").read_text())["sentence"] == first["sentence"]
+
+
+def test_a_line_about_the_task_or_of_kubernetes_alone_does_not_name_a_fault():
+    one = task("no-room", text="Pod task-1 waits for 0.3 CPU on a node")
+    one.log += [
+        Line(START, "info", "Building pod task with labels {'run_id': 'causes-1'}, waits for CPU"),
+        Line(START, "info", "Pod event: FailedScheduling: 1 Insufficient cpu"),
+    ]
+    assert [line.text for line in one.naming()] == ["Pod task-1 waits for 0.3 CPU on a node"]
+    one.launch = "stock"
+    assert len(one.naming()) == 2

@@ -49,6 +49,7 @@ class Metadata(TypedDict, total=False):
     namespace: str
     uid: str
     resourceVersion: str
+    generation: int | None
     labels: dict[str, str] | None
     annotations: dict[str, str] | None
     creationTimestamp: str | None

@@ -11,6 +11,8 @@ from typing import Any
 #: Seconds for which a fault that may heal must have been seen before it is final. Kubelet pulls an image anew after
 #: 10 s and after 20 s (pkg/kubelet/kubelet.go, ``imageBackOffPeriod``): within 30 s it has been refused twice.
 LASTING = 30
+#: Seconds in which kubelet has removed a pod's object once its containers have ended.
+_REMOVED = 60
 
 Json = Mapping[str, Any]
 
@@ -70,6 +72,20 @@ class Case:
         """When the pod was asked to stop; ``deletionTimestamp`` is when its grace period is over."""
         until = seconds(self.metadata.get("deletionTimestamp"))
         return None if until is None else until - (self.metadata.get("deletionGracePeriodSeconds") or 0)
+
+    @property
+    def ended_of_deletion(self) -> bool:
+        """Whether a pod whose object goes was told to stop before it ended.
+
+        Kubelet removes the object at the end with a grace period of 0, by which ``deletionTimestamp`` becomes that
+        time, later than the containers' ends. But the status that it gave has the generation that the deletion made
+        (``observedGeneration``, Kubernetes 1.34): a pod that had ended by itself has an older one.
+        """
+        until, finished = seconds(self.metadata.get("deletionTimestamp")), self.finished
+        if until is None or finished is None or self.metadata.get("deletionGracePeriodSeconds") != 0:
+            return False
+        generation, observed = self.metadata.get("generation") or 0, self.status.get("observedGeneration") or 0
+        return observed >= generation > 1 and until - finished < _REMOVED
 
     @cached_property
     def statuses(self) -> list[Json]:

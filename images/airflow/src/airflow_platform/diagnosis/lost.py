@@ -236,7 +236,7 @@ def _ended_before(case: Case, at: float | None) -> bool:
     finished = seconds((case.base_end or {}).get("finishedAt"))
     if finished is None and case.phase == "Failed":
         finished = case.finished
-    if finished is None:
+    if finished is None or case.ended_of_deletion:
         return False
     return at is None or finished < int(at)
 
