@@ -8,6 +8,7 @@ from unittest.mock import AsyncMock
 
 import anyio
 import pytest
+from airflow.api_fastapi.execution_api.app import InProcessExecutionAPI
 from airflow.callbacks.database_callback_sink import DatabaseCallbackSink
 from airflow.jobs import triggerer_job_runner
 from airflow.jobs.triggerer_job_runner import TriggerLoggingFactory, TriggerRunner, TriggerRunnerSupervisor
@@ -128,7 +129,7 @@ def test_airflows_own_command_runs_with_what_was_given(monkeypatch, write_config
     ran, imported = [], []
     monkeypatch.setattr(launcher, "preload", imported.extend)
     monkeypatch.setattr(component.gc, "freeze", lambda: None)
-    for name in ("change_events", "send_logs_first", "hold_many"):
+    for name in ("change_events", "send_logs_first", "hold_many", "prepare_api"):
         monkeypatch.setattr(triggerer, name, lambda: None)
     monkeypatch.setattr(triggerer.unsent, "start", lambda: None)
     monkeypatch.setattr("airflow.__main__.main", lambda: ran.append(sys.argv))
@@ -153,6 +154,23 @@ def test_pods_are_looked_after_once_the_triggers_can_ask_airflow(monkeypatch):
     triggerer.prepare_runner()
     asyncio.run(TriggerRunner.init_comms(TriggerRunner()))
     assert told == ["can ask", ("team",)]
+
+
+def test_the_api_that_triggers_ask_is_there_before_they_do(monkeypatch):
+    made = []
+
+    def make():
+        made.append(InProcessExecutionAPI())
+        return made[-1]
+
+    monkeypatch.setattr(triggerer_job_runner, "in_process_api_server", make)
+    triggerer.prepare_api()
+    triggerer.prepare_api()
+    (api,) = made
+    assert triggerer_job_runner.in_process_api_server() is api
+    # Starlette makes it at the first question.
+    assert api.app.middleware_stack is not None
+    assert InProcessExecutionAPI().app.middleware_stack is None
 
 
 def test_events_are_told_when_they_come_and_those_of_a_burst_together(monkeypatch):
