@@ -29,6 +29,8 @@ LONG = 1500
 _PACE = {PLATFORM: 1.5, STOCK: 3.0}
 #: Seconds after the end of a task in which the rest of its log may come.
 _UPLOAD = 20
+#: How lines of the platform begin that only repeat what Kubernetes says.
+_IN_OTHER_WORDS = ("Pod event: ", "The API server said: ")
 _OVER = {"success", "failed", "skipped", "upstream_failed", "removed"}
 
 
@@ -111,7 +113,7 @@ class Task:
 
     def _may_name(self, text: str) -> bool:
         # The platform is to say it in its own words, not only in Kubernetes'.
-        raw = self.launch == PLATFORM and text.startswith("Pod event: ")
+        raw = self.launch == PLATFORM and text.startswith(_IN_OTHER_WORDS)
         return self.run.run_id not in text and not raw
 
     def _find(self) -> None:
