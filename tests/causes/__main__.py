@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -40,6 +41,7 @@ def run(names: Sequence[str], launches: Sequence[str], *, written: bool) -> None
             stack.enter_context(registry_stub.running(REGISTRY))
         stack.enter_context(work.dags_pushed(airflow, launches, names))
         for launch in launches:
+            before = os.getloadavg()[0]
             with step(f"{len(cases)} faults, {launch}") as current:
                 tasks, nodes = trial.run(cases, launch, airflow, found, current)
             recorded = {task.case.name: recording.of(task, nodes) for task in tasks if launch == PLATFORM}
@@ -47,7 +49,7 @@ def run(names: Sequence[str], launches: Sequence[str], *, written: bool) -> None
             _store(began, tasks, every)
             say(page.terminal(every[launch]))
             if written:
-                page.keep(every[launch], _versions(nodes))
+                page.keep(every[launch], _versions(nodes), (before, os.getloadavg()[0]))
             if written and launch == PLATFORM:
                 kept = {name: case for name, case in recorded.items() if case is not None}
                 recording.save(kept, nodes, _of_nodes(nodes))

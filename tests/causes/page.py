@@ -24,8 +24,11 @@ WORDS = Path(__file__).with_suffix(".md")
 _NAMES = {PLATFORM: "platform", STOCK: "stock operator"}
 
 
-def keep(outcomes: Iterable[Outcome], versions: str, folder: Path = FOLDER) -> None:
-    """Put results into ``latest.json``, in place of the older ones of the same faults, and write the page."""
+def keep(outcomes: Sequence[Outcome], versions: str, loads: Sequence[float], folder: Path = FOLDER) -> None:
+    """Put results into ``latest.json``, in place of the older ones of the same faults, and write the page.
+
+    :param loads: of the machine, when the run began and when it ended.
+    """
     there = {(one.case, one.launch): one for one in [*load(folder), *outcomes]}
     order = {name: place for place, name in enumerate(CASES)}
     ordered = sorted(there.values(), key=lambda one: (order[one.case], LAUNCHES.index(one.launch)))
@@ -34,6 +37,7 @@ def keep(outcomes: Iterable[Outcome], versions: str, folder: Path = FOLDER) -> N
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
         "machine": machine(),
         "versions": versions,
+        "loads": _loads(folder) | {one.launch: [round(each, 1) for each in loads] for one in outcomes},
         "figures": {launch: figures.figures(_of(ordered, launch)) for launch in LAUNCHES},
         "results": [asdict(one) for one in ordered],
     }
@@ -49,12 +53,17 @@ def load(folder: Path = FOLDER) -> list[Outcome]:
     return [Outcome(**one) for one in json.loads(path.read_text())["results"] if one["case"] in CASES]
 
 
+def _loads(folder: Path) -> dict[str, list[float]]:
+    path = folder / LATEST
+    return json.loads(path.read_text()).get("loads", {}) if path.exists() else {}
+
+
 def write(folder: Path = FOLDER) -> None:
     """Write ``README.md`` from ``latest.json``."""
     content, outcomes = json.loads((folder / LATEST).read_text()), load(folder)
     heals = ", ".join(case.what for case in CASES.values() if case.heals)
     words = WORDS.read_text().format(
-        where=f"Measured on {content['date']}: {content['machine']} {content['versions']}.",
+        where=_where(content),
         figures=_figures({launch: figures.figures(_of(outcomes, launch)) for launch in LAUNCHES}),
         summary="\n".join(_summary(_of(outcomes, launch), launch) for launch in LAUNCHES),
         table=_table(outcomes),
@@ -62,6 +71,14 @@ def write(folder: Path = FOLDER) -> None:
         heals=heals,
     )
     (folder / "README.md").write_text(words)
+
+
+def _where(content: dict) -> str:
+    loads = "; ".join(f"{_NAMES[launch]}, {before} and {after}" for launch, (before, after) in content["loads"].items())
+    return (
+        f"Measured on {content['date']}: {content['machine']} {content['versions']}. Load of the machine when the run "
+        f"began and when it ended: {loads}."
+    )
 
 
 def machine() -> str:

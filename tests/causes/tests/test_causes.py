@@ -157,11 +157,13 @@ def test_figures_hold_and_are_missed():
 
 
 def test_the_page_is_written_from_what_was_kept(tmp_path):
-    page.keep(outcomes(), "Kubernetes v1", tmp_path)
-    page.keep([Outcome("exit-3", "stock", FAILED, True, line="Pod | failed", stop_s=9.0)], "Kubernetes v1", tmp_path)
+    page.keep(outcomes(), "Kubernetes v1", (1.25, 4), tmp_path)
+    stock = Outcome("exit-3", "stock", FAILED, True, line="Pod | failed", stop_s=9.0)
+    page.keep([stock], "Kubernetes v1", (2, 3), tmp_path)
     text = (tmp_path / "README.md").read_text()
     assert "| exit code 3 | platform | user | failed | yes | 1.0 s | 2.0 s | line |" in text
     assert "| – | failed | **no** | never | 9.0 s | Pod \\| failed |" in text
+    assert "platform, 1.2 and 4; stock operator, 2 and 3." in text
     assert "**stock operator**: 0 of 1 faults" in text
     assert len(json.loads((tmp_path / "latest.json").read_text())["results"]) == len(CASES) + 1
 
