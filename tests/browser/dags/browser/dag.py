@@ -32,7 +32,10 @@ with DAG(
     waits = KubernetesPodOperator(
         task_id="waits",
         cmds=["true"],
-        # As much as a node has in all: it could run there, but never beside what runs on every node.
+        # As much as a node has in all: it could run there, but never beside what runs on every node. No pool of nodes
+        # would give it so much.
+        pool="default_pool",
+        node_selector={"node-pool": "light"},
         container_resources={"requests": {"cpu": "{{ dag_run.conf['cpu'] }}", "memory": "32Mi"}},
         schedule_timeout_seconds=1800,
     )

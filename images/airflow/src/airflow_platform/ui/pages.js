@@ -73,7 +73,7 @@ function Lines({ title, lines }) {
   if (!lines.length) {
     return null;
   }
-  const text = h(Code, { as: "pre", display: "block", overflowX: "auto", p: 3, variant: "surface" }, lines.join("\n"));
+  const text = h(Code, { as: "pre", display: "block", p: 3, variant: "surface", whiteSpace: "pre-wrap" }, lines.join("\n"));
   return h(Box, null, h(Heading, { mb: 2, size: "sm" }, title), text);
 }
 
@@ -118,8 +118,8 @@ function Why({ dagId, runId, taskId, mapIndex }) {
           other && h(Link, { to: `${pathOfTask(elsewhere)}/plugin/why` }, `Why of ${answer.object}`),
         ),
       ),
-      h(Rows, { key: "rows", rows: [...rows.filter(Boolean), ...answer.details] }),
       h(Lines, { key: "lines", lines: answer.last_lines, title: "Last lines of the log" }),
+      h(Rows, { key: "rows", rows: [...rows.filter(Boolean), ...answer.details] }),
       h(Lines, { key: "events", lines: answer.events, title: "Events of the pod" }),
     ];
   });
