@@ -68,8 +68,9 @@ def test_a_task_whose_run_asks_more_than_its_pool_gives_fails_at_once(airflow, p
 
     instance = wait_for("the task's end", failed, seconds=120)
     assert instance["try_number"] == 1
-    log = "\n".join(airflow.log(instance))
-    assert f"Task {DAG}.rendered asks for 16 CPU, and pool 'gpu' gives one task at most 1.5 CPU." in log
+    why = f"Task {DAG}.rendered asks for 16 CPU, and pool 'gpu' gives one task at most 1.5 CPU."
+    # It is uploaded once the task has failed.
+    wait_for("the log of why", lambda: any(why in line for line in airflow.log(instance)), seconds=30)
     assert "rendered" not in pods_of_tasks()
     wait_for("the run's end", lambda: airflow.run(DAG, run_id)["state"] == "failed", seconds=120)
 
