@@ -75,7 +75,7 @@ def run(airflow, get):
     """A run in which one task has failed and another waits; its id."""
     dags.push(DAGS, "browser")
     wait_for(f"DAG {DAG}", lambda: airflow.dag(DAG), seconds=90)
-    wait_for_source(airflow, DAG, (DAGS / "browser" / "dag.py").read_text()[:200])
+    wait_for_source(airflow, DAG, (DAGS / "browser" / "dag.py").read_text())
     airflow.call("PATCH", f"dags/{DAG}", is_paused=False)
     nodes = get("nodes", "-l", "node-pool=light")["items"]
     cpu = max((node["status"]["allocatable"]["cpu"] for node in nodes), key=float)

@@ -169,6 +169,8 @@ CASES = [
      "pods of the scheduler."),
     ("image-not-found", "user", queued(pod=replace(POD, worker=True, verdict=VERDICT)),
      "Task t, in its worker pod: Image i:7 does not exist in registry r. Push it, or correct its name or tag."),
+    ("pod-starts", None, queued(pod=replace(POD, worker=True, phase="Pending")),
+     "Worker pod t-1 of task t is starting on node n1."),
     ("launcher-busy", "capacity", queued(replace(LAUNCHER, running=6, before=3)),
      "Task t waits for a process of the launcher: all 6 are at work, and 3 tasks were queued before it. It goes on by "
      "itself; more processes: launcher.slots in the chart's values."),

@@ -347,6 +347,15 @@ def _in_pod(facts: Facts) -> _Said | None:
     )
 
 
+def _worker_starts(facts: Facts) -> _Said | None:
+    pod = facts.pod
+    if pod is None or pod.gone or pod.phase != "Pending":
+        return None
+    where = f" on node {pod.node}" if pod.node else ""
+    sentence = f"Worker pod {pod.name} of {_what(facts)} is starting{where}."
+    return _Said(cause="pod-starts", kind=None, sentence=sentence, of=("pod", pod.name))
+
+
 def _launcher_busy(facts: Facts) -> _Said | None:
     executor = facts.executor
     if executor is None or executor.slots is None or executor.running < executor.slots:
@@ -570,7 +579,7 @@ def _removed(facts: Facts) -> _Said:
 
 
 _BY_STATE: Mapping[str | None, list[Callable[[Facts], _Said | None]]] = {
-    "queued": [_scheduler, _in_pod, _launcher_busy, _not_taken, _on_its_way],
+    "queued": [_scheduler, _in_pod, _worker_starts, _launcher_busy, _not_taken, _on_its_way],
     "running": [_silent, _in_pod, _running],
     "deferred": [_triggerer, _trigger_waits, _in_pod, _launched_again, _deferred_to_pod, _deferred],
     "up_for_retry": [_paused, _scheduler, _retries],

@@ -93,7 +93,7 @@ def _show(found: Mapping[str, Any]) -> None:
     console.print(Text(found["sentence"], style=f"bold {colour}"), soft_wrap=True)
     rows = Table.grid(padding=(0, 2))
     for name, value in _rows(found, whose):
-        rows.add_row(Text(name, style="dim"), Text(value))
+        rows.add_row(Text(name, style="dim"), Text(value, overflow="fold"))
     console.print(Padding(rows, (1, 0, 0, 0)))
     for title, lines in (("Events", found["events"]), ("Last lines", found["last_lines"])):
         if lines:
