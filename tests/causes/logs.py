@@ -13,9 +13,10 @@ import boto3
 from botocore.exceptions import ClientError
 from local.cluster.airflow import Airflow
 
-#: Characters of what a person reads as one line. The stock operator ends with its pod as a Python object, of thousands:
-#: of such a text the first line counts.
+#: Characters of what a person reads as one line.
 LONGEST = 600
+#: Where a pod begins that is printed as a Python object, of thousands of characters: as the stock operator ends.
+_OBJECT = re.compile(r"(?:remote_pod: ?)?\{'api_version'")
 #: What the task's containers themselves print.
 _PROGRAM = re.compile(r"\[(base|prepare|proxy)\]")
 
@@ -44,7 +45,7 @@ def lines(content: Iterable[object]) -> list[Line]:
             continue
         when, level = _time(one.get("timestamp")), one.get("level") or "info"
         texts = [one["event"], *(str(error.get("exc_value")) for error in one.get("error_detail") or [])]
-        found += [Line(when, level, _shown(text)) for text in texts if not _PROGRAM.match(text)]
+        found += [Line(when, level, line) for text in texts if not _PROGRAM.match(text) for line in _read(text)]
     return sorted(found, key=lambda line: line.time)
 
 
@@ -66,9 +67,10 @@ def evidence(access: dict, instance: dict) -> dict | None:
         return None
 
 
-def _shown(text: str) -> str:
-    text = text.strip()
-    return text if len(text) <= LONGEST else text.partition("\n")[0][:LONGEST]
+def _read(text: str) -> list[str]:
+    """What of a text a person reads: its lines, but those that are no line any more."""
+    lines = [line.strip() for line in _OBJECT.split(text)[0].splitlines()]
+    return [line for line in lines if line and len(line) <= LONGEST]
 
 
 def _time(text: str | None) -> float:

@@ -83,12 +83,18 @@ def test_a_log_is_read_as_a_person_reads_it():
         {
             "event": "Task failed with exception",
             "timestamp": "2026-01-01T00:00:01Z",
-            "error_detail": [{"exc_value": "Pod failed.\n" + "remote_pod: exit code 3 " * 50}],
+            "error_detail": [{"exc_value": "Pod failed.\nremote_pod: {'api_version': 'v1',\n 'exit_code': 3}"}],
+        },
+        {"event": "Pod as it was: " + "exit code 3 " * 100},
+        {
+            "event": "(403)\nReason: Forbidden\nHTTP response body: no",
+            "timestamp": "2026-01-01T00:00:03Z",
         },
     ]
     found = logs.lines(content)
-    assert [line.text for line in found] == ["Task failed with exception", "Pod failed.", "second"]
-    assert (found[-1].level, int(found[-1].time)) == ("error", int(START) + 2)
+    refused = ["(403)", "Reason: Forbidden", "HTTP response body: no"]
+    assert [line.text for line in found] == ["Task failed with exception", "Pod failed.", "second", *refused]
+    assert (found[2].level, int(found[2].time)) == ("error", int(START) + 2)
 
 
 def task(name, *, launch="platform", told=None, text="", evidence=None, **instance):
