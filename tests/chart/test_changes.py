@@ -49,12 +49,14 @@ ALL = {"api-server", "scheduler", "dag-processor", "triggerer", "migrations"}
         ('image.tag="9"', ALL),
         ('config={"core": {"parallelism": 8}}', ALL),
         ('extraEnv=[{"name": "A", "value": "b"}]', ALL),
-        # Read where tasks are parsed and pods are made, and written to the pools.
-        ('nodePools=[{"name": "light", "slots": 8}]', {"scheduler", "dag-processor", "migrations"}),
+        # Read where tasks are parsed and pods are made, shown in the UI, and written to the pools.
+        ('nodePools=[{"name": "light", "slots": 8}]', {"api-server", "scheduler", "dag-processor", "migrations"}),
+        ('tasks.keepFailedPods="2h"', {"api-server", "scheduler", "dag-processor", "triggerer"}),
+        ("triggerer.replicas=2", {"triggerer"}),
         ("scheduler.replicas=2", set()),
         ('workers.resources={"requests": {"memory": "1Gi"}}', set()),
         ('workers.nodeSelector={"node-pool": "light"}', set()),
-        ("launcher.slots=4", {"scheduler", "dag-processor", "migrations"}),
+        ("launcher.slots=4", {"scheduler", "dag-processor"}),
         ('dags.gitSync.ref="release"', {"scheduler", "dag-processor"}),
         ('apiServer.service.annotations={"a": "b"}', set()),
         ('triggerer.podAnnotations={"a": "b"}', {"triggerer"}),
@@ -78,7 +80,10 @@ def test_a_value_restarts_what_reads_it(setting, restarts):
     [
         ('launcher.celery.podAnnotations={"a": "b"}', {"launcher"}),
         ('launcher.celery.broker.secretKey="uri"', {"scheduler", "launcher"}),
-        ('nodePools=[{"name": "light", "slots": 8}]', {"scheduler", "dag-processor", "launcher", "migrations"}),
+        (
+            'nodePools=[{"name": "light", "slots": 8}]',
+            {"api-server", "scheduler", "dag-processor", "launcher", "migrations"},
+        ),
         ('dags.gitSync.ref="release"', {"dag-processor", "launcher"}),
         ("launcher.celery.replicas=2", set()),
         ('launcher.celery.autoscaling={"hpa": {"enabled": true}}', set()),

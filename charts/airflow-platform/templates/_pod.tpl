@@ -1,17 +1,19 @@
 {{/* What the pods of all components share. */}}
 
 {{/*
-Metadata of a component's pod. Takes `root`, `component`, `values` (the component's) and `platform`, for those that
-read platform.yaml. The checksums restart the pods when what they have read changes.
+Metadata of a component's pod. Takes `root`, `component`, `values` (the component's) and `platform`, the parts of
+platform.yaml that it reads. The checksums restart the pods when what they have read changes.
 */}}
 {{- define "airflow-platform.pod-metadata" -}}
 labels:
   {{- include "airflow-platform.selector-labels" . | nindent 2 }}
 annotations:
   checksum/airflow.cfg: {{ include "airflow-platform.airflow-cfg" .root | sha256sum }}
-  {{- if .platform }}
-  checksum/platform.yaml: {{ include "airflow-platform.platform-yaml" .root | sha256sum }}
+  {{- $read := dict }}
+  {{- range $part, $content := include "airflow-platform.platform-yaml" .root | fromYaml }}
+  {{- if has $part $.platform }}{{ $_ := set $read $part $content }}{{ end }}
   {{- end }}
+  checksum/platform.yaml: {{ toJson $read | sha256sum }}
   {{- with merge (dict) (.values.podAnnotations | default dict) (.root.Values.podAnnotations | default dict) }}
   {{- toYaml . | nindent 2 }}
   {{- end }}

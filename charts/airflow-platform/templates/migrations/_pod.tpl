@@ -4,7 +4,7 @@ The second migrates the database, and writes pools and the admin user.
 */}}
 {{- define "airflow-platform.migrations.pod" -}}
 {{- $values := .Values.migrations -}}
-{{- $context := dict "root" . "component" "migrations" "values" $values "platform" true -}}
+{{- $context := dict "root" . "component" "migrations" "values" $values "platform" (list "nodePools") -}}
 {{- $pod := dict "root" . "values" $values "serviceAccount" (include "airflow-platform.migrations.name" .) "token" false -}}
 {{- $generated := include "airflow-platform.generated-keys" . | fromJsonArray -}}
 metadata:
