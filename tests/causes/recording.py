@@ -85,7 +85,7 @@ def _candidates(task: Task, now: float) -> Iterator[Json]:
     for pod in reversed(sight.pods):
         for change, state in reversed(list(zip(pod.events, pod.states, strict=True))):
             # The watch of this test may be a moment later than the triggerer's.
-            if change.received > now + 2:
+            if change.received > now + 1:
                 continue
             found = {"now": _iso(now), "pod": _pod(state), "events": _events(sight, pod.uid, now)}
             yield {**found, "deleted": True} if change.type == "DELETED" else found
