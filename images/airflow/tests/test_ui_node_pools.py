@@ -83,24 +83,42 @@ def test_a_node_shows_its_room_and_what_tasks_ask_of_it():
     (found,) = pool["nodes"]
     assert found["size"] == ["4 CPU", "8Gi of memory", "2 nvidia.com/gpu"]
     assert found["requested"] == ["1.5 CPU", "1Gi of memory"]
-    assert (found["pods"], found["ready"], found["schedulable"]) == (2, True, True)
+    assert (found["pods"], found["state"], pool["note"]) == (2, "ready", "")
 
 
-@pytest.mark.parametrize("ready", ["False", "Unknown"])
-def test_a_node_that_is_not_ready_or_closed_says_so(ready):
-    (pool,) = described(nodes=[node("a", ready=ready, unschedulable=True)])["pools"]
-    assert (pool["nodes"][0]["ready"], pool["nodes"][0]["schedulable"]) == (False, False)
+@pytest.mark.parametrize(
+    ("state", "more"),
+    [
+        ("not ready", {"ready": "False"}),
+        ("not ready", {"ready": "Unknown"}),
+        ("closed to new pods", {"unschedulable": True}),
+    ],
+)
+def test_a_node_that_takes_no_pod_says_so(state, more):
+    (pool,) = described(nodes=[node("a", **more), node("b")])["pools"]
+    assert [one["state"] for one in pool["nodes"]] == [state, "ready"]
 
 
-def test_a_pool_without_a_node_is_marked():
+def test_a_pool_without_a_node_is_marked_and_says_what_to_do():
     (pool,) = described(nodes=[node("b", pool="light")])["pools"]
     assert (pool["without_node"], pool["nodes"]) == (True, [])
+    assert pool["note"].startswith("Pool gpu: no node has label node-pool=gpu")
+
+
+def test_a_pool_that_may_be_without_a_node_says_that():
+    small = NodePool(name="gpu", slots=4, nodeSelector={"node-pool": "gpu"}, minNodes=0)
+    (pool,) = described((small,), nodes=[])["pools"]
+    assert pool["note"] == "Pool gpu: no node now, which its minNodes allows; tasks wait until one is added"
 
 
 def test_nodes_that_cannot_be_listed_mark_nothing():
     found = described(nodes=None)
     assert not found["nodes_known"]
-    assert (found["pools"][0]["without_node"], found["pools"][0]["nodes"]) == (False, None)
+    assert (found["pools"][0]["without_node"], found["pools"][0]["nodes"], found["pools"][0]["note"]) == (
+        False,
+        None,
+        "",
+    )
 
 
 def test_slots_are_counted_as_airflow_does():

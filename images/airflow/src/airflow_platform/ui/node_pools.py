@@ -13,9 +13,11 @@ from typing import Any
 from airflow_platform import pod_status
 from airflow_platform.config import NodePool
 from airflow_platform.diagnosis import diagnose
-from airflow_platform.diagnosis.quantity import Amounts, amounts, asked, phrase
+from airflow_platform.diagnosis.node import allocatable
+from airflow_platform.diagnosis.quantity import Amounts, asked, phrase
 from airflow_platform.finisher import owner_of
 from airflow_platform.policy import POOL_ANNOTATION
+from airflow_platform.pools import capacity
 
 #: Tasks that wait, of each pool, that are shown.
 _WAITING = 50
@@ -82,13 +84,12 @@ def describe(
     known = {pool.name: pool for pool in airflow_pools}
     described = []
     for pool in node_pools:
-        of_pool = None if nodes is None else [_node(one, pods) for one in nodes if _is_of(one, pool)]
-        placed = {"node_selector": pool.node_selector, "nodes": of_pool, "without_node": of_pool == []}
+        placed = {"node_selector": pool.node_selector, **_nodes(pool, nodes, pods)}
         of_airflow = known.pop(pool.name, None)
         waits = _waiting(by_pool[pool.name], of_airflow, readable)
         described.append({"name": pool.name, **placed, **_slots(of_airflow), **waits})
     for pool in known.values():
-        placed = {"node_selector": None, "nodes": None, "without_node": False}
+        placed = {"node_selector": None, "nodes": None, "without_node": False, "note": ""}
         waits = _waiting(by_pool[pool.name], pool, readable)
         described.append({"name": pool.name, **placed, **_slots(pool), **waits})
     return {"pools": described, "nodes_known": nodes is not None}
@@ -121,24 +122,28 @@ def _why(one: Waiting, pool: AirflowPool | None) -> str:
     return "Waits for a limit of its DAG, for more slots than are free, or for the scheduler's next look."
 
 
-def _is_of(node: Mapping[str, Any], pool: NodePool) -> bool:
-    labels = node["metadata"].get("labels") or {}
-    return pool.node_selector.items() <= labels.items()
+def _nodes(
+    pool: NodePool, nodes: Sequence[Mapping[str, Any]] | None, pods: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The pool's nodes; ``note`` says what is wrong with them all, or that there is none."""
+    if nodes is None:
+        return {"nodes": None, "without_node": False, "note": ""}
+    found = capacity(pool, nodes)
+    of_pool = [_node(one, found.unready, pods) for one in nodes if one["metadata"]["name"] in found.nodes]
+    told = found.problem or not found.ready
+    return {"nodes": of_pool, "without_node": not of_pool, "note": found.sentence if told else ""}
 
 
-def _node(node: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _node(node: Mapping[str, Any], unready: Mapping[str, str], pods: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     name = node["metadata"]["name"]
     mine = [pod for pod in pods if pod["spec"].get("nodeName") == name]
-    size = amounts((node.get("status") or {}).get("allocatable"))
+    size = allocatable(node)
     requested: Counter = Counter()
     for pod in mine:
         requested.update(asked(pod))
-    conditions = (node.get("status") or {}).get("conditions") or ()
-    ready = next((one["status"] for one in conditions if one["type"] == "Ready"), None)
     return {
         "name": name,
-        "ready": ready == "True",
-        "schedulable": not (node.get("spec") or {}).get("unschedulable"),
+        "state": unready.get(name, "ready"),
         "size": _phrases(size),
         "requested": _phrases({key: amount for key, amount in requested.items() if key in size}),
         "pods": len(mine),

@@ -139,8 +139,7 @@ function Head({ names }) {
 
 function Nodes({ nodes }) {
   const row = (node) => {
-    const state = !node.ready ? "not ready" : node.schedulable ? "ready" : "closed (cordoned)";
-    const cells = [node.name, state, node.size.join(", "), node.requested.join(", ") || "nothing", String(node.pods)];
+    const cells = [node.name, node.state, node.size.join(", "), node.requested.join(", ") || "nothing", String(node.pods)];
     return h(
       Table.Row,
       { key: node.name },
@@ -226,7 +225,7 @@ function Pool({ pool, nodesKnown }) {
           h(Progress.Track, null, h(Progress.Range, null)),
         ),
     ),
-    pool.without_node && h(Text, { color: "fg.error" }, "No node has these labels: its tasks wait until one comes."),
+    pool.note && h(Text, { color: "fg.error" }, pool.note),
     pool.nodes?.length > 0 && h(Nodes, { nodes: pool.nodes }),
     pool.node_selector && !nodesKnown && h(Text, { color: "fg.muted" }, "Its nodes cannot be listed from here (readNodes)."),
     h(Waiting, { pool }),
