@@ -5,19 +5,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import secrets
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import yaml
-from local.cluster import dags
 from local.cluster.airflow import ENDED, Airflow
-from local.cluster.console import Problem, step, wait_for
+from local.cluster.console import step, wait_for
+from tests import suites
 
 SOURCE = Path(__file__).parent / "dags" / "causes"
-#: The folder of the DAGs' repository that belongs to this test.
-FOLDER = "causes"
 #: Ways to launch a task.
 PLATFORM, STOCK = LAUNCHES = ("platform", "stock")
 
@@ -50,31 +46,11 @@ def dags_pushed(airflow: Airflow, launches: Sequence[str], cases: Sequence[str])
     content = (SOURCE / "dag.py").read_bytes() + yaml.safe_dump(suite).encode()
     revision = hashlib.sha256(content).hexdigest()[:12]
     with step("DAGs: pushed and parsed"):
-        _push(suite | {"revision": revision})
+        suites.push(SOURCE, suite | {"revision": revision})
         for launch in launches:
             dag_id = f"causes_{launch}"
-            wait_for(f"DAG {dag_id}", lambda dag_id=dag_id: _is_there(airflow, dag_id, revision), seconds=180)
+            wait_for(f"DAG {dag_id}", lambda one=dag_id: suites.is_parsed(airflow, SOURCE, one, revision), seconds=180)
     try:
         yield
     finally:
-        _push(None)
-
-
-def _push(suite: dict | None) -> None:
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary, FOLDER)
-        folder.mkdir()
-        if suite is not None:
-            shutil.copy2(SOURCE / "dag.py", folder)
-            (folder / "suite.yaml").write_text(yaml.safe_dump(suite))
-        dags.push(Path(temporary), "DAGs of the causes")
-
-
-def _is_there(airflow: Airflow, name: str, revision: str) -> bool:
-    found = airflow.dag(name)
-    if found is not None and not found["is_stale"]:
-        return revision in {tag["name"] for tag in found["tags"]}
-    errors = airflow.call("GET", "importErrors?limit=100")["import_errors"]
-    if mine := [one["stack_trace"] for one in errors if f"{FOLDER}/" in one["filename"]]:
-        raise Problem(f"the DAGs were not imported:\n{mine[0]}", f"Mend {SOURCE}/dag.py.")
-    return False
+        suites.push(SOURCE, None)

@@ -5,21 +5,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import secrets
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-from local.cluster import dags
 from local.cluster.airflow import ENDED, Airflow
-from local.cluster.console import Problem, step, wait_for
+from local.cluster.console import step, wait_for
+from tests import suites
 
 SOURCE = Path(__file__).parent / "dags" / "faults"
-#: The folder of the DAGs' repository that belongs to this test.
-FOLDER = "faults"
 TASK = "hold"
 #: Of the REST API: task instances on a page.
 PAGE = 100
@@ -94,35 +89,14 @@ def dags_pushed(airflow: Airflow, launches: Iterable[str], sizes: Iterable[int])
     wanted = sorted(set(sizes))
     revision = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(SOURCE.glob("*.py")))).hexdigest()[:12]
     with step("DAGs: pushed and parsed"):
-        _push({"sizes": wanted, "revision": revision})
+        suites.push(SOURCE, {"sizes": wanted, "revision": revision})
         for one in [dag_id(launch, n) for launch in launches for n in wanted]:
-            wait_for(f"DAG {one}", lambda one=one: _is_there(airflow, one, revision), seconds=180)
+            wait_for(f"DAG {one}", lambda one=one: suites.is_parsed(airflow, SOURCE, one, revision), seconds=180)
             airflow.call("PATCH", f"dags/{one}", is_paused=False)
     try:
         yield
     finally:
-        _push(None)
-
-
-def _push(suite: dict | None) -> None:
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary, FOLDER)
-        folder.mkdir()
-        if suite is not None:
-            for path in SOURCE.glob("*.py"):
-                shutil.copy2(path, folder)
-            (folder / "suite.yaml").write_text(yaml.safe_dump(suite))
-        dags.push(Path(temporary), "DAGs of the faults")
-
-
-def _is_there(airflow: Airflow, name: str, revision: str) -> bool:
-    found = airflow.dag(name)
-    if found is not None and not found["is_stale"]:
-        return revision in {tag["name"] for tag in found["tags"]}
-    errors = airflow.call("GET", "importErrors?limit=100")["import_errors"]
-    if mine := [one["stack_trace"] for one in errors if f"{FOLDER}/" in one["filename"]]:
-        raise Problem(f"the DAGs were not imported:\n{mine[0]}", f"Mend {SOURCE.name}/dag.py.")
-    return False
+        suites.push(SOURCE, None)
 
 
 @contextlib.contextmanager
