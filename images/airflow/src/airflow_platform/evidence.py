@@ -167,6 +167,21 @@ def taken(instance_id: str, log_path: str) -> list[str]:
     return [one.relative_to(base).as_posix() for one in (beside, text)]
 
 
+def upload(instance_id: str, log_path: str, instance: Any) -> None:
+    """Upload what was saved of a task instance to where its log goes; not where nothing was.
+
+    Args:
+        instance_id: as `save` was given it.
+        log_path: of the log, relative to the folder of logs.
+        instance: the task instance, as Airflow's upload of its log takes it.
+    """
+    for path in taken(instance_id, log_path):
+        # Here, not above: without S3, there may be no client for it.
+        from airflow_platform.task_log import REMOTE_TASK_LOG
+
+        REMOTE_TASK_LOG.upload(path, instance)
+
+
 def address(instance: Any) -> str:
     """Where the evidence of a task instance's try is uploaded to, the text for people; empty where logs are not."""
     if not conf.getboolean("logging", "remote_logging"):

@@ -47,12 +47,8 @@ def send_evidence() -> None:
 def _upload_logs(self: ActivitySubprocess) -> None:
     _UPLOAD(self)
     try:
-        path = relative_path_from_logger(self.process_log._logger)
-        for one in evidence.taken(str(self.id), path.as_posix()) if path else ():
-            # Here, not above: without S3, there may be no client for it.
-            from airflow_platform.task_log import REMOTE_TASK_LOG
-
-            REMOTE_TASK_LOG.upload(one, self.ti)
+        if path := relative_path_from_logger(self.process_log._logger):
+            evidence.upload(str(self.id), path.as_posix(), self.ti)
     except Exception:
         log.exception("The evidence of task instance %s could not be uploaded", self.id)
 

@@ -86,11 +86,7 @@ def _on_trigger_event(self: TriggerRunnerSupervisor, trigger_id: int, event: Tri
 
 def _upload_to_remote(self: TriggerLoggingFactory) -> None:
     _UPLOAD(self)
-    for path in evidence.taken(str(self.ti.id), self.log_path):
-        # Here, not above: without S3, there may be no client for it.
-        from airflow_platform.task_log import REMOTE_TASK_LOG
-
-        REMOTE_TASK_LOG.upload(path, self.ti)
+    evidence.upload(str(self.ti.id), self.log_path, self.ti)
 
 
 def prepare_runner() -> None:
