@@ -11,11 +11,11 @@ import pytest
 from airflow.api_fastapi.execution_api.app import InProcessExecutionAPI
 from airflow.callbacks.database_callback_sink import DatabaseCallbackSink
 from airflow.jobs import triggerer_job_runner
-from airflow.jobs.triggerer_job_runner import TriggerLoggingFactory, TriggerRunner, TriggerRunnerSupervisor
+from airflow.jobs.triggerer_job_runner import TriggerRunner
 from airflow.models import trigger as models
 from airflow.triggers.base import BaseTaskEndEvent, TaskSuccessEvent, TriggerEvent
 
-from airflow_platform import config, dag_processor, evidence, finisher, launcher, trigger, triggerer, waiting
+from airflow_platform import config, dag_processor, finisher, launcher, trigger, trigger_supervisor, triggerer, waiting
 
 
 @pytest.fixture(autouse=True)
@@ -82,42 +82,6 @@ def test_a_task_that_resumes_is_scheduled_before_those_that_begin(sent, classpat
     assert found.priority_weight < 2**31
 
 
-@pytest.mark.parametrize("fails", [False, True])
-def test_a_log_is_uploaded_before_the_event_is_stored(monkeypatch, fails):
-    happened = []
-
-    class Factory:
-        def upload_to_remote(self):
-            happened.append("uploaded")
-            if fails:
-                raise OSError("away")
-
-        def close(self):
-            happened.append("closed")
-
-    monkeypatch.setattr(TriggerRunnerSupervisor, "on_trigger_event", None)
-    monkeypatch.setattr(triggerer, "_ON_EVENT", lambda self, trigger_id, event: happened.append(f"stored {trigger_id}"))
-    triggerer.send_logs_first()
-    supervisor = SimpleNamespace(logger_cache={7: Factory()})
-    for number in (7, 8):
-        TriggerRunnerSupervisor.on_trigger_event(supervisor, trigger_id=number, event=TriggerEvent({}))
-    assert happened == ["uploaded", "closed", "stored 7", "stored 8"]
-    assert supervisor.logger_cache == {}
-
-
-def test_evidence_is_uploaded_with_the_log(monkeypatch):
-    """Airflow itself uploads the log where event and end of a trigger come at once."""
-    task_log = pytest.importorskip("airflow_platform.task_log")
-    happened = []
-    monkeypatch.setattr(TriggerLoggingFactory, "upload_to_remote", None)
-    monkeypatch.setattr(triggerer, "_UPLOAD", lambda self: happened.append("log"))
-    monkeypatch.setattr(evidence, "taken", lambda instance_id, path: [f"{path} of {instance_id}"])
-    monkeypatch.setattr(task_log.REMOTE_TASK_LOG, "upload", lambda path, instance: happened.append(path))
-    triggerer.send_logs_first()
-    TriggerLoggingFactory(log_path="a.log", ti=SimpleNamespace(id=7)).upload_to_remote()
-    assert happened == ["log", "a.log of 7"]
-
-
 def test_the_launcher_s_triggers_are_all_named():
     named = {f"{one.__module__}.{one.__qualname__}" for one in (trigger.PodTrigger, waiting.WaitTrigger)}
     assert named == set(triggerer._OF_LAUNCHER)
@@ -129,8 +93,10 @@ def test_airflows_own_command_runs_with_what_was_given(monkeypatch, write_config
     ran, imported = [], []
     monkeypatch.setattr(launcher, "preload", imported.extend)
     monkeypatch.setattr(component.gc, "freeze", lambda: None)
-    for name in ("change_events", "send_logs_first", "hold_many", "prepare_api"):
+    for name in ("change_events", "hold_many", "prepare_api"):
         monkeypatch.setattr(triggerer, name, lambda: None)
+    for name in ("send_logs_first", "keep_reading"):
+        monkeypatch.setattr(trigger_supervisor, name, lambda: None)
     monkeypatch.setattr(triggerer.unsent, "start", lambda: None)
     monkeypatch.setattr("airflow.__main__.main", lambda: ran.append(sys.argv))
     monkeypatch.setattr(sys, "argv", ["anything", "--verbose"])

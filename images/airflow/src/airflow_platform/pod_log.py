@@ -137,7 +137,7 @@ async def handed_on(seconds: float = 10) -> None:
     """Wait, for at most ``seconds``, until the triggerer's other process has read what was logged here.
 
     It hears of a trigger's event on another socket, and what it reads of its log after that is no longer the task's
-    (`airflow_platform.triggerer.send_logs_first`).
+    (`airflow_platform.trigger_supervisor.send_logs_first`).
     """
     try:
         channel = structlog.get_config()["logger_factory"].io.fileno()

@@ -6,7 +6,6 @@ import asyncio
 import asyncio.sslproto
 import gc
 import importlib
-import logging
 import sys
 from collections import deque
 from collections.abc import Iterator
@@ -16,12 +15,12 @@ from typing import Any
 import httpx
 from airflow.callbacks.database_callback_sink import DatabaseCallbackSink
 from airflow.jobs import triggerer_job_runner
-from airflow.jobs.triggerer_job_runner import TriggerLoggingFactory, TriggerRunner, TriggerRunnerSupervisor
+from airflow.jobs.triggerer_job_runner import TriggerRunner
 from airflow.models.trigger import handle_event_submit
 from airflow.triggers.base import BaseTaskEndEvent, TriggerEvent
 from airflow.utils.state import TaskInstanceState
 
-from airflow_platform import config, evidence, finisher, resume, unsent
+from airflow_platform import config, finisher, resume, trigger_supervisor, unsent
 
 #: The trigger that ends a task only where no callback is to run (`airflow_platform.operator.PodTask._needs_phase`).
 POD_TRIGGER = "airflow_platform.trigger.PodTrigger"
@@ -30,11 +29,7 @@ _OF_LAUNCHER = (POD_TRIGGER, "airflow_platform.waiting.WaitTrigger")
 
 _END = handle_event_submit.dispatch(BaseTaskEndEvent)
 _RESUME = handle_event_submit.dispatch(TriggerEvent)
-_ON_EVENT = TriggerRunnerSupervisor.on_trigger_event
 _INIT_COMMS = TriggerRunner.init_comms
-_UPLOAD = TriggerLoggingFactory.upload_to_remote
-
-log = logging.getLogger(__name__)
 
 
 def change_events() -> None:
@@ -61,32 +56,6 @@ def _resume(event: TriggerEvent, *, task_instance: Any, session: Any) -> None:
     _RESUME(event, task_instance=task_instance, session=session)
     if ours and task_instance.state == TaskInstanceState.SCHEDULED:
         resume.put_first(task_instance)
-
-
-def send_logs_first() -> None:
-    """Have the log of a trigger, with its evidence, uploaded before its event is stored; a second call changes nothing.
-
-    Airflow does it a while after (airflow.jobs.triggerer_job_runner, ``_handle_request``), and a triggerer that dies in
-    between takes the log along: the task has ended, so no other follows its pod.
-    """
-    TriggerRunnerSupervisor.on_trigger_event = _on_trigger_event
-    TriggerLoggingFactory.upload_to_remote = _upload_to_remote
-
-
-def _on_trigger_event(self: TriggerRunnerSupervisor, trigger_id: int, event: TriggerEvent) -> None:
-    if factory := self.logger_cache.pop(trigger_id, None):
-        try:
-            factory.upload_to_remote()
-        except Exception:
-            log.exception("The log of trigger %s could not be uploaded", trigger_id)
-        finally:
-            factory.close()
-    _ON_EVENT(self, trigger_id=trigger_id, event=event)
-
-
-def _upload_to_remote(self: TriggerLoggingFactory) -> None:
-    _UPLOAD(self)
-    evidence.upload(str(self.ti.id), self.log_path, self.ti)
 
 
 def prepare_runner() -> None:
@@ -183,7 +152,8 @@ def _no_callbacks() -> Iterator[None]:
 def main() -> None:
     """Run the triggerer in this process."""
     change_events()
-    send_logs_first()
+    trigger_supervisor.send_logs_first()
+    trigger_supervisor.keep_reading()
     prepare_runner()
     hold_many()
     unsent.start()
