@@ -1,8 +1,6 @@
 import asyncio
 import contextlib
 import logging
-import socket
-from types import SimpleNamespace
 
 import pytest
 import structlog
@@ -221,24 +219,3 @@ async def test_the_containers_name_may_be_left_out(containers, entries):
         await turns()
         containers.say("base", "one")
     assert entries[0]["event"] == "one"
-
-
-def test_the_end_waits_until_the_log_has_been_read(monkeypatch):
-    written, read = socket.socketpair()
-    with written, read:
-        monkeypatch.setattr(structlog, "get_config", lambda: {"logger_factory": SimpleNamespace(io=written)})
-        written.sendall(b"a line\n")
-
-        async def run():
-            waiting = asyncio.create_task(pod_log.handed_on())
-            done, _ = await asyncio.wait({waiting}, timeout=0.3)
-            assert not done, "it did not wait"
-            read.recv(100)
-            await asyncio.wait_for(waiting, 5)
-
-        asyncio.run(run())
-
-
-def test_the_end_does_not_wait_where_the_log_goes_elsewhere(monkeypatch):
-    monkeypatch.setattr(structlog, "get_config", lambda: {})
-    asyncio.run(asyncio.wait_for(pod_log.handed_on(), 1))

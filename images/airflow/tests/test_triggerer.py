@@ -97,6 +97,7 @@ def test_airflows_own_command_runs_with_what_was_given(monkeypatch, write_config
         monkeypatch.setattr(triggerer, name, lambda: None)
     for name in ("send_logs_first", "keep_reading"):
         monkeypatch.setattr(trigger_supervisor, name, lambda: None)
+    monkeypatch.setattr(triggerer.log_channel, "use", lambda: None)
     monkeypatch.setattr(triggerer.unsent, "start", lambda: None)
     monkeypatch.setattr("airflow.__main__.main", lambda: ran.append(sys.argv))
     monkeypatch.setattr(sys, "argv", ["anything", "--verbose"])

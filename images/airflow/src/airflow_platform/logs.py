@@ -25,6 +25,7 @@ from typing import Any
 
 import aiohttp
 
+from airflow_platform import log_channel
 from airflow_platform.cluster import ApiError, Cluster
 
 #: Bytes of a line that are emitted, and held, at once. A longer line comes in pieces.
@@ -230,8 +231,9 @@ class _Log:
         for record in self._splitter.feed(chunk):
             self._take(*record)
             if time.monotonic() > turn:
-                await asyncio.sleep(0)
+                await log_channel.room()
                 turn = time.monotonic() + _TURN
+        await log_channel.room()
 
     def end(self) -> None:
         """The body has ended.

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import re
-import struct
-import termios
 import time
 from collections import deque
 from types import TracebackType
@@ -131,29 +128,6 @@ class PodLog:
         formatted = logs.formatted(container, line, prefix=self._prefix)
         self.last.append(formatted[:_LAST_WIDTH])
         log.log(level, formatted, timestamp=timestamp)
-
-
-async def handed_on(seconds: float = 10) -> None:
-    """Wait, for at most ``seconds``, until the triggerer's other process has read what was logged here.
-
-    It hears of a trigger's event on another socket, and what it reads of its log after that is no longer the task's
-    (`airflow_platform.trigger_supervisor.send_logs_first`).
-    """
-    try:
-        channel = structlog.get_config()["logger_factory"].io.fileno()
-    except (AttributeError, KeyError, OSError, ValueError):
-        return
-    deadline = time.monotonic() + seconds
-    while _unread(channel) and time.monotonic() < deadline:
-        await asyncio.sleep(0.05)
-
-
-def _unread(channel: int) -> int:
-    """Bytes written to a socket that its other end has not read (unix(7), SIOCOUTQ); 0 where it is none."""
-    try:
-        return struct.unpack("i", fcntl.ioctl(channel, termios.TIOCOUTQ, b"\0" * 4))[0]
-    except OSError:
-        return 0
 
 
 def _init_names(pod: dict[str, Any]) -> set[str]:

@@ -33,7 +33,8 @@ from airflow_platform.attempt import Attempt
 from airflow_platform.cluster import ApiError, Cluster, ClusterRef
 from airflow_platform.diagnosis import LASTING, Verdict
 from airflow_platform.evidence import Evidence
-from airflow_platform.pod_log import HANDED_OVER, PodLog, handed_on
+from airflow_platform.log_channel import handed_on
+from airflow_platform.pod_log import HANDED_OVER, PodLog
 from airflow_platform.watch import Feed, PodWatch
 
 #: The layout of the stored arguments. A triggerer reads those of the release before: what is added has a default.

@@ -1,7 +1,6 @@
 """The triggerer's other process, which writes for the triggers: their logs to S3, their events to Airflow's database.
 
-What the triggers log reaches it through a socket. While it does not read, the triggers stop at the full socket, all of
-them: Airflow's uploads logs one after another, and where 1,000 tasks end at once that takes more than a minute.
+Where 1,000 tasks end at once, Airflow's does nothing else for more than a minute: it uploads one log after another.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _UPLOADS = ThreadPoolExecutor(8, thread_name_prefix="log upload")
 #: Seconds between two looks whether they are, in which the triggers are heard.
 _LOOK = 0.02
 #: Seconds for which all that comes is read, before anything else is looked at.
-_READ = 0.1
+_READ = 0.25
 
 log = logging.getLogger(__name__)
 

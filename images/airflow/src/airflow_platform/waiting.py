@@ -27,7 +27,7 @@ from airflow_platform import config
 from airflow_platform.attempt import Attempt
 from airflow_platform.cluster import ApiError, Cluster, ClusterRef
 from airflow_platform.diagnosis.quantity import Amounts, amounts
-from airflow_platform.pod_log import handed_on
+from airflow_platform.log_channel import handed_on
 from airflow_platform.watch import PodWatch
 
 #: Seconds between two that go, of all triggerers together.
