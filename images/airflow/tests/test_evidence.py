@@ -6,6 +6,7 @@ from api_server import asynchronous
 from task_server import ago, instance, serve
 
 from airflow_platform import evidence as module
+from airflow_platform import nodes
 from airflow_platform.cluster import Cluster
 from airflow_platform.evidence import Evidence
 
@@ -75,6 +76,47 @@ async def test_events_tell_what_the_pod_does_not(evidence):
         assert api.count("/api/v1/nodes") == 0
 
 
+def ready(status, at):
+    return {**NODE, "status": {**NODE["status"], "conditions": [{"type": "Ready", "status": status, **at}]}}
+
+
+async def given_up(api, **condition):
+    """A pod that runs, and whose node Kubernetes has given up."""
+    status = {"name": "base", "containerID": "c", "state": {"running": {"startedAt": ago(90)}}}
+    condition = {"status": "True", "reason": "DeletionByTaintManager", "lastTransitionTime": ago(1), **condition}
+    spec = {"nodeName": "n", "containers": [{"name": "base"}]}
+    return await api.run("p", "Running", spec=spec, containerStatuses=[status], conditions=[condition])
+
+
+@asynchronous
+async def test_a_node_that_is_silent_is_looked_at_anew_once(evidence):
+    async with evidence() as (api, known):
+        at = {"lastTransitionTime": ago(5)}
+        api.nodes = [ready("True", at)]
+        await nodes.of(known._cluster)
+        nodes._known[known._cluster].asked -= 20
+        api.nodes = [ready("Unknown", at)]
+        pod = await given_up(api, type="Ready", status="False", reason=None)
+        assert known.diagnose(pod).cause == "node-lost"
+        for _ in range(2):
+            await known.look_at_node(pod)
+        assert api.count("/api/v1/nodes") == 2
+        assert "Node n, where pod p is, has said nothing" in known.diagnose(pod).sentence
+        # It is back: what was known of it is no more.
+        pod["status"]["conditions"][0]["status"] = "True"
+        assert known.diagnose(pod) is None
+
+
+@asynchronous
+async def test_a_node_that_is_well_and_was_closed_is_told_from_one_that_is_away(evidence):
+    async with evidence() as (api, known):
+        api.nodes = [ready("True", {"lastTransitionTime": ago(500)})]
+        pod = await given_up(api, type="DisruptionTarget")
+        assert known.diagnose(pod).cause == "node-lost"
+        await known.look_at_node(pod)
+        assert known.diagnose(pod).cause == "drained"
+
+
 @asynchronous
 async def test_a_cluster_that_does_not_answer_is_no_error(evidence):
     async with evidence() as (api, known):
@@ -107,7 +149,8 @@ async def failed(api, known):
     container = {"name": "base", "image": "i:1", "env": [{"name": "PASSWORD", "value": "hunter2"}]}
     pod = await api.run("p", "Failed", spec={"nodeName": "n", "containers": [container]}, containerStatuses=[status])
     api.events = [{"reason": "Killing", "message": "Stopping container base", "lastTimestamp": ago(1)}]
-    await known.events.read(pod)
+    api.nodes = [NODE]
+    await known.gather(pod)
     return pod
 
 
@@ -124,7 +167,8 @@ async def test_the_evidence_of_a_failure_stands_beside_its_log(evidence, logs):
         {"name": "base", "image": "registry/i@sha256:1", "state": "terminated with exit code 3 (Error)"}
     ]
     assert found["last_lines"] == ["[base] one", "[base] two"]
-    assert found["pod"]["spec"]["nodeName"] == "n"
+    assert found["pod"]["spec"]["nodeName"] == found["node"]["metadata"]["name"] == "n"
+    assert found["node"]["status"] == NODE["status"]
     text = (logs / f"{path}.evidence.txt").read_text()
     assert text.startswith("Container base of pod p ended with exit code 3; its log says why.\n")
     assert "  [base] two\n" in text

@@ -105,6 +105,18 @@ async def test_a_pod_that_fails_ends_the_task_and_no_later_try_takes_it(follow, 
 
 
 @asynchronous
+async def test_a_node_that_falls_silent_is_told_while_the_pod_may_still_run(follow, lines):
+    async with follow(ends=True) as (api, _, event):
+        unready = {"type": "Ready", "status": "False", "lastTransitionTime": ago(1)}
+        spec = {"nodeName": "n", "containers": [{"name": "base"}]}
+        await api.run("p", "Running", spec=spec, conditions=[unready])
+        await until(lambda: any("Node n, where pod p is, has said nothing" in line for line in lines()))
+        await api.run("p", "Running", spec=spec, conditions=[{**unready, "status": "True"}])
+        await api.run("p", "Succeeded", 0, spec=spec)
+        assert await result(event) == TaskSuccessEvent()
+
+
+@asynchronous
 async def test_a_failure_leaves_evidence_with_its_last_lines(follow, monkeypatch):
     saved = {}
     monkeypatch.setattr(evidence, "save", saved.__setitem__)

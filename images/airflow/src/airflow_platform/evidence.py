@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -44,15 +44,26 @@ class Evidence:
         self._cluster, self._namespace = cluster, namespace
         self._base = base
         self._nodes: list[nodes.Node] = []
+        #: Since when the pod's node was given up, where it was asked for because of that.
+        self._given_up: float | None = None
         #: What the watch leaves out does not change while the pod lives.
         self._spec: dict[str, Any] = {}
 
     async def gather(self, pod: dict[str, Any]) -> None:
         """Ask the cluster. What it does not answer is not known; that is no error."""
         await self.events.read(pod)
-        if not pod["spec"].get("nodeName"):
-            self._nodes = await nodes.of(self._cluster)
+        # One that starts has its node, and the others are of no interest.
+        if pod_status.phase(pod) != "Pending" or not _node(pod):
+            self._nodes = await nodes.of(self._cluster, since=pod_status.node_given_up_at(pod, self._base) or 0)
+        if not _node(pod):
             self._spec = self._spec or await self._whole_spec(pod)
+
+    async def look_at_node(self, pod: dict[str, Any]) -> None:
+        """Ask the cluster where Kubernetes has given up the node of a pod that runs: is it silent, or only closed?"""
+        given_up = pod_status.node_given_up_at(pod, self._base)
+        if given_up is not None and given_up != self._given_up:
+            self._given_up = given_up
+            await self.gather(pod)
 
     def diagnose(self, pod: dict[str, Any] | None, *, deleted: bool = False) -> Verdict | None:
         """What is wrong with the pod as it is now, by what was gathered until now; None while nothing is."""
@@ -63,7 +74,7 @@ class Evidence:
                 pod,
                 base=self._base,
                 events=self.events.items,
-                nodes=self._nodes if pod is not None and not pod["spec"].get("nodeName") else (),
+                nodes=self._known_nodes(pod) if pod is not None else (),
                 now=time.time(),
                 deleted=deleted,
             )
@@ -73,8 +84,17 @@ class Evidence:
 
     def of(self, pod: dict[str, Any] | None, verdict: Verdict | None, last_lines: Iterable[str]) -> dict[str, Any]:
         """All of it as JSON; see `record`."""
-        node = next((one for one in self._nodes if one["metadata"]["name"] == _node(pod)), None)
-        return record(pod, verdict, self._namespace, self.events.items, node, last_lines)
+        return record(pod, verdict, self._namespace, self.events.items, next(iter(self._own(pod)), None), last_lines)
+
+    def _known_nodes(self, pod: dict[str, Any]) -> Sequence[nodes.Node]:
+        """All where the pod has none. Its own only where something is said of it: what was gathered may be old."""
+        if not _node(pod):
+            return self._nodes
+        return self._own(pod) if pod_status.node_given_up_at(pod, self._base) is not None else ()
+
+    def _own(self, pod: dict[str, Any] | None) -> list[nodes.Node]:
+        """The pod's node, as far as it is known."""
+        return [one for one in self._nodes if one["metadata"]["name"] == _node(pod)]
 
     async def _whole_spec(self, pod: dict[str, Any]) -> dict[str, Any]:
         metadata = pod["metadata"]

@@ -55,6 +55,8 @@ _node_list = msgspec.json.Decoder(_NodeList).decode
 class _Known:
     def __init__(self) -> None:
         self.nodes: list[Node] = []
+        #: When it was asked last, in seconds since the epoch; until when the answer serves, by the monotonic clock.
+        self.asked = 0.0
         self.until = 0.0
         self.refused = False
         self.asking = asyncio.Lock()
@@ -63,11 +65,17 @@ class _Known:
 _known: WeakKeyDictionary[Cluster, _Known] = WeakKeyDictionary()
 
 
-async def of(cluster: Cluster) -> list[Node]:
-    """All nodes of a cluster, not older than half a minute; none where they cannot be listed, which is said once."""
+async def of(cluster: Cluster, since: float = 0) -> list[Node]:
+    """All nodes of a cluster, as they were half a minute ago or later; none where they cannot be listed, which is said
+    once.
+
+    Args:
+        since: seconds since the epoch; an answer from before is asked for anew.
+    """
     known = _known.setdefault(cluster, _Known())
     async with known.asking:
-        if time.monotonic() >= known.until:
+        if time.monotonic() >= known.until or (known.asked < since and not known.refused):
+            known.asked = time.time()
             try:
                 known.nodes, known.refused = await _list(cluster), False
                 known.until = time.monotonic() + _KEEP

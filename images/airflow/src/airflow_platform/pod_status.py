@@ -60,6 +60,21 @@ def deleted_before_it_ran(pod: dict[str, Any]) -> bool:
     return phase(pod) == "Pending" or (phase(pod) == "Failed" and never_created)
 
 
+def node_given_up_at(pod: dict[str, Any], base: str) -> float | None:
+    """Since when Kubernetes has given up the node of a pod that may still run, in seconds since the epoch; else None.
+
+    It marks the pods of a node that is not ready, and gives no reason (pkg/controller/util/node, ``MarkPodsNotReady``;
+    kubelet has one), and later deletes them (pkg/controller/tainteviction).
+    """
+    if phase(pod) != "Running" or exit_code(pod, base) is not None:
+        return None
+    taken, ready = _condition(pod, "DisruptionTarget"), _condition(pod, "Ready")
+    if taken.get("status") == "True" and taken.get("reason") == "DeletionByTaintManager":
+        return _seconds(taken["lastTransitionTime"])
+    marked = ready.get("status") == "False" and not ready.get("reason")
+    return _seconds(ready["lastTransitionTime"]) if marked else None
+
+
 def exit_code(pod: dict[str, Any], container: str) -> int | None:
     """The container's exit code; None while it has none."""
     return _terminated(pod, container).get("exitCode")

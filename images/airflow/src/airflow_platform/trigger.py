@@ -255,12 +255,13 @@ class PodTrigger(BaseTrigger):
                 pod_log.follow(pod)
                 await pod_log.finish(_LOG_END)
                 return await self._ended(at, pod)
+            await known.look_at_node(pod)
             before, trouble = trouble, known.diagnose(pod)
             if trouble and _is_news(before, trouble):
                 log.info(trouble.sentence)
             # One whose container has ended is about to end by itself, and its log is to be read.
             if trouble and trouble.final and trouble.exit_code is None and pod_status.phase(pod) == "Pending":
-                await known.events.read(pod)
+                await known.gather(pod)
                 return await self._failed(at, pod, trouble.sentence, trouble, status="stopped", stop=True)
             pod_log.follow(pod)
 
@@ -346,7 +347,7 @@ class PodTrigger(BaseTrigger):
     async def _gone(self, at: _Followed, pod: dict[str, Any] | None) -> TriggerEvent:
         await at.log.finish(1)
         if pod is not None:
-            await at.evidence.events.read(pod)
+            await at.evidence.gather(pod)
         verdict = at.evidence.diagnose(pod, deleted=True)
         if pod is not None and (event := self._again(verdict, pod, gone=True)):
             return event
@@ -369,7 +370,7 @@ class PodTrigger(BaseTrigger):
             await self._check(at.cluster, pod)
             self._finish(at.cluster, pod)
             return TaskSkippedEvent()
-        await at.evidence.events.read(pod)
+        await at.evidence.gather(pod)
         verdict = at.evidence.diagnose(pod)
         if (code is None or code not in self.skip_on_exit_code) and (event := self._again(verdict, pod)):
             return event

@@ -154,9 +154,12 @@ def node_away(case: Case) -> Verdict | None:
         if ready.get("status") == "Unknown":
             return _silent(case, since)
         return _not_ready(case, since, quoted(ready.get("message"))) if ready.get("status") == "False" else None
-    # Kubernetes marks the pods of a node that is silent (pkg/controller/util/node, ``MarkPodsNotReady``).
+    # Kubernetes marks the pods of a node that is silent (pkg/controller/util/node, ``MarkPodsNotReady``): by an event,
+    # and by a condition that has no reason, while kubelet always gives one.
     marked = [last_seen(one) or 0 for one in case.said("NodeNotReady")]
     ready = case.condition("Ready")
+    if case.base_runs and ready.get("status") == "False" and not ready.get("reason"):
+        return _silent(case, seconds(ready.get("lastTransitionTime")))
     ready_since = seconds(ready.get("lastTransitionTime")) if ready.get("status") == "True" else None
     if marked and (ready_since is None or ready_since <= marked[-1]):
         return _silent(case, marked[-1])

@@ -231,8 +231,8 @@ def _claim(search: _Search) -> Verdict | None:
     if _CLAIM_UNBOUND in body:
         return search.verdict(
             "volume-claim-unbound", "platform",
-            f"Pod {case.name} waits for its volume, which has not been created yet; if this goes on, check the storage "
-            "class of its volume claim.",
+            f"Pod {case.name} waits for its volume{_claims(case)}, which has not been created yet; if this goes on, "
+            "check the storage class of its volume claim.",
             retry_helps=None,
         )  # fmt: skip
     return None
@@ -358,24 +358,32 @@ def _volume(search: _Search) -> Verdict | None:
     if search.count(*_VOLUME_ELSEWHERE):
         return search.verdict(
             "volume-elsewhere", "user",
-            f"The volume of pod {pod} can be used only on nodes of another place than those that the task may run on; "
-            "let the task run there, or give it another volume.",
+            f"The volume of pod {pod}{_claims(case)} can be used only on nodes of another place than those that the "
+            "task may run on; let the task run there, or give it another volume.",
             retry_helps=None, certain=_all(search, *_VOLUME_ELSEWHERE),
         )  # fmt: skip
     if search.count(*_NO_VOLUME):
         return search.verdict(
             "no-volume", "capacity",
-            f"There is no free volume of the size that pod {pod} asks for on the nodes that it may run on; whoever "
-            "runs the cluster must add storage.",
+            f"There is no free volume of the size that pod {pod} asks for{_claims(case)} on the nodes that it may run "
+            "on; whoever runs the cluster must add storage.",
             retry_helps=True, certain=_all(search, *_NO_VOLUME),
         )  # fmt: skip
     if search.count(*_VOLUME_BUSY):
         return search.verdict(
             "volume-busy", "capacity",
-            f"Pod {case.name} waits for a volume: it is in use by another pod, or the nodes have as many as fit.",
+            f"Pod {case.name} waits for a volume{_claims(case)}: it is in use by another pod, or the nodes have as "
+            "many as fit.",
             retry_helps=True, certain=_all(search, *_VOLUME_BUSY),
         )  # fmt: skip
     return None
+
+
+def _claims(case: Case) -> str:
+    """The pod's volume claims in brackets; empty where the pod is known without its volumes, or has none."""
+    sources = [one.get("persistentVolumeClaim") or {} for one in case.spec.get("volumes") or []]
+    names = [one["claimName"] for one in sources if one.get("claimName")]
+    return f" (volume claim{'' if len(names) == 1 else 's'} {', '.join(names)})" if names else ""
 
 
 def _all(search: _Search, *reasons: str) -> bool:
