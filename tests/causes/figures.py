@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,8 +26,9 @@ class Outcome:
     kind: str | None = None
     cause: str | None = None
     certain: bool | None = None
-    #: Whether a line of the log names the fault; that line, or else the last one that a person would read.
+    #: Whether the log names the fault, and where; the line that does, or else the last one that a person would read.
     named: bool = False
+    where: str = ""
     line: str = ""
     #: Seconds from when Kubernetes showed it: to that line in the API's log, and to the end of the task.
     line_s: float | None = None
@@ -62,7 +64,8 @@ def outcome(task: Task, recorded: Json | None) -> Outcome:
         verdict.get("kind"),
         verdict.get("cause"),
         verdict.get("certain"),
-        named=task.told_line is not None,
+        named=task.told_at is not None,
+        where=task.where(),
         line=_last_line(task),
         notes=list(task.notes),
     )
@@ -73,15 +76,26 @@ def outcome(task: Task, recorded: Json | None) -> Outcome:
         found.stop_s = round(max(ended - shown, 0), 1)
     if task.launch == PLATFORM and found.state != task.case.state:
         found.notes.append(f"ended as {found.state}, not as {task.case.state}")
+    if _at_once(task):
+        found.notes.append("a second pod was there while the first might still run")
     if task.launch == PLATFORM and verdict and verdict.get("cause") != task.case.cause:
         found.notes.append(f"cause {verdict.get('cause')}, not {task.case.cause}")
     return found
 
 
+def _at_once(task: Task) -> bool:
+    """Whether a pod of the task was created before the one before it had stopped."""
+    return any(
+        before.terminated is None or after.first_seen < before.terminated
+        for before, after in itertools.pairwise(task.sight.pods)
+    )
+
+
 def _last_line(task: Task) -> str:
     """The last line that names the fault; where none does, the last that is an error, or the last one."""
-    errors = [line for line in task.log if line.level in ("error", "critical")]
-    last = next(iter((task.naming() or errors or task.log)[-1:]), None)
+    errors = [line for line in task.log if line.plain and line.level in ("error", "critical")]
+    plain = [line for line in task.log if line.plain]
+    last = next(iter((task.naming() or errors or plain)[-1:]), None)
     return last.text.partition("\n")[0] if last else ""
 
 

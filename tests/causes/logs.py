@@ -1,4 +1,4 @@
-"""A task's log as the API gives it to whoever looks, less what is no line of a person's."""
+"""A task's log as the API gives it to whoever looks, less what its program printed."""
 
 from __future__ import annotations
 
@@ -14,24 +14,30 @@ from botocore.exceptions import ClientError
 from local.cluster.airflow import Airflow
 
 #: Characters of what a person reads as one line.
-LONGEST = 600
+LONGEST = 2000
 #: Where a pod begins that is printed as a Python object, of thousands of characters: as the stock operator ends.
 _OBJECT = re.compile(r"(?:remote_pod: ?)?\{'api_version'")
 #: What the task's containers themselves print.
 _PROGRAM = re.compile(r"\[(base|prepare|proxy)\]")
+#: In such an object: of which task it is, which is no fault of it.
+_OWN = re.compile(r"'(?:dag_id|task_id|run_id)': '[^']*'")
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a log, and when it was written, in seconds since the epoch."""
+    """A line of a log, and when it was written, in seconds since the epoch.
+
+    ``plain``: a person reads it as a line; else it is a pod that is printed as an object, or as long as that.
+    """
 
     time: float
     level: str
     text: str
+    plain: bool = True
 
 
 def read(airflow: Airflow, instance: dict) -> list[Line]:
-    """The log of a task instance's last try, without what its program printed; an exception as its message."""
+    """The log of a task instance's last try, without what its program printed; of an exception, the whole message."""
     path = f"dags/{instance['dag_id']}/dagRuns/{quote(instance['dag_run_id'], safe='')}"
     path += f"/taskInstances/{instance['task_id']}/logs/{instance['try_number']}?full_content=true"
     return lines(airflow.call("GET", path)["content"])
@@ -45,7 +51,7 @@ def lines(content: Iterable[object]) -> list[Line]:
             continue
         when, level = _time(one.get("timestamp")), one.get("level") or "info"
         texts = [one["event"], *(str(error.get("exc_value")) for error in one.get("error_detail") or [])]
-        found += [Line(when, level, line) for text in texts if not _PROGRAM.match(text) for line in _read(text)]
+        found += [line for text in texts if not _PROGRAM.match(text) for line in _lines(when, level, text)]
     return sorted(found, key=lambda line: line.time)
 
 
@@ -67,10 +73,13 @@ def evidence(access: dict, instance: dict) -> dict | None:
         return None
 
 
-def _read(text: str) -> list[str]:
-    """What of a text a person reads: its lines, but those that are no line any more."""
-    lines = [line.strip() for line in _OBJECT.split(text)[0].splitlines()]
-    return [line for line in lines if line and len(line) <= LONGEST]
+def _lines(when: float, level: str, text: str) -> list[Line]:
+    """A text's lines, and where there is one, the object in it as one more."""
+    plain = [line.strip() for line in _OBJECT.split(text)[0].splitlines()]
+    lines = [Line(when, level, line, len(line) <= LONGEST) for line in plain if line]
+    if found := _OBJECT.search(text):
+        lines.append(Line(when, level, _OWN.sub("", text[found.start() :]), False))
+    return lines
 
 
 def _time(text: str | None) -> float:

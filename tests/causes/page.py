@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -16,12 +17,14 @@ from tests.causes import figures
 from tests.causes.cases import CASES
 from tests.causes.figures import Outcome
 from tests.causes.logs import LONGEST
+from tests.causes.trial import LINE, LINES, OBJECT
 from tests.causes.work import LAUNCHES, PLATFORM, STOCK
 
 FOLDER = settings.REPO / "docs" / "causes"
 LATEST = "latest.json"
 WORDS = Path(__file__).with_suffix(".md")
 _NAMES = {PLATFORM: "platform", STOCK: "stock operator"}
+_WHERE = {LINE: "in one line", LINES: "over several lines", OBJECT: "in a printed pod"}
 
 
 def keep(outcomes: Sequence[Outcome], versions: str, loads: Sequence[float], folder: Path = FOLDER) -> None:
@@ -109,8 +112,10 @@ def _of(outcomes: Iterable[Outcome], launch: str) -> list[Outcome]:
 def _summary(outcomes: Sequence[Outcome], launch: str) -> str:
     if not outcomes:
         return f"- **{_NAMES[launch]}**: not measured yet"
-    named = sum(one.named for one in outcomes)
-    return f"- **{_NAMES[launch]}**: {named} of {len(outcomes)} faults are named in the log"
+    named = Counter(one.where for one in outcomes if one.named)
+    spread = ", ".join(f"{named[where]} {words}" for where, words in _WHERE.items() if named[where])
+    said = f": {spread}" if set(named) - {LINE} else ""
+    return f"- **{_NAMES[launch]}**: {named.total()} of {len(outcomes)} faults are named in the log{said}"
 
 
 def _figures(found: dict[str, list[dict]]) -> str:
@@ -143,7 +148,7 @@ def _table(outcomes: Sequence[Outcome]) -> str:
                 _NAMES[launch],
                 _class(one),
                 one.state,
-                "yes" if one.named else "**no**",
+                _named(one),
                 _seconds(one.line_s) if one.named else "never",
                 _seconds(one.stop_s),
                 _cell(one),
@@ -152,6 +157,12 @@ def _table(outcomes: Sequence[Outcome]) -> str:
             if one is not None
         ]
     return _markdown(["fault", "launch", "class", "task", "named", "line", "end", "what a person reads"], rows)
+
+
+def _named(one: Outcome) -> str:
+    if not one.named:
+        return "**no**"
+    return "yes" if one.where == LINE else _WHERE[one.where]
 
 
 def _class(one: Outcome) -> str:

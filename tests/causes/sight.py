@@ -124,6 +124,11 @@ def taken(sight: Sight) -> float | None:
     )
 
 
+def gone(sight: Sight) -> float | None:
+    """The pod is no more."""
+    return next((pod.deleted for pod in sight.pods if pod.deleted), None)
+
+
 def _first(sight: Sight, holds: Callable[[Json], object]) -> float | None:
     return next((received for received, state in sight.states() if holds(state)), None)
 

@@ -14,7 +14,7 @@ from kubernetes.client import ApiClient, CoreV1Api
 from local.cluster import settings
 from local.cluster.airflow import Airflow
 from local.cluster.console import Problem, Step
-from tests.causes import fillers, logs
+from tests.causes import fillers, logs, outages
 from tests.causes.acts import free_quota, make_room
 from tests.causes.cases import Case
 from tests.causes.logs import Line
@@ -23,7 +23,7 @@ from tests.causes.work import PLATFORM, STOCK, Run
 from tests.observe.pods import Pod, PodRecord
 
 #: Seconds for a whole run.
-LONG = 1500
+LONG = 2700
 #: Seconds between two looks at the log of a task: often enough to time a line, and too rarely to keep the API busy. Of
 #: a task of the stock operator it is read from its worker's pod.
 _PACE = {PLATFORM: 1.5, STOCK: 3.0}
@@ -31,6 +31,8 @@ _PACE = {PLATFORM: 1.5, STOCK: 3.0}
 _UPLOAD = 20
 #: How lines of the platform begin that only repeat what Kubernetes says.
 _IN_OTHER_WORDS = ("Pod event: ", "The API server said: ")
+#: Where a log may name a fault: in a line, over several, or in a pod that is printed as an object.
+LINE, LINES, OBJECT = "line", "lines", "object"
 _OVER = {"success", "failed", "skipped", "upstream_failed", "removed"}
 
 
@@ -46,7 +48,7 @@ class Task:
     run: Run
     instance: dict = field(default_factory=dict)
     log: list[Line] = field(default_factory=list)
-    #: When the API first gave a line that names the fault, in seconds since the epoch; and the line.
+    #: When the API first gave a log that names the fault, in seconds since the epoch; and the line, if it is one.
     told_at: float | None = None
     told_line: Line | None = None
     evidence: dict | None = None
@@ -109,16 +111,33 @@ class Task:
 
     def naming(self) -> list[Line]:
         """The lines that name the fault, but for those that name the run: they are about the task."""
-        return [line for line in self.log if self._may_name(line.text) and self.case.named_in(line.text)]
+        return [line for line in self._plain() if self.case.named_in(line.text)]
 
-    def _may_name(self, text: str) -> bool:
+    def where(self) -> str:
+        """Where the log names the fault: one of `LINE`, `LINES` and `OBJECT`; empty where it does not.
+
+        The platform is to say it in one line of its own. Of the stock operator it counts wherever it stands.
+        """
+        if self.naming():
+            return LINE
+        if self.launch == PLATFORM:
+            return ""
+        if self.case.named_in("\n".join(line.text for line in self._plain())):
+            return LINES
+        objects = [line for line in self.log if not line.plain]
+        return OBJECT if self.case.named_in("\n".join(line.text for line in [*self._plain(), *objects])) else ""
+
+    def _plain(self) -> list[Line]:
         # The platform is to say it in its own words, not only in Kubernetes'.
-        raw = self.launch == PLATFORM and text.startswith(_IN_OTHER_WORDS)
-        return self.run.run_id not in text and not raw
+        raw = _IN_OTHER_WORDS if self.launch == PLATFORM else ()
+        return [
+            one for one in self.log if one.plain and self.run.run_id not in one.text and not one.text.startswith(raw)
+        ]
 
     def _find(self) -> None:
-        if found := next(iter(self.naming()), None):
-            self.told_at, self.told_line = self.told_at or time.time(), self.told_line or found
+        if self.where():
+            self.told_at = self.told_at or time.time()
+            self.told_line = self.told_line or next(iter(self.naming()), None)
 
 
 def run(
@@ -138,6 +157,10 @@ def run(
         for record in (pods, events):
             record.start()
             stack.callback(_stop, record)
+        if any(case.alone for case in cases):
+            # An earlier run may have been interrupted, and this one may be.
+            outages.mend_all()
+            stack.callback(outages.mend_all)
         _take_what_is_wanted(stack, core, cases)
         this = Run(airflow, launch)
         stack.callback(_stop, this)

@@ -85,7 +85,7 @@ def test_a_log_is_read_as_a_person_reads_it():
             "timestamp": "2026-01-01T00:00:01Z",
             "error_detail": [{"exc_value": "Pod failed.\nremote_pod: {'api_version': 'v1',\n 'exit_code': 3}"}],
         },
-        {"event": "Pod as it was: " + "exit code 3 " * 100},
+        {"event": "Pod as it was: " + "exit code 3 " * 400},
         {
             "event": "(403)\nReason: Forbidden\nHTTP response body: no",
             "timestamp": "2026-01-01T00:00:03Z",
@@ -93,8 +93,13 @@ def test_a_log_is_read_as_a_person_reads_it():
     ]
     found = logs.lines(content)
     refused = ["(403)", "Reason: Forbidden", "HTTP response body: no"]
-    assert [line.text for line in found] == ["Task failed with exception", "Pod failed.", "second", *refused]
-    assert (found[2].level, int(found[2].time)) == ("error", int(START) + 2)
+    plain = [line for line in found if line.plain]
+    assert [line.text for line in plain] == ["Task failed with exception", "Pod failed.", "second", *refused]
+    assert (plain[2].level, int(plain[2].time)) == ("error", int(START) + 2)
+    assert [line.text[:40] for line in found if not line.plain] == [
+        "Pod as it was: exit code 3 exit code 3 e",
+        "remote_pod: {'api_version': 'v1',\n 'exit",
+    ]
 
 
 def task(name, *, launch="platform", told=None, text="", evidence=None, **instance):
@@ -140,10 +145,10 @@ def test_an_end_that_was_not_expected_is_noted_and_stock_gives_no_class():
 
 def outcomes(*, kind="user", certain=True, named=True, line_s=1.0, stop_s=2.0):
     return [
-        Outcome(name, "platform", case.state, True, case.kind, case.cause, True, True, "line", 1.0, 2.0)
+        Outcome(name, "platform", case.state, True, case.kind, case.cause, True, True, "line", "line", 1.0, 2.0)
         for name, case in CASES.items()
         if name != "exit-3"
-    ] + [Outcome("exit-3", "platform", FAILED, True, kind, "exit-code", certain, named, "line", line_s, stop_s)]
+    ] + [Outcome("exit-3", "platform", FAILED, True, kind, "exit-code", certain, named, "line", "line", line_s, stop_s)]
 
 
 def verdicts(**of):
@@ -156,9 +161,9 @@ def test_figures_hold_and_are_missed():
     assert verdicts(kind="platform", certain=False)[figures.WRONG.name] == "met"
     assert verdicts(stop_s=46.0)[figures.STOP.name] == "missed"
     assert verdicts(stop_s=None)[figures.STOP.name] == "missed"
-    # One of forty does not carry the share or the percentile; three do.
+    # One of them all does not carry the share or the percentile; five do.
     assert verdicts(named=False, line_s=None)[figures.LINE.name] == "met"
-    slow = [*outcomes(line_s=16.0)[-1:] * 3, *outcomes()[3:]]
+    slow = [*outcomes(line_s=16.0)[-1:] * 5, *outcomes()[5:]]
     assert {one["figure"]: one["verdict"] for one in figures.figures(slow)}[figures.LINE.name] == "missed"
 
 
@@ -212,3 +217,29 @@ def test_a_line_about_the_task_or_of_kubernetes_alone_does_not_name_a_fault():
     assert [line.text for line in one.naming()] == ["Pod task-1 waits for 0.3 CPU on a node"]
     one.launch = "stock"
     assert len(one.naming()) == 2
+
+
+def test_of_the_stock_operator_the_whole_log_counts_wherever_the_words_stand():
+    one = task("secret-missing", text="Pod failed")
+    one.log += [
+        Line(START, "info", 'The Pod has an Event: Error: secret "causes-none"'),
+        Line(START, "info", "remote_pod: {'message': 'secret \"causes-none\" not found'}", plain=False),
+    ]
+    assert one.where() == ""
+    one.launch = "stock"
+    assert one.where() == "object"
+    one.log.append(Line(START, "error", "it was not found"))
+    assert one.where() == "lines"
+    one.log.append(Line(START, "error", 'secret "causes-none" not found'))
+    assert one.where() == "line"
+
+
+def test_a_second_pod_while_the_first_may_run_is_noted():
+    one = task("exit-3", told=START, state=FAILED)
+    changes = [PodEvent(START, "ADDED", "a", "Running"), PodEvent(START + 9, "DELETED", "a", "Failed")]
+    first = Pod("a", state(), changes, [state(), state()])
+    second = Pod("b", state(), [PodEvent(START + 8, "ADDED", "b", "Pending")], [state()])
+    one.pods = SimpleNamespace(pods=lambda **_: [first, second])
+    assert "a second pod was there while the first might still run" in figures.outcome(one, None).notes
+    second.events[0] = PodEvent(START + 9, "ADDED", "b", "Pending")
+    assert figures.outcome(one, None).notes == []
