@@ -80,7 +80,7 @@ def preempt(subject: Subject) -> None:
     """A pod of higher priority that has room only where this one is; it goes again."""
     pod = _running(subject)
     node = pod.manifest["spec"]["nodeName"]
-    with fillers.room_taken(subject.core, node, "causes-higher", but=50, without=pod.uid):
+    with fillers.room_taken(subject.core, node, "causes-higher", but=50, without=[pod.uid]):
         wait_for("the pod to be displaced", lambda: pod.deleted, seconds=GOES, every=0.2)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from kubernetes.client import CoreV1Api
@@ -64,11 +64,11 @@ def running(*pods: dict) -> Iterator[None]:
 
 
 @contextmanager
-def room_taken(core: CoreV1Api, node: str, priority: str, *, but: int, without: str = "") -> Iterator[None]:
+def room_taken(core: CoreV1Api, node: str, priority: str, *, but: int, without: Collection[str] = ()) -> Iterator[None]:
     """Around what needs a node with no room left.
 
     :param but: thousandths of a processor that are left.
-    :param without: the ``uid`` of a pod whose room is taken, too.
+    :param without: the ``uid``s of pods whose room is taken, too.
     """
     cpu = f"{free(core, node, without) - but}m"
     name = HIGHER if without else ROOM
@@ -76,13 +76,13 @@ def room_taken(core: CoreV1Api, node: str, priority: str, *, but: int, without: 
         yield
 
 
-def free(core: CoreV1Api, node: str, without: str = "") -> int:
+def free(core: CoreV1Api, node: str, without: Collection[str] = ()) -> int:
     """Thousandths of a processor that a node's pods have not asked for."""
     allocatable = _thousandths(core.read_node(node).status.allocatable["cpu"])
     return allocatable - sum(
         _thousandths(((one.resources and one.resources.requests) or {}).get("cpu", "0"))
         for other in core.list_pod_for_all_namespaces(field_selector=f"spec.nodeName={node}").items
-        if other.metadata.uid != without and other.status.phase in ("Pending", "Running")
+        if other.metadata.uid not in without and other.status.phase in ("Pending", "Running")
         for one in other.spec.containers
     )
 

@@ -22,6 +22,7 @@ from tests.causes.trial import Task, seconds
 
 # Pure Python, which needs nothing of Airflow's.
 sys.path.append(str(settings.REPO / "images" / "airflow" / "src"))
+from airflow_platform import pod_status
 from airflow_platform.diagnosis import Refusal, Verdict, diagnose
 
 FOLDER = settings.REPO / "images" / "airflow" / "tests" / "diagnosis" / "recorded"
@@ -88,6 +89,9 @@ def _candidates(task: Task, now: float) -> Iterator[Json]:
             if change.received > now + 1:
                 continue
             found = {"now": _iso(now), "pod": _pod(state), "events": _events(sight, pod.uid, now)}
+            # Where its node was given up, the triggerer has looked at that.
+            if pod_status.node_given_up_at(state, "base") is not None:
+                found["nodes"] = _nodes(sight.node(state["spec"]["nodeName"], now))
             yield {**found, "deleted": True} if change.type == "DELETED" else found
 
 
@@ -141,7 +145,7 @@ def _judged(case: Json, nodes: list[Json]) -> Verdict | None:
     return diagnose(
         case["pod"],
         events=case.get("events", ()),
-        nodes=() if case["pod"]["spec"].get("nodeName") else nodes,
+        nodes=case.get("nodes", ()) if case["pod"]["spec"].get("nodeName") else nodes,
         refusal=Refusal(**case["refusal"]) if case.get("refusal") else None,
         now=datetime.fromisoformat(case["now"]).timestamp(),
         deleted=case.get("deleted", False),

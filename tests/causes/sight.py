@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,16 +27,45 @@ class Seen:
 
 @dataclass(frozen=True)
 class Sight:
-    """The pods of one task, the first one first, with their states; and the pods' events."""
+    """The pods of one task, the first one first, with their states; the pods' events; and all nodes, as they were."""
 
     pods: list[Pod]
     events: list[Seen]
+    nodes: Sequence[tuple[float, list[Json]]] = ()
 
     def states(self) -> Iterator[tuple[float, Json]]:
         """Each state of each pod, with the time at which it came."""
         for pod in self.pods:
             for change, state in zip(pod.events, pod.states, strict=True):
                 yield change.received, state
+
+    def node(self, name: str, at: float) -> list[Json]:
+        """A node as it was then; none where it was not there."""
+        known = next((nodes for received, nodes in reversed(self.nodes) if received <= at), [])
+        return [one for one in known if one["metadata"]["name"] == name]
+
+
+class NodeRecord:
+    """The cluster's nodes, each time that one was seen to be another than before."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+        self._core = CoreV1Api(client)
+        self.seen: list[tuple[float, list[Json]]] = []
+
+    def look(self) -> None:
+        """Ask for them. Without an answer, nothing was seen."""
+        with suppress(ApiException, HTTPError, OSError):
+            found = self._client.sanitize_for_serialization(self._core.list_node(_request_timeout=5).items)
+            if not self.seen or _gist(found) != _gist(self.seen[-1][1]):
+                self.seen.append((time.time(), found))
+
+
+def _gist(nodes: list[Json]) -> list[object]:
+    return [
+        (one["metadata"]["uid"], one["spec"], [(each["type"], each["status"]) for each in one["status"]["conditions"]])
+        for one in nodes
+    ]
 
 
 class EventRecord:

@@ -18,7 +18,7 @@ from tests.causes import fillers, logs, outages
 from tests.causes.acts import free_quota, make_room
 from tests.causes.cases import Case
 from tests.causes.logs import Line
-from tests.causes.sight import EventRecord, Sight
+from tests.causes.sight import EventRecord, NodeRecord, Sight
 from tests.causes.work import PLATFORM, STOCK, Run
 from tests.observe.pods import Pod, PodRecord
 
@@ -45,6 +45,7 @@ class Task:
     core: CoreV1Api
     pods: PodRecord
     events: EventRecord
+    nodes: NodeRecord
     run: Run
     instance: dict = field(default_factory=dict)
     log: list[Line] = field(default_factory=list)
@@ -65,7 +66,7 @@ class Task:
     def sight(self) -> Sight:
         """What Kubernetes has shown."""
         found = self.pods.pods(run_id=self.run.run_id, task_id=self.case.name)
-        return Sight(found, self.events.of(found))
+        return Sight(found, self.events.of(found), self.nodes.seen)
 
     def pod(self) -> Pod | None:
         """Its newest pod."""
@@ -143,7 +144,7 @@ class Task:
 def run(
     cases: Sequence[Case], launch: str, airflow: Airflow, access: dict, current: Step
 ) -> tuple[list[Task], list[dict]]:
-    """Provoke the faults; their tasks, each over, and the cluster's nodes.
+    """Provoke the faults; their tasks, each over, and the cluster's nodes as they were before.
 
     :raises Problem: the run did not end.
     """
@@ -152,7 +153,8 @@ def run(
         PodRecord(_client(), settings.TASK_NAMESPACE, states=True),
         EventRecord(_client(), settings.TASK_NAMESPACE),
     )
-    nodes = ApiClient().sanitize_for_serialization(core.list_node().items)
+    nodes = NodeRecord(core.api_client)
+    nodes.look()
     with ExitStack() as stack:
         for record in (pods, events):
             record.start()
@@ -164,16 +166,16 @@ def run(
         _take_what_is_wanted(stack, core, cases)
         this = Run(airflow, launch)
         stack.callback(_stop, this)
-        tasks = [Task(case, launch, core, pods, events, this) for case in cases]
+        tasks = [Task(case, launch, core, pods, events, nodes, this) for case in cases]
         threads = [Thread(target=_act, args=[task], daemon=True) for task in tasks if task.case.act]
         for thread in threads:
             thread.start()
-        _watch(tasks, this, airflow, current)
+        _watch(tasks, nodes, this, airflow, current)
         for thread in threads:
             thread.join(timeout=60)
         for task in tasks:
             task.close(airflow, access)
-    return tasks, nodes
+    return tasks, nodes.seen[0][1]
 
 
 def _take_what_is_wanted(stack: ExitStack, core: CoreV1Api, cases: Sequence[Case]) -> None:
@@ -186,9 +188,10 @@ def _take_what_is_wanted(stack: ExitStack, core: CoreV1Api, cases: Sequence[Case
         stack.enter_context(fillers.running(fillers.pod(fillers.QUOTA, cpu="1m", priority="causes-full")))
 
 
-def _watch(tasks: list[Task], this: Run, airflow: Airflow, current: Step) -> None:
+def _watch(tasks: list[Task], nodes: NodeRecord, this: Run, airflow: Airflow, current: Step) -> None:
     deadline = time.monotonic() + LONG
     while True:
+        nodes.look()
         try:
             instances = this.instances()
             for task in tasks:

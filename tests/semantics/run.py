@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from urllib.parse import quote
 
 from local.cluster.airflow import ENDED, Airflow
@@ -93,3 +94,9 @@ class Run:
 def gone(pod: Pod, seconds: float = 30) -> float:
     """Wait until a pod is gone; when, in seconds since the epoch. :raises Problem: it is still there."""
     return wait_for(f"the end of pod {pod.name}", lambda: pod.deleted, seconds=seconds, every=0.2)
+
+
+def never_two_at_once(pods: list[Pod]) -> None:
+    """No pod was created before the one before it had stopped. :raises AssertionError: one was."""
+    for before, after in itertools.pairwise(pods):
+        assert before.terminated <= after.first_seen

@@ -1,12 +1,10 @@
 """Pods that the cluster takes away, or has no room for: their tasks succeed, and no retry is spent."""
 
-import itertools
-
 import pytest
 from kubernetes.client import ApiException, V1Eviction, V1ObjectMeta
 from local.cluster import settings
-from local.cluster.console import wait_for
-from tests.semantics.run import gone
+from tests.causes import fillers
+from tests.semantics.run import gone, never_two_at_once
 
 pytestmark = pytest.mark.beyond_stock("the task fails")
 
@@ -26,12 +24,6 @@ def evict(core):
         return True
 
     return evict
-
-
-def never_two_at_once(pods):
-    """No pod was created before the one before it had stopped."""
-    for before, after in itertools.pairwise(pods):
-        assert before.terminated <= after.first_seen
 
 
 # Those below have runs of their own: their pods are to run when the test takes them away.
@@ -73,64 +65,12 @@ def test_a_task_is_started_again_as_often_as_it_may_be(often, evict, task_id, ti
         assert any("is being emptied" in line and "try again" in line for line in often.log(task_id)[-4:])
 
 
-@pytest.fixture
-def in_the_way(core, objects, get, task_image):
-    """Start a pod of higher priority that has room only where this one is."""
-
-    def in_the_way(pod):
-        node = pod.manifest["spec"]["nodeName"]
-        allocatable = _cpu(core.read_node(node).status.allocatable["cpu"])
-        others = core.list_pod_for_all_namespaces(field_selector=f"spec.nodeName={node}").items
-        used = sum(
-            _cpu(((container.resources and container.resources.requests) or {}).get("cpu", "0"))
-            for other in others
-            if other.metadata.uid != pod.uid and other.status.phase in ("Pending", "Running")
-            for container in other.spec.containers
-        )
-        name = "semantics-in-the-way"
-        objects(
-            {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "metadata": {"name": name, "namespace": settings.TASK_NAMESPACE},
-                "spec": {
-                    "priorityClassName": "semantics-higher",
-                    "nodeSelector": {"kubernetes.io/hostname": node},
-                    "terminationGracePeriodSeconds": 0,
-                    "imagePullSecrets": [{"name": settings.PULL_SECRET}],
-                    "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-                    "containers": [
-                        {
-                            "name": "main",
-                            "image": task_image,
-                            "command": ["sleep", "600"],
-                            "resources": {"requests": {"cpu": f"{allocatable - used - 50}m"}},
-                            "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-                        }
-                    ],
-                },
-            }
-        )
-        wait_for(
-            "the pod in the way",
-            lambda: get("pod", name, "-n", settings.TASK_NAMESPACE)["status"]["phase"] == "Running",
-            seconds=120,
-        )
-        core.delete_namespaced_pod(name, settings.TASK_NAMESPACE)
-
-    return in_the_way
-
-
-def _cpu(quantity):
-    """Millionths are not asked for: m, or whole ones."""
-    return int(quantity[:-1]) if quantity.endswith("m") else 1000 * int(quantity)
-
-
-def test_a_task_that_is_preempted_succeeds_without_a_retry(start, priorities, in_the_way):
+def test_a_task_that_is_preempted_succeeds_without_a_retry(start, priorities, core):
     run = start("semantics_preempted")
     first = run.running_pod("task")
-    in_the_way(first)
-    gone(first, seconds=60)
+    node = first.manifest["spec"]["nodeName"]
+    with fillers.room_taken(core, node, "semantics-higher", but=50, without=[first.uid]):
+        gone(first, seconds=60)
     instance = run.ended_task("task")
     assert (instance["state"], instance["try_number"]) == ("success", 1)
     assert len(run.pods("task")) == 2

@@ -106,7 +106,9 @@ def task(name, *, launch="platform", told=None, text="", evidence=None, **instan
     pods = SimpleNamespace(pods=lambda **_: one.pods)
     one = sight(state(statuses=[base(terminated={"exitCode": 3})]))
     events = SimpleNamespace(of=lambda _: [])
-    made = Task(CASES[name], launch, None, pods, events, SimpleNamespace(run_id="causes-1"), instance)
+    made = Task(
+        CASES[name], launch, None, pods, events, SimpleNamespace(seen=[]), SimpleNamespace(run_id="causes-1"), instance
+    )
     made.log = [Line(START, "info", "Pod was created"), Line(START + 3, "error", text)]
     made.evidence = evidence
     if told is not None:
@@ -243,3 +245,13 @@ def test_a_second_pod_while_the_first_may_run_is_noted():
     assert "a second pod was there while the first might still run" in figures.outcome(one, None).notes
     second.events[0] = PodEvent(START + 9, "ADDED", "b", "Pending")
     assert figures.outcome(one, None).notes == []
+
+
+def test_a_node_is_known_as_it_was_at_a_time():
+    def nodes(*names):
+        return [{"metadata": {"name": name}, "number": number} for number, name in enumerate(names)]
+
+    seen = Sight([], [], [(START, nodes("a", "b")), (START + 10, nodes("b"))])
+    assert [one["number"] for one in seen.node("b", START + 9)] == [1]
+    assert [one["number"] for one in seen.node("b", START + 11)] == [0]
+    assert seen.node("a", START + 11) == seen.node("a", START - 1) == []

@@ -1,11 +1,23 @@
 """Tasks whose pods the cluster takes away, or has no room for: none of them is at fault."""
 
+import itertools
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import yaml
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk import DAG
+from kubernetes.client import (
+    V1Affinity,
+    V1EnvVar,
+    V1EnvVarSource,
+    V1NodeAffinity,
+    V1NodeSelectorRequirement,
+    V1NodeSelectorTerm,
+    V1ObjectFieldSelector,
+    V1PreferredSchedulingTerm,
+    V1Toleration,
+)
 
 VERSIONS = yaml.safe_load((Path(__file__).parents[1] / "images.yaml").read_text())
 MANUAL = {
@@ -45,6 +57,51 @@ with DAG("semantics_preempted", default_args=TASK, **MANUAL):
         priority_class_name="semantics-low",
         container_resources={"requests": {"cpu": "100m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}},
     )
+
+# Each is taken away once in one of three ways; a second pod ends when it is let go. What it does is given with the run.
+GPU = V1NodeSelectorRequirement(key="node-pool", operator="In", values=["gpu"])
+PREFERS_GPU = V1NodeAffinity(
+    preferred_during_scheduling_ignored_during_execution=[
+        V1PreferredSchedulingTerm(weight=100, preference=V1NodeSelectorTerm(match_expressions=[GPU]))
+    ]
+)
+ENVIRONMENT = {
+    "LEDGER": "{{ dag_run.conf['ledger'] }}",
+    "GATE": "{{ run_id }}",
+    "LINES": "1",
+    "INTERVAL": "5",
+    "RUN_ID": "{{ run_id }}",
+    "TRY_NUMBER": "{{ ti.try_number }}",
+}
+UID = V1EnvVarSource(field_ref=V1ObjectFieldSelector(field_path="metadata.uid"))
+WAYS = {
+    "drained": (8, {"node_selector": {"node-pool": "light"}}),
+    "preempted": (8, {"node_selector": {"node-pool": "light"}, "priority_class_name": "semantics-low"}),
+    # A second pod finds its node short of memory still, and goes elsewhere.
+    "evicted": (
+        4,
+        {
+            "affinity": V1Affinity(node_affinity=PREFERS_GPU),
+            "tolerations": [V1Toleration(key="node-pool", operator="Exists")],
+        },
+    ),
+}
+with DAG("semantics_taken", default_args=TASK, **MANUAL):
+    numbers = itertools.count()
+    for way, (count, placed) in WAYS.items():
+        for number in itertools.islice(numbers, count):
+            KubernetesPodOperator(
+                task_id=f"{way}_{number}",
+                labels={"taken": way},
+                cmds=["python3", "-c", "{{ dag_run.conf['program'] }}"],
+                arguments=[str(number)],
+                env_vars=[
+                    *(V1EnvVar(name=name, value=value) for name, value in ENVIRONMENT.items()),
+                    V1EnvVar(name="POD_UID", value_from=UID),
+                ],
+                container_resources={"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "64Mi"}},
+                **placed,
+            )
 
 # The pool gives a retry twice the memory of a try that ran out of it.
 with DAG(
