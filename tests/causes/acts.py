@@ -112,6 +112,7 @@ def open_gate(subject: Subject) -> None:
 
 def remove_webhook(subject: Subject) -> None:
     """What must allow the pod, and does not answer, goes, once the log has said that it is waited for."""
+    subject.asked_for = fillers.pod("task-00000000", cpu="5m")
     wait_for("the task's beginning", subject.shown, seconds=RUNS, every=0.2)
     with suppress(Problem):
         wait_for("a line that names it", subject.told, seconds=STAYS, every=0.5)

@@ -164,6 +164,14 @@ _ALL = (
     _ended(
         "not-executable", "a shell whose command is no program", "command-not-executable", r"\b126\b",
     ),
+    _ended(
+        "working-directory", "a working directory that is none", "working-directory-missing", "/etc/passwd",
+        "director",
+    ),
+    _ended(
+        "wrong-architecture", "a program that is none, as one for another processor", "wrong-architecture",
+        "/settings/run|base", "processor|exec format",
+    ),
     _ended("out-of-memory", "a program that uses more memory than its limit", "out-of-memory", "memory|OOM", "64Mi"),
     _ended("child-out-of-memory", "the same of a child process", "out-of-memory", "memory|OOM", "64Mi"),
     _ended(

@@ -59,6 +59,7 @@ def everything() -> list[dict]:
         _of_the_cluster("Namespace", CLOSED),
         _of_the_cluster("RuntimeClass", "causes", "node.k8s.io/v1", handler="causes"),
         _named("Secret", "causes-settings", stringData={"user": "report"}),
+        _named("ConfigMap", "causes-settings", data={"run": "neither a script nor a program"}),
         _named("ConfigMap", TURNS, data={}),
         _named("ServiceAccount", "causes"),
         _of_the_cluster("ClusterRole", "causes", f"{rbac}/v1", rules=[rule]),

@@ -114,6 +114,7 @@ NO_SECRET = k8s.V1SecretVolumeSource(secret_name="causes-none")
 NO_KEY = k8s.V1SecretVolumeSource(
     secret_name="causes-settings", items=[k8s.V1KeyToPath(key="password", path="password")]
 )
+NO_PROGRAM = k8s.V1ConfigMapVolumeSource(name="causes-settings", default_mode=0o755)
 NO_DRIVER = k8s.V1CSIVolumeSource(driver="storage.causes.example")
 FAILS = k8s.V1ExecAction(command=["sh", "-c", "exit 1"])
 #: For how long a pod stays on a node that is away; 300 s without it.
@@ -162,6 +163,8 @@ FAULTS = {
     "command-not-found": {"cmds": ["causes-command"]},
     "shell-not-found": sh("causes-command"),
     "not-executable": sh("/etc/passwd"),
+    "working-directory": spec(working_dir="/etc/passwd"),
+    "wrong-architecture": {**volume(config_map=NO_PROGRAM), "cmds": ["/settings/run"]},
     "out-of-memory": python(EATS),
     "child-out-of-memory": python(CHILD.replace("SECONDS", "0")),
     "child-out-of-memory-before": python(CHILD.replace("SECONDS", "10")),
