@@ -5,6 +5,7 @@ import json
 import time
 import uuid
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -288,6 +289,29 @@ def test_a_launch_waits_no_longer_than_the_task_may_take(make, cluster):
     late = context(start=now - timedelta(seconds=61))
     with pytest.raises(AirflowTaskTimeout, match="execution_timeout has passed. Quota q of namespace team is full"):
         make(execution_timeout=timedelta(seconds=60)).execute(late)
+
+
+@pytest.mark.parametrize("in_the_triggerer", [True, False])
+def test_a_task_whose_time_ends_while_it_waits_for_its_pod_leaves_evidence(
+    make, cluster, monkeypatch, in_the_triggerer
+):
+    saved = {}
+    monkeypatch.setattr(evidence, "save", saved.__setitem__)
+    cluster.fails["create"] = [refusal(401, "Unauthorized", "Unauthorized")] * 2
+    limit = timedelta(seconds=60)
+    now = datetime.now(timezone.utc)
+    late = context(start=now - 2 * limit)
+    deferred, _ = waits(make(execution_timeout=limit), context(start=now))
+    message = f"execution_timeout has passed. {deferred.trigger.reason}"
+    event = {"status": "timeout", "message": message, "waited": True, "verdict": deferred.trigger.verdict}
+    again = make(execution_timeout=limit)
+    end = partial(again.trigger_reentry, late, event) if in_the_triggerer else partial(again.execute, late)
+    with pytest.raises(AirflowTaskTimeout, match="execution_timeout has passed. The cluster does not know"):
+        end()
+    (found,) = saved.values()
+    assert found["verdict"]["cause"] == "platform-not-authenticated"
+    assert late["ti"].pushed[VERDICT] == found["verdict"]
+    assert (found["pod"], found["namespace"]) == (None, "team")
 
 
 @pytest.mark.parametrize(

@@ -211,8 +211,10 @@ async def test_a_pod_that_is_there_after_all_is_taken(line):
 async def test_a_task_whose_time_is_over_waits_no_longer(line):
     async with line() as (api, wait):
         api.quotas = [quota(5)]
-        ((_, payload),) = await gone(wait("a", reason="It is full.", deadline=time.time() + 0.3, **FOR_A_POD))
-        assert payload == {"status": "timeout", "message": "execution_timeout has passed. It is full."}
+        full = {"reason": "It is full.", "verdict": {"cause": "quota-full"}}
+        ((_, payload),) = await gone(wait("a", deadline=time.time() + 0.3, **full, **FOR_A_POD))
+        message = "execution_timeout has passed. It is full."
+        assert payload == {"status": "timeout", "message": message, "waited": True, "verdict": {"cause": "quota-full"}}
 
 
 @asynchronous

@@ -91,6 +91,8 @@ class PodTask(KubernetesPodOperator):
         match event["status"]:
             case "relaunch":
                 return self.execute(context)
+            case "timeout" if event.get("waited"):
+                self._time_is_over(event["message"], event["verdict"], context)
             case "timeout":
                 raise AirflowTaskTimeout(self._told(event["message"], event))
             case "stopped":
@@ -403,15 +405,26 @@ class PodTask(KubernetesPodOperator):
             refusal.pause(verdict, refused, now - since),
             quota=full[0] if full else None,
             requested={name: str(amount) for name, amount in full[1].items()} if full else None,
+            verdict=verdict.as_dict(),
         )
 
     def _fail(self, pod: dict[str, Any], verdict: Verdict, context: Any) -> NoReturn:
         """Fail with the verdict, which is kept as evidence."""
+        self._keep_evidence(pod, verdict, context)
+        raise AirflowException(self._told(verdict.sentence, {"verdict": verdict.as_dict()})) from None
+
+    def _time_is_over(self, message: str, verdict: dict[str, Any] | None, context: Any) -> NoReturn:
+        """Fail a task that has waited for its pod, with the verdict on why it had none."""
+        if verdict:
+            self._keep_evidence(None, Verdict(**verdict), context)
+        raise AirflowTaskTimeout(self._told(message, {"verdict": verdict}))
+
+    def _keep_evidence(self, pod: dict[str, Any] | None, verdict: Verdict, context: Any) -> None:
+        namespace = pod["metadata"]["namespace"] if pod else self.namespace or ""
         try:
-            evidence.save(str(context["ti"].id), evidence.record(pod, verdict, pod["metadata"]["namespace"]))
+            evidence.save(str(context["ti"].id), evidence.record(pod, verdict, namespace))
         except OSError as failure:
             self.log.warning("The evidence of the refusal could not be saved: %s", failure)
-        raise AirflowException(self._told(verdict.sentence, {"verdict": verdict.as_dict()})) from None
 
     def _told(self, why: str, event: Mapping[str, Any]) -> str:
         """The text of the exception, which callbacks and mails have: why, where to read more, and the log's last lines.
@@ -446,7 +459,7 @@ class PodTask(KubernetesPodOperator):
         """
         now, before, deadline = time.time(), self._attempt, self._deadline(context)
         if deadline and deadline < now:
-            raise AirflowTaskTimeout(f"execution_timeout has passed. {message}")
+            self._time_is_over(f"execution_timeout has passed. {message}", until.get("verdict"), context)
         same = before.waits_for == what
         if not same:
             self.log.info(message)

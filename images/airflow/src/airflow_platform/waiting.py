@@ -59,6 +59,7 @@ class WaitTrigger(BaseTrigger):
         priority: of the task; the higher goes first.
         deadline: seconds since the epoch, when the task has run for its ``execution_timeout``.
         attempt: `airflow_platform.attempt.Attempt`, for the next launch.
+        verdict: on what it waits for, as JSON; None where that is no fault.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class WaitTrigger(BaseTrigger):
         priority: int = 1,
         deadline: float | None = None,
         attempt: dict[str, Any] | None = None,
+        verdict: dict[str, Any] | None = None,
         **_of_a_newer_release: Any,
     ) -> None:
         super().__init__()
@@ -88,11 +90,13 @@ class WaitTrigger(BaseTrigger):
         self.priority = priority
         self.deadline = deadline
         self.attempt = attempt or {}
+        self.verdict = verdict
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path and arguments, all of them JSON."""
         names = (
             "namespace", "name", "reason", "seconds", "quota", "requested", "gone", "priority", "deadline", "attempt",
+            "verdict",
         )  # fmt: skip
         arguments = {name: getattr(self, name) for name in names}
         return f"{__name__}.WaitTrigger", {**arguments, "cluster": asdict(self.cluster)}
@@ -109,7 +113,8 @@ class WaitTrigger(BaseTrigger):
         if over:
             yield TriggerEvent({"status": "relaunch", "attempt": self.attempt})
         else:
-            yield TriggerEvent({"status": "timeout", "message": f"execution_timeout has passed. {self.reason}"})
+            message = f"execution_timeout has passed. {self.reason}"
+            yield TriggerEvent({"status": "timeout", "message": message, "waited": True, "verdict": self.verdict})
 
     async def _turn(self) -> None:
         """Return when it is worth another try."""

@@ -253,6 +253,9 @@ def _out_of_memory(case: Case, end: Json, who: str, known: dict[str, Any]) -> Ve
 _NOT_STARTED = (
     (re.compile(r"chdir to cwd \(\\?\"([^\"\\]*)\\?\"\)"), "working-directory-missing",
      "cannot enter its working directory {0}"),
+    # libcontainer/rootfs_linux.go makes the directory where it is not there.
+    (re.compile(r"container init: mkdir (\S+): not a directory"), "working-directory-missing",
+     "cannot enter its working directory {0}"),
     (re.compile(r"unable to find user (\S+?):"), "user-missing",
      "has to run as user {0}, which its image does not have"),
     (re.compile(r"exec:? \\?\"?([^\"\\\s:]+)\\?\"?:? exec format error"), "wrong-architecture",
@@ -317,9 +320,13 @@ def _end_unseen(case: Case, end: Json, who: str, known: dict[str, Any]) -> Verdi
 
 
 def _probe_failed(case: Case, end: Json, who: str, known: dict[str, Any]) -> Verdict | None:
-    """pkg/kubelet/kuberuntime/kuberuntime_manager.go: the event that says why a container is killed."""
+    """pkg/kubelet/kuberuntime/kuberuntime_manager.go: the event that says why a container is killed. Of one that is not
+    started again it gives no reason: then it is the probe's own event (pkg/kubelet/prober/prober.go)."""
+    name = known["container"]
+    killed = any(case.said("Killing", text=f"ontainer {name}"))
     for probe in ("liveness", "startup"):
-        if any(case.said("Killing", text=f"ontainer {known['container']} failed {probe} probe")):
+        failed = (one for one in case.said("Unhealthy", text=f"{probe.capitalize()} probe failed") if _is_of(one, name))
+        if any(case.said("Killing", text=f"ontainer {name} failed {probe} probe")) or (killed and any(failed)):
             return Verdict(
                 cause="probe-failed",
                 kind="user",
@@ -328,6 +335,25 @@ def _probe_failed(case: Case, end: Json, who: str, known: dict[str, Any]) -> Ver
                 **known,
             )
     return None
+
+
+def _hook_failed(case: Case, end: Json, who: str, known: dict[str, Any]) -> Verdict | None:
+    """pkg/kubelet/kuberuntime/kuberuntime_container.go, ``startContainer``."""
+    if not any(_is_of(one, known["container"]) for one in case.said("FailedPostStartHook")):
+        return None
+    return Verdict(
+        cause="post-start-hook-failed",
+        kind="user",
+        retry_helps=None,
+        sentence=f"{who} was stopped because its postStart hook failed; correct it.",
+        **known,
+    )
+
+
+def _is_of(event: Json, container: str) -> bool:
+    """Whether an event is of this container; one that names none may be."""
+    path = (event.get("involvedObject") or {}).get("fieldPath")
+    return not path or path == f"spec.containers{{{container}}}"
 
 
 def _wrong_architecture(case: Case, end: Json, who: str, known: dict[str, Any]) -> Verdict | None:
@@ -404,6 +430,7 @@ _ENDS = (
     _not_started,
     _end_unseen,
     _probe_failed,
+    _hook_failed,
     _wrong_architecture,
     _by_shell,
     _by_signal,

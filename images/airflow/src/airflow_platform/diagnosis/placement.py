@@ -202,7 +202,7 @@ def _gated(search: _Search) -> Verdict:
     return search.verdict(
         "held-back", "capacity",
         f"Pod {search.case.name} is held back by {gates or 'a scheduling gate'}, and starts once that lets it go.",
-        retry_helps=None,
+        object_kind="scheduling gate" if gates else "pod", name=gates, retry_helps=None,
     )  # fmt: skip
 
 
@@ -229,11 +229,12 @@ def _claim(search: _Search) -> Verdict | None:
             object_kind="volume claim", name=found[1], retry_helps=False,
         )  # fmt: skip
     if _CLAIM_UNBOUND in body:
+        claims, at_fault = _claims(case)
         return search.verdict(
             "volume-claim-unbound", "platform",
-            f"Pod {case.name} waits for its volume{_claims(case)}, which has not been created yet; if this goes on, "
+            f"Pod {case.name} waits for its volume{claims}, which has not been created yet; if this goes on, "
             "check the storage class of its volume claim.",
-            retry_helps=None,
+            retry_helps=None, **at_fault,
         )  # fmt: skip
     return None
 
@@ -354,36 +355,36 @@ def _too_big(search: _Search) -> Verdict | None:
 
 
 def _volume(search: _Search) -> Verdict | None:
-    case, pod = search.case, search.case.name
+    pod, (claims, at_fault) = search.case.name, _claims(search.case)
     if search.count(*_VOLUME_ELSEWHERE):
         return search.verdict(
             "volume-elsewhere", "user",
-            f"The volume of pod {pod}{_claims(case)} can be used only on nodes of another place than those that the "
+            f"The volume of pod {pod}{claims} can be used only on nodes of another place than those that the "
             "task may run on; let the task run there, or give it another volume.",
-            retry_helps=None, certain=_all(search, *_VOLUME_ELSEWHERE),
+            retry_helps=None, certain=_all(search, *_VOLUME_ELSEWHERE), **at_fault,
         )  # fmt: skip
     if search.count(*_NO_VOLUME):
         return search.verdict(
             "no-volume", "capacity",
-            f"There is no free volume of the size that pod {pod} asks for{_claims(case)} on the nodes that it may run "
+            f"There is no free volume of the size that pod {pod} asks for{claims} on the nodes that it may run "
             "on; whoever runs the cluster must add storage.",
-            retry_helps=True, certain=_all(search, *_NO_VOLUME),
+            retry_helps=True, certain=_all(search, *_NO_VOLUME), **at_fault,
         )  # fmt: skip
     if search.count(*_VOLUME_BUSY):
         return search.verdict(
             "volume-busy", "capacity",
-            f"Pod {case.name} waits for a volume{_claims(case)}: it is in use by another pod, or the nodes have as "
+            f"Pod {pod} waits for a volume{claims}: it is in use by another pod, or the nodes have as "
             "many as fit.",
-            retry_helps=True, certain=_all(search, *_VOLUME_BUSY),
+            retry_helps=True, certain=_all(search, *_VOLUME_BUSY), **at_fault,
         )  # fmt: skip
     return None
 
 
-def _claims(case: Case) -> str:
-    """The pod's volume claims in brackets; empty where the pod is known without its volumes, or has none."""
+def _claims(case: Case) -> tuple[str, dict[str, str]]:
+    """The pod's volume claims in brackets, and as what is at fault; nothing where it is known without its volumes."""
     sources = [one.get("persistentVolumeClaim") or {} for one in case.spec.get("volumes") or []]
-    names = [one["claimName"] for one in sources if one.get("claimName")]
-    return f" (volume claim{'' if len(names) == 1 else 's'} {', '.join(names)})" if names else ""
+    names = ", ".join(one["claimName"] for one in sources if one.get("claimName"))
+    return (f" ({names})", {"object_kind": "volume claim", "name": names}) if names else ("", {})
 
 
 def _all(search: _Search, *reasons: str) -> bool:
