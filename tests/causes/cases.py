@@ -169,8 +169,8 @@ _ALL = (
         "director",
     ),
     _ended(
-        "wrong-architecture", "a program that is none, as one for another processor", "wrong-architecture",
-        "/settings/run|base", "processor|exec format",
+        "no-program", "a file that is no program, as one for another processor", "exit-code",
+        r"exit.?code\D{0,3}1\b",
     ),
     _ended("out-of-memory", "a program that uses more memory than its limit", "out-of-memory", "memory|OOM", "64Mi"),
     _ended("child-out-of-memory", "the same of a child process", "out-of-memory", "memory|OOM", "64Mi"),

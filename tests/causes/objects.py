@@ -134,6 +134,7 @@ def ending() -> Iterator[None]:
     finally:
         with suppress(Problem):  # it is gone
             kubectl("patch", "configmap", "holds", "-n", ENDS, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+        kubectl("wait", "namespace", ENDS, "--for=delete", "--timeout=60s")
 
 
 @contextmanager

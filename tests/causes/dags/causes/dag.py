@@ -164,7 +164,7 @@ FAULTS = {
     "shell-not-found": sh("causes-command"),
     "not-executable": sh("/etc/passwd"),
     "working-directory": spec(working_dir="/etc/passwd"),
-    "wrong-architecture": {**volume(config_map=NO_PROGRAM), "cmds": ["/settings/run"]},
+    "no-program": {**volume(config_map=NO_PROGRAM), "cmds": ["/settings/run"]},
     "out-of-memory": python(EATS),
     "child-out-of-memory": python(CHILD.replace("SECONDS", "0")),
     "child-out-of-memory-before": python(CHILD.replace("SECONDS", "10")),
