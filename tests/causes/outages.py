@@ -53,22 +53,39 @@ def short_of_memory(node: str) -> Iterator[None]:
 def paused(node: str) -> Iterator[None]:
     """All its processes stand still, kubelet's and the pods'."""
     try:
-        run(["docker", "pause", node], log="causes", doing="pausing the node")
+        # With cgroup v1, runc gives up on processes that are busy starting others.
+        wait_for(f"node {node} to stand still", lambda: _pause(node), seconds=BACK)
         yield
     finally:
         mend(node)
 
 
+def _pause(node: str) -> bool:
+    run(["docker", "pause", node], log="causes", doing="pausing the node")
+    return True
+
+
 @contextmanager
 def removed(node: str, container: str) -> Iterator[None]:
     """Kubelet is stopped and a container with it, as when the machine is gone; and the node's object is deleted."""
+    was = json.loads(kubectl("get", "node", node, "-o", "json"))
     try:
         nodes.run(node, "systemctl stop kubelet")
         nodes.run(node, f"{nodes.CTR} kill --signal SIGKILL {container}")
         kubectl("delete", "node", node, "--wait=false")
         yield
     finally:
+        wait_for(f"the object of node {node}", lambda: _make_again(was), seconds=BACK)
         mend(node)
+
+
+def _make_again(was: dict) -> bool:
+    """Kubelet would do it, but the node would be given other addresses for its pods than its network has."""
+    metadata = {key: was["metadata"].get(key) for key in ("name", "labels", "annotations")}
+    spec = {key: was["spec"][key] for key in ("podCIDR", "podCIDRs", "providerID", "taints") if key in was["spec"]}
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": spec}
+    kubectl("apply", "-f", "-", stdin=json.dumps(node))
+    return True
 
 
 def mend_all() -> None:
@@ -85,7 +102,8 @@ def mend(node: str) -> None:
     wait_for(f"node {node} to be Ready", lambda: _is_ready(node), seconds=BACK)
     with suppress(Problem):  # it has none
         kubectl("taint", "node", node, f"{CLOSED}-")
-    wait_for(f"pods on node {node}", lambda: _takes_pods(node), seconds=BACK)
+    wait_for(f"node {node} to take pods", lambda: _takes_pods(node), seconds=BACK)
+    wait_for(f"the network of node {node}", lambda: _network_is_ready(node), seconds=BACK)
 
 
 def _is_ready(node: str) -> bool:
@@ -99,3 +117,11 @@ def _takes_pods(node: str) -> bool:
     return not any(
         one["key"].startswith("node.kubernetes.io/") and one["effect"] != "PreferNoSchedule" for one in taints
     )
+
+
+def _network_is_ready(node: str) -> bool:
+    """Whether what each node runs for the cluster's network runs there."""
+    words = ["-n", "kube-system", f"--field-selector=spec.nodeName={node}", "-o", "json"]
+    pods = json.loads(kubectl("get", "pods", *words))["items"]
+    ready = [{one["type"]: one["status"] for one in pod["status"].get("conditions", [])}.get("Ready") for pod in pods]
+    return bool(ready) and set(ready) == {"True"}

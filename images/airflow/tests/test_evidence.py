@@ -115,6 +115,7 @@ async def test_a_node_that_is_well_and_was_closed_is_told_from_one_that_is_away(
         assert known.diagnose(pod).cause == "node-lost"
         await known.look_at_node(pod)
         assert known.diagnose(pod).cause == "drained"
+        assert known.diagnose({**pod, "status": {**pod["status"], "phase": "Failed"}}).cause == "drained"
 
 
 @asynchronous

@@ -61,17 +61,16 @@ def deleted_before_it_ran(pod: dict[str, Any]) -> bool:
 
 
 def node_given_up_at(pod: dict[str, Any], base: str) -> float | None:
-    """Since when Kubernetes has given up the node of a pod that may still run, in seconds since the epoch; else None.
+    """When Kubernetes has given up the pod's node, or the pod on it, in seconds since the epoch; None: it has not.
 
-    It marks the pods of a node that is not ready, and gives no reason (pkg/controller/util/node, ``MarkPodsNotReady``;
-    kubelet has one), and later deletes them (pkg/controller/tainteviction).
+    It marks the pods of a node that is not ready, and gives no reason, while kubelet has one (pkg/controller/util/node,
+    ``MarkPodsNotReady``); and it deletes those that do not tolerate the node's taints (pkg/controller/tainteviction).
     """
-    if phase(pod) != "Running" or exit_code(pod, base) is not None:
-        return None
     taken, ready = _condition(pod, "DisruptionTarget"), _condition(pod, "Ready")
     if taken.get("status") == "True" and taken.get("reason") == "DeletionByTaintManager":
         return _seconds(taken["lastTransitionTime"])
-    marked = ready.get("status") == "False" and not ready.get("reason")
+    runs = phase(pod) == "Running" and exit_code(pod, base) is None
+    marked = runs and ready.get("status") == "False" and not ready.get("reason")
     return _seconds(ready["lastTransitionTime"]) if marked else None
 
 

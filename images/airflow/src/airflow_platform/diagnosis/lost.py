@@ -17,8 +17,8 @@ def disrupted(case: Case) -> Verdict | None:
     if condition.get("status") != "True" or _ended_before(case, at) or _given_up(case, at):
         return None
     reason = condition.get("reason") or ""
-    if reason == "DeletionByTaintManager" and case.node and _ready(case.node).get("status") == "True":
-        # The node is well: somebody has closed it to pods like this one.
+    if reason == "DeletionByTaintManager" and _was_well(case.node, at):
+        # Somebody has closed it to pods like this one.
         reason = "EvictionByEvictionAPI"
     cause, object_kind, name, sentence = _disruption(case, reason, quoted(condition.get("message")))
     # Its node is away, and it may still run there. The garbage collector calls it failed without having asked a node.
@@ -53,10 +53,16 @@ def _disruption(case: Case, reason: str, message: str) -> tuple[str, str, str, s
                 "will run on another node.",
             )  # fmt: skip
         case "DeletionByTaintManager":  # pkg/controller/tainteviction
+            or_closed = "" if case.node else ", or was closed to pods like this,"
+            if case.phase == "Failed":
+                return (
+                    "node-lost", "node", node,
+                    f"Node {node} was away{or_closed} and pod {pod} was stopped there; try again.",
+                )  # fmt: skip
             return (
                 "node-lost", "node", node,
-                f"Node {node} is away, or was closed to pods like this, and Kubernetes deletes pod {pod}; until the "
-                "node answers or is removed, the pod may still run there.",
+                f"Node {node} is away{or_closed or ','} and Kubernetes deletes pod {pod}; until the node answers or is "
+                "removed, the pod may still run there.",
             )  # fmt: skip
         case "DeletionByPodGC":  # pkg/controller/podgc
             return (
@@ -224,6 +230,13 @@ def not_taken_up(case: Case) -> Verdict | None:
         sentence=f"Node {case.node_name} has been given pod {case.name} {case.now - since:.0f} s ago and has not begun "
         "to start it; whoever runs the cluster must look at the node if this goes on.",
     )
+
+
+def _was_well(node: dict | None, at: float | None) -> bool:
+    """Whether the node was ready at a time, and is: one that was away then may be back."""
+    ready = _ready(node or {})
+    since = seconds(ready.get("lastTransitionTime"))
+    return ready.get("status") == "True" and (since is None or at is None or since <= at)
 
 
 def _ready(node: dict) -> dict:
