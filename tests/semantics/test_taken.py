@@ -40,8 +40,8 @@ def test_20_tasks_drained_preempted_and_evicted_succeed_without_a_retry(start, p
     (node,) = {pod.manifest["spec"]["nodeName"] for pod in by_way["drained"]}
     try:
         wanted = f"--pod-selector=taken=drained,run_id={run.run_id}"
-        # By force: a task's pod has no controller that would make it anew.
-        kubectl("drain", node, wanted, "--ignore-daemonsets", "--force", "--timeout=120s")
+        # By force: a task's pod has no controller that would make it anew. It has a /tmp of its own.
+        kubectl("drain", node, wanted, "--ignore-daemonsets", "--force", "--delete-emptydir-data", "--timeout=120s")
     finally:
         kubectl("uncordon", node)
     _all_gone(by_way["drained"])
