@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from airflow_platform.diagnosis.case import Case, first_seen
+from airflow_platform.diagnosis.case import Case, Json, first_seen, last_seen
 from airflow_platform.diagnosis.verdict import Kind, Verdict, quoted
 
 #: Kubelet's reasons (pkg/kubelet/images/types.go; k8s.io/cri-api, pkg/errors).
@@ -16,6 +17,12 @@ _INVALID, _NEVER, _INSPECT = "InvalidImageName", "ErrImageNeverPull", "ImageInsp
 _NO_PULL_SECRET = re.compile(r"Unable to retrieve some image pull secrets \(([^)]*)\)")
 #: Seconds after which a pull that goes on is worth a word.
 _SLOW = 60
+#: Seconds for which kubelet leaves an image alone after the first failure, then twice as long each time, up to the
+#: second (pkg/kubelet/kubelet.go, ``imageBackOffPeriod``, ``MaxImageBackOff``).
+_BACK_OFF, _LONGEST = 10, 300
+#: Seconds that it may be late by: it looks at such a pod from time to time (``backOffPeriod``, with jitter), and then
+#: asks a registry that may be slow.
+_LATE = 20
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,8 @@ _PULLS = (
     ),
     _pull(
         r"429 Too Many Requests|toomanyrequests|rate limit|quota exceeded", "registry-limits-pulls", "transient", True,
-        "Registry {registry} limits how often images are pulled, so image {image} has to wait; Kubernetes tries again.",
+        "Registry {registry} limits how often images are pulled{code}, so image {image} has to wait; Kubernetes tries "
+        "again{when}.",
     ),
     _pull(
         r"SignatureValidationFailed|signature validation failed", "image-signature-invalid", "user", False,
@@ -76,14 +84,14 @@ _PULLS = (
     _pull(
         r"\b50[0234] (?:Internal|Bad|Service|Gateway)|RegistryUnavailable|registry is unavailable", "registry-fails",
         "transient", True,
-        "Registry {registry} fails at the moment, so image {image} has to wait ({said}); Kubernetes tries again.",
+        "Registry {registry} fails at the moment, so image {image} has to wait ({said}); Kubernetes tries again{when}.",
     ),
     _pull(
         r"no such host|server misbehaving|i/o timeout|connection refused|connection reset|TLS handshake timeout"
         r"|context deadline exceeded|network is unreachable|no route to host|unexpected EOF|: EOF|Client\.Timeout",
         "registry-unreachable", "transient", True,
-        "Node {node} cannot reach registry {registry} for image {image} ({said}); Kubernetes tries again, check the "
-        "registry's name and the network if it goes on.",
+        "Node {node} cannot reach registry {registry} for image {image} ({said}); Kubernetes tries again{when}, check "
+        "the registry's name and the network if it goes on.",
     ),
     _pull(
         r"is no longer supported since containerd", "image-too-old", "user", False,
@@ -103,7 +111,8 @@ _PULLS = (
     ),
     _pull(
         r"", "image-pull-failed", "transient", None,
-        "Image {image} cannot be pulled from registry {registry} ({said}); Kubernetes tries again.", certain=False,
+        "Image {image} cannot be pulled from registry {registry} ({said}); Kubernetes tries again{when}.",
+        certain=False,
     ),
 )  # fmt: skip
 
@@ -160,6 +169,8 @@ def _not_pulled(case: Case, container: str, image: str, text: str) -> Verdict:
         node=case.node_name or "of the pod",
         said=quoted(text.rpartition(": ")[2] if pull.certain else text),
         secret=f" (secret {secret} could not be read)" if secret else "",
+        code=" (it answers 429)" if "429 Too Many Requests" in text else "",
+        when=_when(case, failed),
     )
     return Verdict(
         cause=pull.cause,
@@ -173,6 +184,26 @@ def _not_pulled(case: Case, container: str, image: str, text: str) -> Verdict:
         certain=pull.certain,
         sentence=sentence,
     )
+
+
+def _when(case: Case, failed: Sequence[Json]) -> str:
+    """When kubelet pulls next, by the events of the pulls that failed; empty where these do not tell.
+
+    They do not where some are missing: kubelet sends about 25 of a pod and then few
+    (k8s.io/client-go, tools/record/events_cache.go, ``defaultSpamBurst``).
+    """
+    times = [at for one in failed for at in (first_seen(one), last_seen(one)) if at is not None]
+    count = sum(one.get("count") or 1 for one in failed)
+    if not times:
+        return ""
+    pauses = [min(_BACK_OFF * 2**number, _LONGEST) for number in range(min(count, 20))]
+    *before, next_one = pauses
+    left = max(times) + next_one - case.now
+    # Times of events are whole seconds.
+    all_known = sum(before) - 1 <= max(times) - min(times) <= sum(before) + _LATE * len(before)
+    if not all_known or left <= -_LATE:
+        return ""
+    return f" in about {max(round(left, -1), 10):.0f} s"
 
 
 def _meaning(text: str) -> _Pull:
