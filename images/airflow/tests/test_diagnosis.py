@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from airflow_platform.diagnosis import Refusal, Verdict, diagnose
+from airflow_platform.diagnosis import Crowd, Refusal, Verdict, diagnose
 from airflow_platform.diagnosis.quantity import amounts, asked, parse, phrase
 
 #: What a case's pod is made of; what the case gives goes over it, and null takes away.
@@ -73,6 +73,7 @@ def inputs(case):
         "events": case.get("events", []),
         "nodes": case.get("nodes", []),
         "quotas": case.get("quotas", []),
+        "crowd": Crowd(case["pods"]) if "pods" in case else None,
         "refusal": Refusal(**refusal) if refusal else None,
         "now": seconds(case.get("now", NOW)),
         "deleted": case.get("deleted", False),
@@ -148,8 +149,9 @@ def test_what_is_not_certain_is_never_final_while_the_pod_may_run(cause, case):
 @pytest.mark.parametrize(("cause", "case"), CASES)
 def test_the_inputs_are_left_as_they_were_and_the_same_gives_the_same(cause, case):
     given = inputs(case)
+    crowd = given.pop("crowd")
     before = copy.deepcopy(given)
-    assert diagnose(**given) == diagnose(**given)
+    assert diagnose(**given, crowd=crowd) == diagnose(**given, crowd=crowd)
     assert given == before
 
 
@@ -311,6 +313,53 @@ def test_what_keeps_an_image_away_is_not_taken_for_something_else(text, cause):
     assert verdict.certain == (cause != "image-pull-failed")
 
 
+LIMITED = f"{RESOLVE}unexpected status from HEAD request to https://r.example/v2/i: 429 Too Many Requests"
+
+
+def pulls(*failed, now="2026-01-01T00:02:00Z"):
+    """The verdict on a pod whose pulls failed: by event (count, seconds of the first, of the last) after midnight."""
+
+    def at(second):
+        return f"2026-01-01T00:{second // 60:02}:{second % 60:02}Z"
+
+    message = f'Failed to pull image "i": {LIMITED}'
+    events = [
+        {"reason": "Failed", "message": message, "count": count, "firstTimestamp": at(first), "lastTimestamp": at(last)}
+        for count, first, last in failed
+    ]
+    spec = {"containers": [{"name": "base", "image": "i"}]}
+    statuses = [status({"waiting": {"reason": "ImagePullBackOff", "message": LIMITED}})]
+    pod = {"spec": spec, "status": {"containerStatuses": statuses}}
+    return diagnosed(pod, events=events, now=seconds(now)).sentence
+
+
+@pytest.mark.parametrize(
+    ("failed", "when"),
+    [
+        # 10, 20, 40, 80 s after each, and a moment until kubelet looks.
+        ([(1, 117, 117)], "in about 10 s."),
+        ([(2, 105, 118)], "in about 20 s."),
+        ([(4, 1, 92)], "in about 50 s."),
+        # Each of another text: an event of its own.
+        ([(1, 1, 1), (1, 16, 16), (1, 44, 44), (1, 92, 92)], "in about 50 s."),
+        # It is about to.
+        ([(4, 1, 40)], "tries again."),
+        ([(3, 20, 75)], "in about 10 s."),
+        # It should have long ago; an event is missing, so the pause is longer than it seems.
+        ([(1, 1, 1)], "tries again."),
+        ([(2, 1, 92)], "tries again."),
+        ([], "tries again."),
+    ],
+)
+def test_when_an_image_is_pulled_next_is_said_where_the_events_tell(failed, when):
+    assert pulls(*failed).endswith(when)
+
+
+def test_a_pull_is_not_left_alone_for_longer_than_kubelet_does():
+    times = [0, 10, 30, 70, 150, 310, 610]
+    assert pulls(*((1, at, at) for at in times), now="2026-01-01T00:10:20Z").endswith("in about 290 s.")
+
+
 def test_a_volume_that_is_mounted_at_last_is_no_trouble():
     waiting = {"status": {"containerStatuses": [status({"waiting": {"reason": "ContainerCreating"}})]}}
     events = [
@@ -454,7 +503,39 @@ def test_a_pod_that_fits_an_empty_node_waits_however_full_they_are():
     verdict = unscheduled(FULL, spec=wants(cpu="4"), nodes=nodes)
     assert (verdict.cause, verdict.final) == ("no-room", False)
     # What is free is never less than nothing.
-    assert "none has more free than 2 CPU of 2 CPU" in verdict.sentence
+    assert "(free 2 of 6 CPU on 2 nodes, at most 2 on one)" in verdict.sentence
+
+
+def test_a_pod_without_a_pool_stands_in_line_with_those_of_its_labels():
+    def waits(name, **labels):
+        condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+        metadata = {"name": name, "creationTimestamp": "2025-12-31T00:00:00Z"}
+        return {"metadata": metadata, "spec": {"nodeSelector": labels}, "status": {"conditions": [condition]}}
+
+    crowd = Crowd([waits("one", disk="ssd"), waits("another", disk="ssd"), waits("elsewhere")])
+    spec = {**wants(cpu="1"), "nodeSelector": {"disk": "ssd"}}
+    assert "(2 tasks ahead)" in unscheduled(FULL, spec=spec, crowd=crowd).sentence
+    assert "(1 task ahead)" in unscheduled(FULL, spec=wants(cpu="1"), crowd=crowd).sentence
+
+
+def test_a_pod_in_another_cluster_has_no_node_pool():
+    metadata = {"annotations": {"airflow-platform/pool": "gpu"}, "labels": {"airflow_kpo_in_cluster": "False"}}
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": FULL}
+    pod = {"metadata": metadata, "spec": {"nodeName": None}, "status": {"startTime": None, "conditions": [condition]}}
+    assert "waits for cpu on a node;" in diagnosed(pod).sentence
+
+
+def test_to_count_many_pods_that_wait_takes_no_longer_for_each_of_them():
+    """1,000 in a line: each asks for its place, and none looks at the others."""
+
+    def waits(number):
+        condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+        metadata = {"name": f"p{number}", "creationTimestamp": f"2026-01-01T00:{number // 60:02}:{number % 60:02}Z"}
+        return {"metadata": metadata, "spec": {}, "status": {"conditions": [condition]}}
+
+    pods = [waits(number) for number in range(1000)]
+    crowd = Crowd(reversed(pods))
+    assert [crowd.ahead(pod) for pod in pods] == list(range(1000))
 
 
 def test_a_pod_is_too_big_only_for_all_nodes_of_the_cluster():

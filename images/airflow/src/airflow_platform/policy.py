@@ -17,13 +17,11 @@ from airflow.policies import hookimpl
 
 from airflow_platform import config
 
+# The pool is a property of the task, not of its pod: the annotation carries it from one to the other.
+from airflow_platform.diagnosis.crowd import DEFAULT_POOL, POOL_ANNOTATION
+
 if TYPE_CHECKING:
     from kubernetes.client import V1Pod
-
-# The pool is a property of the task, not of its pod: the annotation carries it from one to the other.
-POOL_ANNOTATION = "airflow-platform/pool"
-
-_DEFAULT_POOL = "default_pool"
 
 
 @hookimpl
@@ -77,15 +75,15 @@ def pod_mutation_hook(pod: V1Pod) -> None:
             "The annotations of this pod came from expand_kwargs() and replaced those that name its pool. "
             "Set annotations in partial()."
         )
-    task_pod.fill_in(pod, platform, platform.node_pool(annotations.get(POOL_ANNOTATION, _DEFAULT_POOL)))
+    task_pod.fill_in(pod, platform, platform.node_pool(annotations.get(POOL_ANNOTATION, DEFAULT_POOL)))
 
 
 def _check_pool(task: Any, names: list[str]) -> None:
     if "pool" in _mapped_arguments(task):
         raise _violation(task, "maps its pool, which Airflow takes from partial() alone. Name one pool there.")
-    if task.pool == _DEFAULT_POOL or task.pool in names:
+    if task.pool == DEFAULT_POOL or task.pool in names:
         return
-    known = ", ".join(sorted({*names, _DEFAULT_POOL}))
+    known = ", ".join(sorted({*names, DEFAULT_POOL}))
     raise _violation(
         task,
         f"names the pool {task.pool!r}, which does not exist. "

@@ -23,7 +23,7 @@ from airflow_platform.diagnosis.node import (
     selector_phrase,
     untolerated,
 )
-from airflow_platform.diagnosis.quantity import Amounts, amounts, asked, phrase, together
+from airflow_platform.diagnosis.quantity import Amounts, add, amounts, asked, phrase, together
 from airflow_platform.in_cluster import Api, api_server
 
 Json = Mapping[str, Any]
@@ -189,8 +189,7 @@ def _free(total: Amounts, ready: set[str], pods: Iterable[Json]) -> Amounts:
 def _sum(parts: Iterable[Amounts]) -> Amounts:
     total: Amounts = {}
     for part in parts:
-        for name, amount in part.items():
-            total[name] = total.get(name, Decimal(0)) + amount
+        add(total, part)
     return total
 
 

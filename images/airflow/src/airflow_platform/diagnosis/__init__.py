@@ -17,9 +17,10 @@ from typing import Any
 
 from airflow_platform.diagnosis import ended, image, lost, placement, refused, start
 from airflow_platform.diagnosis.case import LASTING, Case
+from airflow_platform.diagnosis.crowd import Crowd
 from airflow_platform.diagnosis.verdict import Refusal, Verdict
 
-__all__ = ["LASTING", "Refusal", "Verdict", "diagnose"]
+__all__ = ["LASTING", "Crowd", "Refusal", "Verdict", "diagnose"]
 
 #: The first that says something holds.
 _RULES = (
@@ -52,6 +53,7 @@ def diagnose(
     events: Sequence[Mapping[str, Any]] = (),
     nodes: Sequence[Mapping[str, Any]] = (),
     quotas: Sequence[Mapping[str, Any]] = (),
+    crowd: Crowd | None = None,
     refusal: Refusal | None = None,
     now: float,
     deleted: bool = False,
@@ -66,8 +68,9 @@ def diagnose(
         base: the container whose end is the task's.
         events: the pod's (core/v1), in any order. They alone tell of volumes and networks, and since when.
         nodes: all nodes of the cluster, for a pod that has none yet; else its own at least. Each may have a mapping
-            ``requested`` beside its ``status``: what the pods that it has ask for, in quantities.
+            ``requested`` beside its ``status``: what all pods that it has ask for, in quantities.
         quotas: the ResourceQuotas of the namespace, for a pod that one has refused.
+        crowd: the pods of tasks, for one that has no node yet.
         refusal: the API server's answer where it does not create the pod.
         now: seconds since the epoch.
         deleted: whether the pod is gone; ``pod`` is then as it was seen last.
@@ -75,7 +78,7 @@ def diagnose(
     Raises:
         ValueError: a time or a quantity is none.
     """
-    case = Case(pod or {}, base, events, nodes, quotas, now, deleted)
+    case = Case(pod or {}, base, events, nodes, quotas, crowd, now, deleted)
     if refusal is not None:
         return refused.diagnose(case, refusal)
     if pod is None:

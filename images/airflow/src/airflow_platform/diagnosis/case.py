@@ -6,7 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_platform.diagnosis.crowd import Crowd
 
 #: Seconds for which a fault that may heal must have been seen before it is final. Kubelet pulls an image anew after
 #: 10 s and after 20 s (pkg/kubelet/kubelet.go, ``imageBackOffPeriod``): within 30 s it has been refused twice.
@@ -26,6 +29,7 @@ class Case:
     events: Sequence[Json]
     nodes: Sequence[Json]
     quotas: Sequence[Json]
+    crowd: Crowd | None
     now: float
     deleted: bool
 

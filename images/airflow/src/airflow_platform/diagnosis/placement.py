@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from airflow_platform.diagnosis.case import LASTING, Case, Json, first_seen, last_seen, seconds
+from airflow_platform.diagnosis.crowd import pool_of
 from airflow_platform.diagnosis.node import (
     TAINTS_OF_KUBERNETES,
     allocatable,
@@ -23,7 +24,7 @@ from airflow_platform.diagnosis.node import (
     selector_phrase,
     untolerated,
 )
-from airflow_platform.diagnosis.quantity import Amounts, amounts, asked, phrase, together
+from airflow_platform.diagnosis.quantity import Amounts, amounts, asked, number, phrase, portion, together
 from airflow_platform.diagnosis.verdict import Kind, Verdict, quoted
 
 _AVAILABLE = re.compile(r"0/(\d+) nodes are available: (.*)", re.DOTALL)
@@ -129,6 +130,20 @@ class _Search:
         """The nodes by their label, for a sentence."""
         selector = self.case.spec.get("nodeSelector") or {}
         return f" with label {selector_phrase(selector)}" if selector else ""
+
+    @property
+    def where(self) -> str:
+        """Where the pod is to run, for a sentence: its node pool by the name that its task gives, else the nodes."""
+        name = pool_of(self.case.pod)
+        return f"pool {name}" if name else f"a node{self.pool}"
+
+    @property
+    def ahead(self) -> str:
+        """How many tasks wait for the same, and go first; empty where that is not known."""
+        if self.case.crowd is None:
+            return ""
+        count = self.case.crowd.ahead(self.case.pod)
+        return f"{count or 'no'} task{'' if count <= 1 else 's'} ahead"
 
     @property
     def settled(self) -> bool:
@@ -402,30 +417,53 @@ def _no_room(search: _Search) -> Verdict | None:
             return None
         return search.verdict(
             "no-room", "capacity",
-            f"Pod {case.name} waits for a node{search.pool}: they run as many pods as they may; it starts when other "
-            "pods have ended.",
+            f"Pod {case.name} waits for a place on {search.where}{_brackets(search.ahead)}: nodes there run as many "
+            "pods as they may; it starts when other pods have ended.",
             retry_helps=True,
         )  # fmt: skip
     wanted = {name: search.asked[name] for name in short if name in search.asked}
     what = together(wanted) if wanted else " and ".join(short)
-    free = "; ".join(text for name in wanted if (text := _free(search.open, name)))
     return search.verdict(
         "no-room", "capacity",
-        f"Pod {case.name} waits for {what} on a node{search.pool}{f' ({free})' if free else ''}; it starts when other "
-        "pods have ended, or with smaller requests.",
+        f"Pod {case.name} waits for {what} on {search.where}{_brackets(_use(search, list(wanted)), search.ahead)}; it "
+        "starts when other pods have ended, or with smaller requests.",
         retry_helps=True,
     )  # fmt: skip
 
 
-def _free(nodes: Iterable[Json], name: str) -> str:
-    """The most that is free on one node, where what is taken is known for all; else the largest node's size."""
-    sizes = [(allocatable(one).get(name, Decimal(0)), one.get("requested")) for one in nodes]
-    if not sizes:
+def _brackets(*texts: str) -> str:
+    said = ", ".join(text for text in texts if text)
+    return f" ({said})" if said else ""
+
+
+def _use(search: _Search, names: Sequence[str]) -> str:
+    """How much of what the pod waits for is free on its nodes, where all pods there are known; else how much of it
+    tasks ask for; else the size of the largest node. Empty where the nodes are not known."""
+    sizes = [allocatable(one) for one in search.open]
+    if not sizes or not names:
         return ""
-    if all(requested is not None for _, requested in sizes):
-        free, size = max((max(size - amounts(taken).get(name, Decimal(0)), Decimal(0)), size) for size, taken in sizes)
-        return f"of {len(sizes)}, none has more free than {phrase(name, free)} of {phrase(name, size)}"
-    return f"of {len(sizes)}, the largest has {phrase(name, max(size for size, _ in sizes))}, in use or free"
+    number_of = f" on {len(sizes)} nodes" if len(sizes) > 1 else ""
+    taken = [one.get("requested") for one in search.open]
+    if all(requested is not None for requested in taken):
+        requested = [amounts(one) for one in taken]
+        return f"free {' and '.join(_free(name, sizes, requested, number_of) for name in names)}"
+    if search.case.crowd is not None:
+        used = search.case.crowd.on((one.get("metadata") or {}).get("name") or "" for one in search.open)
+        parts = [portion(name, used.get(name, Decimal(0)), sum(_each(name, sizes))) for name in names]
+        return f"tasks ask for {' and '.join(parts)}{number_of}"
+    largest = [phrase(name, max(_each(name, sizes))) for name in names]
+    return f"of {len(sizes)}, the largest has {' and '.join(largest)}, in use or free"
+
+
+def _free(name: str, sizes: Sequence[Amounts], requested: Sequence[Amounts], number_of: str) -> str:
+    """What is free in all and, as a pod has to fit on one node, the most on one."""
+    free = [max(size - used, Decimal(0)) for size, used in zip(_each(name, sizes), _each(name, requested), strict=True)]
+    most = f"{number_of}, at most {number(name, max(free))} on one" if number_of else ""
+    return f"{portion(name, sum(free), sum(_each(name, sizes)))}{most}"
+
+
+def _each(name: str, of: Iterable[Amounts]) -> list[Decimal]:
+    return [one.get(name, Decimal(0)) for one in of]
 
 
 def _elsewise(search: _Search) -> Verdict:

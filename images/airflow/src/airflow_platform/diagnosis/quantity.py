@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 #: Resource names and amounts, in CPUs, bytes or pieces.
@@ -18,6 +18,8 @@ _BINARY = {f"{letter}i": Decimal(1024) ** power for power, letter in enumerate("
 _BYTES = ("memory", "storage", "hugepages")
 
 
+# A cluster has few different ones, and they are read again with each look.
+@lru_cache(maxsize=4096)
 def parse(text: str | int | float) -> Decimal:
     """The amount of a quantity.
 
@@ -40,13 +42,35 @@ def amounts(quantities: Mapping[str, Any] | None) -> Amounts:
 
 def phrase(resource: str, amount: Decimal) -> str:
     """An amount as a person reads it: "0.5 CPU", "1.5Gi of memory", "1 nvidia.com/gpu", "limits of 2 CPU"."""
+    return _within(resource, number(resource, amount))
+
+
+def portion(resource: str, part: Decimal, whole: Decimal) -> str:
+    """A part of an amount as a person reads it: "0.5 of 4 CPU", "1Gi of 16Gi of memory", "3 of 5 pods"."""
+    return _within(resource, f"{number(resource, part)} of {number(resource, whole)}")
+
+
+def number(resource: str, amount: Decimal) -> str:
+    """The amount alone: "0.5", "1.5Gi"."""
+    if not any(word in resource for word in _BYTES):
+        return _plain(amount)
+    unit, size = next(((u, s) for u, s in reversed(_BINARY.items()) if abs(amount) >= s), ("", Decimal(1)))
+    return f"{_plain(amount / size)}{unit}"
+
+
+def _within(resource: str, number: str) -> str:
     of, dot, rest = resource.partition(".")
     if dot and of in ("requests", "limits"):
-        return f"limits of {phrase(rest, amount)}" if of == "limits" else phrase(rest, amount)
+        return f"limits of {_within(rest, number)}" if of == "limits" else _within(rest, number)
     if any(word in resource for word in _BYTES):
-        unit, size = next(((u, s) for u, s in reversed(_BINARY.items()) if abs(amount) >= s), ("", Decimal(1)))
-        return f"{_plain(amount / size)}{unit} of {resource}"
-    return f"{_plain(amount)} {'CPU' if resource == 'cpu' else resource}"
+        return f"{number} of {resource}"
+    return f"{number} {'CPU' if resource == 'cpu' else resource}"
+
+
+def add(total: Amounts, more: Amounts) -> None:
+    """Add amounts to others, in place."""
+    for name, amount in more.items():
+        total[name] = total.get(name, Decimal(0)) + amount
 
 
 def together(wanted: Amounts) -> str:
@@ -87,11 +111,10 @@ def _of(part: Mapping[str, Any], what: str) -> Amounts:
 
 
 def _total(parts: Any) -> Amounts:
-    total: Amounts = defaultdict(Decimal)
+    total: Amounts = {}
     for part in parts:
-        for name, amount in part.items():
-            total[name] += amount
-    return dict(total)
+        add(total, part)
+    return total
 
 
 def _largest(one: Amounts, other: Amounts) -> Amounts:
