@@ -4,7 +4,7 @@ Combinations of values that the schema cannot judge. Each stops the render with 
 {{- define "airflow-platform.validate" -}}
 {{- range list
   "release" "database" "image" "generated-keys" "admin" "secrets-in-config" "chart-options" "executor" "launcher" "service" "dags"
-  "git-sync" "logs" "task-namespaces" "node-pools"
+  "git-sync" "logs" "task-namespaces" "cluster-rights" "node-pools"
 -}}
 {{- include (printf "airflow-platform.validate.%s" .) $ -}}
 {{- end -}}
@@ -28,6 +28,12 @@ Combinations of values that the schema cannot judge. Each stops the render with 
 {{- if and (not $image.digest) (eq (toString $image.tag) "latest") -}}
 {{- fail (printf "%s.tag is \"latest\", which says nothing of what runs. Set %s.tag to a version, or %s.digest." $key $key $key) -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "airflow-platform.validate.cluster-rights" -}}
+{{- if and .Values.readPods (not .Values.readNodes) -}}
+{{- fail "readPods is true, but readNodes is false: without the nodes, what is free on them cannot be told. Set readNodes to true, or readPods to false." -}}
 {{- end -}}
 {{- end -}}
 
