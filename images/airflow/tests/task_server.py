@@ -21,7 +21,8 @@ from airflow_platform.cluster import ClusterRef
 
 class TaskServer(ApiServer):
     """``log``: lines of every container, with timestamps. ``events``: of every pod. ``nodes``: of the cluster, in pages
-    of ``node_page``. ``quotas``: of the namespace. ``deleted``: uids, in order, each with the body of the request.
+    of ``node_page``. ``pods_on_nodes``: of the cluster. ``quotas``: of the namespace. ``deleted``: uids, in order, each
+    with the body of the request.
     """
 
     def __init__(self) -> None:
@@ -29,6 +30,7 @@ class TaskServer(ApiServer):
         self.events: list[dict] = []
         self.nodes: list[dict] = []
         self.node_page = 500
+        self.pods_on_nodes: list[dict] = []
         self.quotas: list[dict] = []
         self.deleted: list[tuple[str, dict]] = []
         pod = "/api/v1/namespaces/{namespace}/pods/{name}"
@@ -36,6 +38,7 @@ class TaskServer(ApiServer):
         self._server.app.router.add_patch(pod, self._patch)
         self._server.app.router.add_get("/api/v1/namespaces/{namespace}/events", self._events)
         self._server.app.router.add_get("/api/v1/nodes", self._nodes)
+        self._server.app.router.add_get("/api/v1/pods", self._pods_on_nodes)
         self._server.app.router.add_get("/api/v1/namespaces/{namespace}/resourcequotas", self._quotas)
 
     async def run(self, name: str, phase: str, code: int | None = None, **more: Any) -> dict:
@@ -69,6 +72,9 @@ class TaskServer(ApiServer):
     async def _events(self, request: web.Request) -> web.Response:
         return web.json_response({"items": self.events})
 
+    async def _pods_on_nodes(self, request: web.Request) -> web.Response:
+        return web.json_response({"kind": "PodList", "metadata": {}, "items": self.pods_on_nodes})
+
     async def _nodes(self, request: web.Request) -> web.Response:
         begin = int(request.query.get("continue") or 0)
         end = begin + self.node_page
@@ -76,7 +82,7 @@ class TaskServer(ApiServer):
         return web.json_response({"metadata": metadata, "items": self.nodes[begin:end]})
 
     async def _quotas(self, request: web.Request) -> web.Response:
-        return web.json_response({"items": self.quotas})
+        return web.json_response({"metadata": {}, "items": self.quotas})
 
     async def _log(self, request: web.Request) -> web.StreamResponse:
         """The log; it ends when the pod does."""

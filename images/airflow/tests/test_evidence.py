@@ -50,6 +50,31 @@ async def test_the_nodes_tell_that_a_pod_will_never_run(evidence):
 
 
 @asynchronous
+async def test_what_is_around_a_pod_that_has_no_node_is_known_without_its_events(evidence):
+    async with evidence() as (api, known):
+        labelled = {"name": "n", "labels": {"node-pool": "gpu"}}
+        api.nodes = [{**NODE, "metadata": labelled}]
+        api.pods_on_nodes = [{"spec": {"nodeName": "n", "containers": [{"resources": {"requests": {"cpu": "1500m"}}}]}}]
+        small = {"name": "base", "resources": {"requests": {"cpu": "1"}}}
+        for number in range(2):
+            metadata = {"creationTimestamp": ago(60 + number), "annotations": {"airflow-platform/pool": "gpu"}}
+            labels = {"labels": {"kubernetes_pod_operator": "True"}}
+            await api.run(f"older{number}", "Pending", conditions=[UNSCHEDULABLE], metadata={**metadata, **labels})
+        pod = await api.run(
+            "p", "Pending", conditions=[UNSCHEDULABLE], spec={"containers": [small]},
+            metadata={"annotations": {"airflow-platform/pool": "gpu"}},
+        )  # fmt: skip
+        await known.look_around(pod)
+        assert "waits for 1 CPU on pool gpu (free 0.5 of 2 CPU, 2 tasks ahead)" in known.diagnose(pod).sentence
+        assert api.count("/events") == 0
+        # One that has a node, or has not been looked at, needs none of it.
+        asked = len(api.requests)
+        await known.look_around({**pod, "spec": {**pod["spec"], "nodeName": "n"}})
+        await known.look_around({**pod, "status": {"phase": "Pending"}})
+        assert len(api.requests) == asked
+
+
+@asynchronous
 async def test_what_the_watch_leaves_out_of_a_pod_is_asked_for_once(evidence):
     """A toleration: without it, nobody can say that the node's taint keeps the pod away."""
     async with evidence() as (api, known):

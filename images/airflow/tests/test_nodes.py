@@ -1,3 +1,4 @@
+import asyncio
 import logging
 
 import pytest
@@ -6,6 +7,7 @@ from task_server import serve
 
 from airflow_platform import nodes
 from airflow_platform.cluster import Cluster
+from airflow_platform.diagnosis.quantity import amounts
 
 LISTS = r"^GET /api/v1/nodes"
 
@@ -32,27 +34,27 @@ async def test_all_pages_are_read_and_what_nobody_needs_is_left_out(tmp_path):
         assert [one["metadata"]["name"] for one in found] == ["a", "b", "c"]
         assert found[0] == {
             "metadata": {"name": "a", "labels": {"node-pool": "light"}},
+            "requested": {},
             "spec": {"taints": [{"key": "a", "effect": "NoSchedule"}]},
             "status": {"allocatable": {"cpu": "2"}},
         }
 
 
 @asynchronous
-async def test_an_answer_serves_for_a_while(tmp_path, monkeypatch):
+async def test_an_answer_serves_for_a_while(tmp_path):
     async with serve(tmp_path) as (api, ref):
         cluster = await Cluster.get(ref)
         assert await nodes.of(cluster) == []
         api.nodes = [node("a")]
         assert await nodes.of(cluster) == []
         assert api.count(LISTS) == 1
-        monkeypatch.setattr(nodes, "_KEEP", 0)
         nodes._known[cluster].until = 0
         assert len(await nodes.of(cluster)) == 1
         assert api.count(LISTS) == 2
 
 
 @asynchronous
-async def test_an_account_that_may_not_list_them_knows_none_and_that_is_said_once(tmp_path, caplog, monkeypatch):
+async def test_an_account_that_may_not_list_them_knows_none_and_that_is_said_once(tmp_path, caplog):
     async with serve(tmp_path) as (api, ref):
         api.nodes, api.refuse = [node("a")], {"/api/v1/nodes": 403}
         cluster = await Cluster.get(ref)
@@ -67,3 +69,59 @@ async def test_an_account_that_may_not_list_them_knows_none_and_that_is_said_onc
         api.refuse.clear()
         nodes._known[cluster].until = 0
         assert len(await nodes.of(cluster)) == 1
+
+
+def on(node_name, **requests):
+    containers = [{"name": "c", "image": "i", "resources": {"requests": requests, "limits": {"cpu": "9"}}}]
+    return {"metadata": {"name": "p"}, "spec": {"nodeName": node_name, "containers": containers}, "status": {}}
+
+
+@asynchronous
+async def test_each_node_has_what_all_its_pods_ask_for(tmp_path):
+    async with serve(tmp_path) as (api, ref):
+        api.nodes = [node("a"), node("b")]
+        api.pods_on_nodes = [on("a", cpu="500m", memory="1Gi"), on("a", cpu="1"), on("gone", cpu="1")]
+        found = await nodes.of(await Cluster.get(ref))
+        assert [amounts(one["requested"]) for one in found] == [amounts({"cpu": "1500m", "memory": "1Gi"}), {}]
+        (query,) = (path for _, path, _ in api.requests if path.startswith("/api/v1/pods"))
+        assert "spec.nodeName%21%3D" in query or "spec.nodeName!%3D" in query
+
+
+@asynchronous
+async def test_an_account_that_may_not_list_all_pods_knows_the_nodes_and_asks_no_more(tmp_path, caplog):
+    async with serve(tmp_path) as (api, ref):
+        api.nodes, api.refuse = [node("a")], {r"/api/v1/pods\?": 403}
+        cluster = await Cluster.get(ref)
+        with caplog.at_level(logging.INFO):
+            for _ in range(2):
+                (found,) = await nodes.of(cluster)
+                assert "requested" not in found
+                nodes._known[cluster].until = 0
+        assert api.count(r"^GET /api/v1/pods\?") == 1
+        assert len([one for one in caplog.records if "What is free" in one.message]) == 1
+
+
+@asynchronous
+async def test_who_asks_while_they_are_listed_anew_has_those_of_before(tmp_path):
+    async with serve(tmp_path) as (api, ref):
+        api.nodes = [node("a")]
+        cluster = await Cluster.get(ref)
+        await nodes.of(cluster)
+        nodes._known[cluster].until = 0
+        api.open.clear()
+        asked = asyncio.ensure_future(nodes.of(cluster))
+        await api.until(lambda: api.count(LISTS) == 2)
+        assert len(await asyncio.wait_for(nodes.of(cluster), 1)) == 1
+        api.open.set()
+        await asked
+
+
+@asynchronous
+async def test_what_took_long_serves_longer(tmp_path, monkeypatch):
+    monkeypatch.setattr(nodes, "_KEEP", 0)
+    monkeypatch.setattr(nodes, "_SHARE", 1_000_000)
+    async with serve(tmp_path) as (api, ref):
+        cluster = await Cluster.get(ref)
+        await nodes.of(cluster)
+        await nodes.of(cluster)
+        assert api.count(LISTS) == 1

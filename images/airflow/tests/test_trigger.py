@@ -10,7 +10,7 @@ from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccess
 from api_server import asynchronous
 from task_server import ago, ask, instance, serve, until
 
-from airflow_platform import evidence, finisher, pod_events, trigger
+from airflow_platform import crowd, evidence, finisher, pod_events, told, trigger
 from airflow_platform.attempt import Attempt
 from airflow_platform.cluster import ApiError, Cluster, ClusterRef
 from airflow_platform.pod_log import HANDED_OVER
@@ -669,6 +669,58 @@ async def test_what_a_pod_waits_for_is_said_once(follow, lines):
         await result(event)
         assert len(said()) == 1
         assert said()[0].startswith("Pod p waits for cpu on a node")
+
+
+@asynchronous
+async def test_what_a_pod_waits_for_is_said_again_when_it_has_changed(follow, lines, monkeypatch):
+    monkeypatch.setattr(told, "_SOONEST", 0.2)
+    monkeypatch.setattr(trigger, "_LOOK_AGAIN", 0.1)
+    monkeypatch.setattr(crowd, "_KEEP", 0)
+
+    def said():
+        return [line for line in lines() if "waits for" in line]
+
+    async def waits(name, age):
+        message = "0/1 nodes are available: 1 Insufficient cpu."
+        condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+        condition["lastTransitionTime"] = ago(0)
+        await api.run(name, "Pending", conditions=[condition], metadata={"creationTimestamp": ago(age)})
+
+    async with follow(ends=True) as (api, _, _):
+        await waits("p", 0)
+        await until(said)
+        assert "no task ahead" in said()[0]
+        for name in ("older", "another"):
+            await api.put(name, metadata={"creationTimestamp": ago(60)})
+            await waits(name, 60)
+        await until(lambda: "(2 tasks ahead)" in said()[-1])
+        number = len(said())
+        await asyncio.sleep(0.5)
+        assert len(said()) == number <= 3
+
+
+@asynchronous
+async def test_a_pod_that_no_node_takes_is_told_with_the_nodes_from_the_first_line(follow, lines):
+    """Without them, several reasons at once could be anything."""
+    async with follow(ends=True) as (api, _, _):
+        api.nodes = [
+            {"metadata": {"name": "a", "labels": {"gpu": "t4"}}, "spec": {}, "status": {"allocatable": {"cpu": "2"}}},
+            {
+                "metadata": {"name": "b"},
+                "spec": {"taints": [{"key": "team", "effect": "NoSchedule"}]},
+                "status": {"allocatable": {"cpu": "2"}},
+            },
+        ]
+        message = (
+            "0/2 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 1 node(s) had untolerated "
+            "taint(s)."
+        )
+        condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+        await api.run("p", "Pending", conditions=[condition], spec={"nodeSelector": {"gpu": "a100"}, "tolerations": []})
+        await until(lambda: [line for line in lines() if "node" in line])
+        (line,) = (line for line in lines() if "node" in line)
+        assert line.startswith("No node has the label gpu=a100 that pod p asks for (gpu is t4 on the nodes)")
+        assert api.count("/events") == 0
 
 
 @asynchronous

@@ -18,8 +18,9 @@ import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 from weakref import WeakKeyDictionary
@@ -43,6 +44,9 @@ DEFAULT_CONNECTION = "kubernetes_default"
 
 #: Requests at once. Streams come on top: each log that is followed holds a connection.
 CONCURRENCY = 32
+
+#: Objects that a page of a list has at most.
+PAGE = 500
 
 #: Seconds to connect, TLS included. Less than any answer may take: who cannot connect is to learn why.
 CONNECT = 5
@@ -91,6 +95,16 @@ class ClusterRef:
     context: str | None = None
     config_file: str | None = None
     kubeconfig: str | None = field(default=None, repr=False)
+
+
+class _Page(msgspec.Struct, Generic[T]):
+    metadata: dict[str, Any]
+    items: list[T] | None
+
+
+@cache
+def _pages(of: type[T]) -> Callable[[bytes], _Page[T]]:
+    return msgspec.json.Decoder(_Page[of]).decode
 
 
 class Cluster:
@@ -158,6 +172,23 @@ class Cluster:
             return decode(content or b"{}")
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ApiError(response.status, "Unreadable", f"The answer to {method} {path}: {error}") from error
+
+    async def items(self, path: str, *, of: type[T] = dict, query: Mapping[str, Any] | None = None) -> list[T]:
+        """All objects of a list, read in pages.
+
+        ``of`` is what an object is decoded to: of a TypedDict, what it does not name is left out.
+
+        Raises:
+            ApiError, aiohttp.ClientError, TimeoutError: as `request`, of any page.
+        """
+        found: list[T] = []
+        query = {"limit": PAGE, **(query or {})}
+        while True:
+            page = await self.request("GET", path, query=query, decode=_pages(of))
+            found += page.items or ()
+            if not page.metadata.get("continue"):
+                return found
+            query["continue"] = page.metadata["continue"]
 
     @contextlib.asynccontextmanager
     async def stream(

@@ -18,9 +18,9 @@ import aiohttp
 import structlog
 from airflow.providers.common.compat.sdk import conf
 
-from airflow_platform import nodes, pod_status
+from airflow_platform import crowd, nodes, pod_status
 from airflow_platform.cluster import ApiError, Cluster
-from airflow_platform.diagnosis import Verdict, diagnose
+from airflow_platform.diagnosis import Crowd, Verdict, diagnose
 from airflow_platform.pod_events import PodEvents
 
 log = structlog.get_logger("task")
@@ -46,24 +46,36 @@ class Evidence:
         self._nodes: list[nodes.Node] = []
         #: Since when the pod's node was given up, where it was asked for because of that.
         self._given_up: float | None = None
+        self._crowd: Crowd | None = None
         #: What the watch leaves out does not change while the pod lives.
         self._spec: dict[str, Any] = {}
 
     async def gather(self, pod: dict[str, Any]) -> None:
         """Ask the cluster. What it does not answer is not known; that is no error."""
         await self.events.read(pod)
-        # One that starts has its node, and the others are of no interest.
-        if pod_status.phase(pod) != "Pending" or not _node(pod):
-            self._nodes = await nodes.of(self._cluster, since=pod_status.node_given_up_at(pod, self._base) or 0)
         if not _node(pod):
-            self._spec = self._spec or await self._whole_spec(pod)
+            await self._look_for_room(pod)
+        elif pod_status.phase(pod) != "Pending":  # one that starts has its node, and the others are of no interest
+            self._nodes = await nodes.of(self._cluster, since=pod_status.node_given_up_at(pod, self._base) or 0)
 
-    async def look_at_node(self, pod: dict[str, Any]) -> None:
-        """Ask the cluster where Kubernetes has given up the node of a pod that runs: is it silent, or only closed?"""
+    async def look_around(self, pod: dict[str, Any]) -> None:
+        """Ask the cluster for what is worth a word at once; it may be called often.
+
+        Where a pod has no node: how the nodes are, and who waits as well, which all pods share. Where Kubernetes has
+        given up the node of a pod that runs: whether that is silent, or only closed.
+        """
+        if pod_status.is_unscheduled(pod):
+            await self._look_for_room(pod)
+            return
         given_up = pod_status.node_given_up_at(pod, self._base)
         if given_up is not None and given_up != self._given_up:
             self._given_up = given_up
             await self.gather(pod)
+
+    async def _look_for_room(self, pod: dict[str, Any]) -> None:
+        self._nodes = await nodes.of(self._cluster)
+        self._crowd = await crowd.of(self._cluster, self._namespace)
+        self._spec = self._spec or await self._whole_spec(pod)
 
     def diagnose(self, pod: dict[str, Any] | None, *, deleted: bool = False) -> Verdict | None:
         """What is wrong with the pod as it is now, by what was gathered until now; None while nothing is."""
@@ -75,6 +87,7 @@ class Evidence:
                 base=self._base,
                 events=self.events.items,
                 nodes=self._known_nodes(pod) if pod is not None else (),
+                crowd=self._crowd,
                 now=time.time(),
                 deleted=deleted,
             )
@@ -171,6 +184,23 @@ def save(instance_id: str, found: dict[str, Any]) -> None:
     new = folder / f"{instance_id}.new"
     new.write_text(json.dumps(found, indent=2))
     new.replace(folder / f"{instance_id}.json")
+
+
+def keep(instance_id: str, found: dict[str, Any]) -> None:
+    """As `save`; where it cannot be, the log says so, and the task's end is the same."""
+    try:
+        save(instance_id, found)
+    except OSError as error:
+        log.warning(f"The evidence of pod {found['name']} could not be saved: {error}")
+
+
+def sentence(instance_id: str) -> str:
+    """Why the task failed, by what was saved of that task instance; empty where nothing was."""
+    try:
+        verdict = json.loads((_logs() / _SPOOL / f"{instance_id}.json").read_text())["verdict"]
+    except (OSError, ValueError):
+        return ""
+    return verdict["sentence"] if verdict else ""
 
 
 def taken(instance_id: str, log_path: str) -> list[str]:

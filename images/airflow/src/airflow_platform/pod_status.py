@@ -24,6 +24,11 @@ def scheduled_at(pod: dict[str, Any]) -> float | None:
     return _seconds(condition["lastTransitionTime"]) if condition.get("status") == "True" else None
 
 
+def is_unscheduled(pod: dict[str, Any]) -> bool:
+    """Whether the scheduler has looked for a node, and found none."""
+    return not pod["spec"].get("nodeName") and _condition(pod, "PodScheduled").get("status") == "False"
+
+
 def ended_at(pod: dict[str, Any]) -> float:
     """Seconds since the epoch when the last container ended; where none did, when the pod was created."""
     ends = [((one.get("state") or {}).get("terminated") or {}).get("finishedAt") for one in statuses(pod)]

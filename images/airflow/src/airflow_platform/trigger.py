@@ -35,6 +35,7 @@ from airflow_platform.diagnosis import LASTING, Verdict
 from airflow_platform.evidence import Evidence
 from airflow_platform.log_channel import handed_on
 from airflow_platform.pod_log import HANDED_OVER, PodLog
+from airflow_platform.told import Told
 from airflow_platform.watch import Feed, PodWatch
 
 #: The layout of the stored arguments. A triggerer reads those of the release before: what is added has a default.
@@ -57,11 +58,6 @@ _NEVER_RAN = 5
 _NO_ANSWER = (ApiError, aiohttp.ClientError, OSError)
 
 log = structlog.get_logger("task")
-
-
-def _is_news(before: Verdict | None, now: Verdict) -> bool:
-    """Whether a person has not been told yet; what a sentence counts (seconds, free processors) is no news."""
-    return before is None or (before.cause, before.object, before.final) != (now.cause, now.object, now.final)
 
 
 @dataclass(frozen=True)
@@ -224,6 +220,7 @@ class PodTrigger(BaseTrigger):
     async def _to_the_end(self, at: _Followed, feed: Feed) -> TriggerEvent:
         pod: dict[str, Any] | None = None
         trouble: Verdict | None = None
+        told = Told()
         known, pod_log = at.evidence, at.log
         while True:
             due = known.events.due(pod) if pod is not None else None
@@ -255,9 +252,11 @@ class PodTrigger(BaseTrigger):
                 pod_log.follow(pod)
                 await pod_log.finish(_LOG_END)
                 return await self._ended(at, pod)
-            await known.look_at_node(pod)
-            before, trouble = trouble, known.diagnose(pod)
-            if trouble and _is_news(before, trouble):
+            await known.look_around(pod)
+            trouble = known.diagnose(pod)
+            if trouble is None:
+                told = Told()
+            elif told.is_news((trouble.cause, trouble.object, trouble.final), trouble.sentence, trouble.since):
                 log.info(trouble.sentence)
             # One whose container has ended is about to end by itself, and its log is to be read.
             if trouble and trouble.final and trouble.exit_code is None and pod_status.phase(pod) == "Pending":
@@ -428,11 +427,8 @@ class PodTrigger(BaseTrigger):
         return self._resume(status, message, verdict=told, last_lines=list(at.log.last))
 
     def _save(self, at: _Followed, pod: dict[str, Any] | None, verdict: Verdict | None) -> None:
-        """Keep the evidence of a failure, before the pod may go. Without it the task's end is the same."""
-        try:
-            evidence.save(str(self.task_instance.id), at.evidence.of(pod, verdict, at.log.last))
-        except OSError as error:
-            log.warning(f"The evidence of pod {self.name} could not be saved: {error}")
+        """Keep the evidence of a failure, before the pod may go."""
+        evidence.keep(str(self.task_instance.id), at.evidence.of(pod, verdict, at.log.last))
 
     def _finish(self, cluster: Cluster, pod: dict[str, Any]) -> None:
         """Have the pod deleted, where it is not to stay, once the task's end is stored."""

@@ -67,8 +67,12 @@ class Container(TypedDict, total=False):
 class Spec(TypedDict, total=False):
     nodeName: str
     nodeSelector: dict[str, str] | None
+    priority: int | None
+    priorityClassName: str | None
     restartPolicy: str
     activeDeadlineSeconds: int | None
+    resources: Any
+    overhead: dict[str, str] | None
     initContainers: list[Container] | None
     containers: list[Container] | None
 
