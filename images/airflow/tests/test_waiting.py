@@ -11,7 +11,7 @@ from airflow.models.trigger import Trigger
 from api_server import asynchronous
 from task_server import ago, instance, serve, until
 
-from airflow_platform import waiting
+from airflow_platform import told, waiting
 from airflow_platform.cluster import ClusterRef
 from airflow_platform.waiting import WaitTrigger
 
@@ -19,8 +19,9 @@ from airflow_platform.waiting import WaitTrigger
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """A line of its own for each test, in which a second is 50 ms."""
-    for name in ("_PACE", "_LOOK", "_BLIND", "_ARRIVES", "_TELL"):
+    for name in ("_PACE", "_LOOK", "_BLIND", "_ARRIVES", "_COUNT", "_FIRST", "_TELL"):
         monkeypatch.setattr(waiting, name, getattr(waiting, name) / 20)
+    monkeypatch.setattr(told, "_SOONEST", told._SOONEST / 20)
 
 
 @pytest.fixture
@@ -60,7 +61,10 @@ def line(tmp_path):
 
 
 def quota(used, hard=5, name="q"):
-    return {"metadata": {"name": name}, "status": {"hard": {"pods": str(hard)}, "used": {"pods": str(used)}}}
+    return {
+        "metadata": {"name": name, "namespace": "team"},
+        "status": {"hard": {"pods": str(hard)}, "used": {"pods": str(used)}},
+    }
 
 
 FOR_A_POD = {"quota": "q", "requested": {"pods": "1"}}
@@ -83,7 +87,7 @@ async def test_a_task_waits_while_its_quota_is_full_and_goes_when_there_is_room(
         await stays(task)
         api.quotas = [quota(4)]
         ((_, payload),) = await gone(task)
-        assert payload == {"status": "relaunch", "attempt": {"again": 2}}
+        assert (payload["status"], payload["attempt"]["again"]) == ("relaunch", 2)
 
 
 @asynchronous
@@ -218,19 +222,70 @@ async def test_a_task_whose_time_is_over_waits_no_longer(line):
 
 
 @asynchronous
-async def test_who_uses_the_namespace_is_said_when_that_changes(line, lines):
+async def test_who_uses_the_quota_and_who_is_ahead_is_said_and_again_when_that_changes(line, lines):
     async with line() as (api, wait):
         api.quotas = [quota(5)]
         for number, dag_id in enumerate(["a", "a", "b"]):
             labels = {"kubernetes_pod_operator": "True", "dag_id": dag_id}
             await api.run(f"p{number}", "Running", metadata={"labels": labels})
-        wait("mine", **FOR_A_POD)
-        await until(lambda: "Pods of tasks in namespace team now: 2 of DAG a, 1 of DAG b." in lines())
-        await api.run("p0", "Succeeded", 0)
-        await asyncio.sleep(3 * waiting._TELL)
-        assert len([line for line in lines() if "Pods of tasks" in line]) == 1
+        now = time.time()
+        first = wait("first", attempt={"first": now}, **FOR_A_POD)
+        wait("second", attempt={"first": now + 0.01}, **FOR_A_POD)
+
+        def said(used, users, before):
+            return (
+                f"Quota q of namespace team is full ({used} of 5 pods used by {users}, 1 asked for); the task waits "
+                f"until pods that it counts have ended, and {before} before it."
+            )
+
+        await until(lambda: said(5, "a (2) and b (1)", "1 task waits") in lines())
+        assert said(5, "a (2) and b (1)", "no task waits") in lines()
+        await asyncio.sleep(2 * waiting._TELL)
+        assert len(lines()) == 2
         await api.run("p2", "Succeeded", 0)
-        await until(lambda: "Pods of tasks in namespace team now: 1 of DAG a." in lines())
+        first.cancel()
+        await until(lambda: said(5, "a (2)", "no task waits") in lines())
+
+
+@asynchronous
+async def test_what_was_said_before_the_last_try_is_not_said_again_at_once(line, lines):
+    async with line() as (api, wait):
+        api.quotas = [quota(5)]
+        now = time.time()
+        wait("a", attempt={"first": now, "told": now}, **FOR_A_POD)
+        await asyncio.sleep(4 * waiting._FIRST)
+        assert lines() == []
+
+
+@asynchronous
+async def test_when_it_was_said_is_known_to_the_next_try(line, lines):
+    async with line() as (api, wait):
+        api.quotas = [quota(5)]
+        task = wait("a", attempt={"again": 2}, **FOR_A_POD)
+        await until(lines)
+        api.quotas = [quota(4)]
+        ((_, payload),) = await gone(task)
+        assert payload["attempt"].keys() == {"again", "told"}
+        assert time.time() - payload["attempt"]["told"] < 5
+
+
+@asynchronous
+async def test_of_other_triggerers_it_is_not_known_who_is_ahead(line, lines, write_config):
+    write_config("triggerers: 2")
+    async with line() as (api, wait):
+        api.quotas = [quota(5)]
+        wait("first", attempt={"first": 1}, **FOR_A_POD)
+        wait("second", attempt={"first": 2}, **FOR_A_POD)
+        await until(lambda: any("at least 1 task waits before it" in said for said in lines()))
+
+
+@asynchronous
+async def test_of_a_quota_that_cannot_be_read_nothing_is_said(line, lines):
+    async with line() as (api, wait):
+        api.refuse["resourcequotas"] = 403
+        task = wait("a", **FOR_A_POD)
+        await gone(task)
+        assert lines() == []
 
 
 @asynchronous

@@ -14,9 +14,10 @@ class Attempt:
     Args:
         again: how often the try was started again, because its pod was taken away.
         over: the ``uid`` of the pod that was, which is never taken for the new one.
-        waits_for: what keeps the pod from being created, as cause and object of a verdict; it is said once.
+        waits_for: what keeps the pod from being created, as cause and object of a verdict; the launcher says it once.
         since: since when, in seconds since the epoch.
         refused: how often that has refused the pod.
+        told: when the trigger that waits has last said of it how things stand, in seconds since the epoch.
         first: since when the try waits at all; by it, those that wait are in order.
         memory: bytes that the base container may use, where these are more than its task asks for; 0: they are not.
     """
@@ -26,6 +27,7 @@ class Attempt:
     waits_for: str = ""
     since: float | None = None
     refused: int = 0
+    told: float | None = None
     first: float | None = None
     memory: int = 0
 

@@ -27,7 +27,9 @@ from airflow_platform import config
 from airflow_platform.attempt import Attempt
 from airflow_platform.cluster import ApiError, Cluster, ClusterRef
 from airflow_platform.diagnosis.quantity import Amounts, amounts
+from airflow_platform.diagnosis.quota import Quota
 from airflow_platform.log_channel import handed_on
+from airflow_platform.told import Told
 from airflow_platform.watch import PodWatch
 
 #: Seconds between two that go, of all triggerers together.
@@ -40,8 +42,10 @@ _BLIND = 15
 _REST = 300
 #: Seconds after which the pod of a task that went is there, or will not come.
 _ARRIVES = 30
-#: Seconds between two looks at who uses the namespace.
-_TELL = 10
+#: Seconds between two looks at who uses the quotas, and at who is where in the line.
+_COUNT = 5
+#: Seconds until a task first looks whether there is something to say of that, and then between two looks.
+_FIRST, _TELL = 2, 10
 
 log = structlog.get_logger("task")
 _own_log = logging.getLogger(__name__)
@@ -103,20 +107,22 @@ class WaitTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """One event: to launch again, or that the task's time is over."""
+        told = Told(self.quota, Attempt.of(self.attempt).told)
         over = self.deadline is None or time.time() < self.deadline
         try:
             async with asyncio.timeout(max(self.deadline - time.time(), 0) if self.deadline else None):
-                await self._turn()
+                await self._turn(told)
         except TimeoutError:
             over = False
         await handed_on()
         if over:
-            yield TriggerEvent({"status": "relaunch", "attempt": self.attempt})
+            attempt = {**self.attempt, **({"told": told.at} if told.at else {})}
+            yield TriggerEvent({"status": "relaunch", "attempt": attempt})
         else:
             message = f"execution_timeout has passed. {self.reason}"
             yield TriggerEvent({"status": "timeout", "message": message, "waited": True, "verdict": self.verdict})
 
-    async def _turn(self) -> None:
+    async def _turn(self, told: Told) -> None:
         """Return when it is worth another try."""
         try:
             watch = await PodWatch.get(await Cluster.get(self.cluster), self.namespace)
@@ -127,23 +133,19 @@ class WaitTrigger(BaseTrigger):
         # Followed, so that the watch goes on; whether the pod is there is looked at where it matters.
         async with watch.follow(self.name):
             with _line().stand(self, watch) as place:
-                said: set[str] = set()
+                pause = _FIRST
                 while not place.turn.is_set():
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(place.turn.wait(), _TELL)
+                        await asyncio.wait_for(place.turn.wait(), pause)
+                    pause = _TELL
                     if self.quota and not place.turn.is_set():
-                        said = self._tell_users(watch, said)
+                        self._tell(place, told)
 
-    def _tell_users(self, watch: PodWatch, said: set[str]) -> set[str]:
-        """Say which DAGs have pods in the namespace, where they are others than were said before; those."""
-        users = Counter(
-            (pod["metadata"].get("labels") or {}).get("dag_id", "?") for pod in watch.pods() if not _is_over(pod)
-        )
-        if users and set(users) != said:
-            listed = ", ".join(f"{count} of DAG {dag_id}" for dag_id, count in users.most_common(5))
-            more = f" and {len(users) - 5} more" if len(users) > 5 else ""
-            log.info(f"Pods of tasks in namespace {self.namespace} now: {listed}{more}.")
-        return set(users) or said
+    def _tell(self, place: _Place, told: Told) -> None:
+        """Say who uses the quota, and how many wait before, where that is news."""
+        sentence = _line().describe(place)
+        if sentence and told.is_news(self.quota, sentence, Attempt.of(self.attempt).first):
+            log.info(sentence)
 
 
 class _Place:
@@ -171,6 +173,9 @@ class _Quotas:
     def __init__(self, watch: PodWatch) -> None:
         self._watch = watch
         self._free: dict[str, Amounts] = {}
+        self._objects: dict[str, Mapping[str, Any]] = {}
+        #: By name, with the time until which it serves.
+        self._described: dict[str, tuple[float, Quota]] = {}
         self._until = 0.0
         self._refused = False
         #: By the pod's name: quota, what the pod needs of it, until when it is waited for.
@@ -184,6 +189,14 @@ class _Quotas:
         if free is None:
             return None
         return all(free.get(name, amount) >= amount for name, amount in amounts(trigger.requested).items())
+
+    def describe(self, name: str) -> Quota | None:
+        """The quota as it was seen last, with who uses it; None where it was not."""
+        until, found = self._described.get(name, (0.0, None))
+        if time.monotonic() >= until and (quota := self._objects.get(name)):
+            found = Quota.of(quota, self._watch.pods())
+            self._described[name] = time.monotonic() + _COUNT, found
+        return found
 
     def take(self, trigger: WaitTrigger) -> None:
         """Count a pod that is about to be created."""
@@ -215,7 +228,8 @@ class _Quotas:
             self._free, self._refused = {}, refused
             self._until = time.monotonic() + (_REST if refused else _BLIND)
             return
-        self._free = {quota["metadata"]["name"]: _left(quota.get("status") or {}) for quota in found["items"]}
+        self._objects = {quota["metadata"]["name"]: quota for quota in found["items"]}
+        self._free = {name: _left(quota.get("status") or {}) for name, quota in self._objects.items()}
         self._until = time.monotonic() + _LOOK
         for quota, needed, _ in self._on_the_way.values():
             self._less(quota, needed)
@@ -234,7 +248,11 @@ class _Line:
         self._places: list[_Place] = []
         self._quotas: WeakKeyDictionary[PodWatch, _Quotas] = WeakKeyDictionary()
         self._task: asyncio.Task | None = None
-        self._pace = _PACE * config.load().triggerers
+        self._triggerers = config.load().triggerers
+        self._pace = _PACE * self._triggerers
+        #: How many go before each, and when that was counted.
+        self._before: dict[_Place, int] = {}
+        self._counted = 0.0
 
     @contextlib.contextmanager
     def stand(self, trigger: WaitTrigger, watch: PodWatch) -> Iterator[_Place]:
@@ -253,6 +271,30 @@ class _Line:
             if place in self._places:
                 self._places.remove(place)
 
+    def describe(self, place: _Place) -> str:
+        """How things stand for one that waits for a quota; empty where that is not known."""
+        trigger = place.trigger
+        quota = self._of(place.watch).describe(trigger.quota or "")
+        if quota is None:
+            return ""
+        if time.monotonic() - self._counted >= (_COUNT if place in self._before else _PACE):
+            self._count()
+        # Of those who wait in other triggerers nothing is known here.
+        at_least = self._triggerers > 1
+        return quota.waited_for(amounts(trigger.requested), self._before.get(place), at_least=at_least)
+
+    def _count(self) -> None:
+        seen: Counter[tuple[PodWatch, str | None]] = Counter()
+        self._before = {}
+        for place in self._in_order():
+            quota = place.watch, place.trigger.quota
+            self._before[place] = seen[quota]
+            seen[quota] += 1
+        self._counted = time.monotonic()
+
+    def _in_order(self) -> list[_Place]:
+        return sorted(self._places, key=lambda one: one.order)
+
     async def _run(self) -> None:
         while self._places:
             # First: whoever comes now has been refused just now.
@@ -264,7 +306,7 @@ class _Line:
 
     async def _let_one_go(self) -> None:
         full: set[tuple[PodWatch, str]] = set()
-        for place in sorted(self._places, key=lambda one: one.order):
+        for place in self._in_order():
             quota = (place.watch, place.trigger.quota or "")
             if quota in full or place.waited < place.trigger.seconds:
                 continue
@@ -306,7 +348,3 @@ def _line() -> _Line:
 def _left(status: Mapping[str, Any]) -> Amounts:
     used = amounts(status.get("used"))
     return {name: hard - used.get(name, 0) for name, hard in amounts(status.get("hard")).items()}
-
-
-def _is_over(pod: Mapping[str, Any]) -> bool:
-    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")

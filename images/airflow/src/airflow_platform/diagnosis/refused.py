@@ -12,7 +12,8 @@ from decimal import Decimal
 from functools import partial
 
 from airflow_platform.diagnosis.case import Case
-from airflow_platform.diagnosis.quantity import Amounts, amounts, asked, parse, phrase
+from airflow_platform.diagnosis.quantity import Amounts, amounts, parse, phrase
+from airflow_platform.diagnosis.quota import Quota, counted
 from airflow_platform.diagnosis.verdict import Refusal, Verdict, quoted
 
 #: resourcequota/controller.go, ``checkRequest``; amounts as its ``prettyPrint`` writes them.
@@ -75,19 +76,13 @@ def _quota(case: Case, refusal: Refusal) -> Verdict | None:
             f"{case.namespace} allows {phrase(resource, hard)} in all, so it can never run; ask for less, or have the "
             "quota raised.",
         )
-    full = "; ".join(
-        f"{phrase(resource, requested.get(resource, Decimal(0)))} asked for, "
-        f"{phrase(resource, used.get(resource, Decimal(0)))} of {phrase(resource, hard)} in use"
-        for resource, hard in limited.items()
-    )
     return Verdict(
         cause="quota-full",
         kind="capacity",
         object_kind="quota",
         object=name,
         retry_helps=True,
-        sentence=f"Quota {name} of namespace {case.namespace} is full ({full}); the task waits until other pods of the "
-        "namespace end.",
+        sentence=Quota(name=name, namespace=case.namespace, used=used, hard=limited).waited_for(requested),
     )
 
 
@@ -102,27 +97,15 @@ def _never_fits(
     for resource, hard in limited.items():
         if requested.get(resource, Decimal(0)) > hard:
             return resource, requested[resource], hard, name
-    counted = _counted(case) if case.spec else {}
+    own = counted(case.pod) if case.spec else {}
     for quota in case.quotas:
         spec = quota.get("spec") or {}
         if spec.get("scopes") or spec.get("scopeSelector"):
             continue
         for resource, hard in amounts(spec.get("hard")).items():
-            if counted.get(resource, Decimal(0)) > hard:
-                return resource, counted[resource], hard, quota["metadata"]["name"]
+            if own.get(resource, Decimal(0)) > hard:
+                return resource, own[resource], hard, quota["metadata"]["name"]
     return None
-
-
-def _counted(case: Case) -> Amounts:
-    """What a quota counts of the pod (k8s.io/kubernetes, pkg/quota/v1/evaluator/core/pods.go)."""
-    counted = {"pods": Decimal(1), "count/pods": Decimal(1)}
-    for resource, amount in asked(case.pod).items():
-        counted[f"requests.{resource}"] = amount
-        if "/" not in resource:
-            counted[resource] = amount
-    for resource, amount in asked(case.pod, "limits").items():
-        counted[f"limits.{resource}"] = amount
-    return counted
 
 
 def _listed(text: str) -> Amounts:
