@@ -124,7 +124,7 @@ async def test_a_node_that_is_silent_is_looked_at_anew_once(evidence):
         pod = await given_up(api, type="Ready", status="False", reason=None)
         assert known.diagnose(pod).cause == "node-lost"
         for _ in range(2):
-            await known.look_at_node(pod)
+            await known.look_around(pod)
         assert api.count("/api/v1/nodes") == 2
         assert "Node n, where pod p is, has said nothing" in known.diagnose(pod).sentence
         # It is back: what was known of it is no more.
@@ -138,7 +138,7 @@ async def test_a_node_that_is_well_and_was_closed_is_told_from_one_that_is_away(
         api.nodes = [ready("True", {"lastTransitionTime": ago(500)})]
         pod = await given_up(api, type="DisruptionTarget")
         assert known.diagnose(pod).cause == "node-lost"
-        await known.look_at_node(pod)
+        await known.look_around(pod)
         assert known.diagnose(pod).cause == "drained"
         assert known.diagnose({**pod, "status": {**pod["status"], "phase": "Failed"}}).cause == "drained"
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import time
 import uuid
 from datetime import datetime, timedelta, timezone
@@ -20,7 +21,7 @@ from kubernetes.client import ApiException
 from kubernetes.client import models as k8s
 from urllib3.exceptions import HTTPError
 
-from airflow_platform import evidence, finisher, operator, policy
+from airflow_platform import evidence, finisher, full_quota, operator, policy
 from airflow_platform.attempt import Attempt
 from airflow_platform.cluster import ClusterRef
 from airflow_platform.operator import MAX_TRIES, TASK_INSTANCE, PodTask, pod_name, pod_task
@@ -82,7 +83,8 @@ def refusal(status, reason, message):
 
 
 @pytest.fixture
-def cluster(monkeypatch):
+def cluster(monkeypatch, tmp_path):
+    monkeypatch.setattr(full_quota.tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(WaitRetryAfterOrExponential, "__call__", lambda self, state: 0)
     # Airflow's examples bring one.
     monkeypatch.setattr(operator, "get_listener_manager", lambda: SimpleNamespace(has_listeners=False))
@@ -262,8 +264,8 @@ def test_a_launch_waits_for_quota_and_the_trigger_knows_for_what(make, cluster, 
     assert (arguments["quota"], arguments["requested"]) == ("q", {"pods": "1"})
     assert (arguments["namespace"], arguments["priority"], arguments["deadline"]) == ("team", 7, None)
     assert said == [
-        "Quota q of namespace team is full (1 pods asked for, 5 pods of 5 pods in use); the task waits until other "
-        "pods of the namespace end."
+        "Quota q of namespace team is full (5 of 5 pods used, 1 asked for); the task waits until pods that it counts "
+        "have ended."
     ]
     again, event = waits(make(), event=event)
     # It keeps its place, and does not say it twice.
@@ -271,6 +273,81 @@ def test_a_launch_waits_for_quota_and_the_trigger_knows_for_what(make, cluster, 
     assert again.trigger.seconds > deferred.trigger.seconds
     assert len(said) == 1
     assert isinstance(defer(make().trigger_reentry, context(), event).trigger, PodTrigger)
+
+
+def starts(task, event=None, of="first"):
+    """The trigger by which a launch follows its pod."""
+    found = context(of=of)
+    deferred = defer(task.trigger_reentry, found, event) if event else defer(task.execute, found)
+    assert isinstance(deferred.trigger, PodTrigger)
+    return deferred.trigger
+
+
+def test_who_begins_while_others_wait_for_a_quota_waits_behind_them_and_does_not_try(make, cluster, said):
+    cluster.fails["create"] = [FULL]
+    _, event = waits(make())
+    second, event_of_second = waits(make(), context(of="second"))
+    assert cluster.calls == ["create"]
+    arguments = second.trigger.serialize()[1]
+    assert (arguments["quota"], arguments["requested"]) == ("q", {"pods": "1"})
+    assert said[1] == said[0]
+    # In another namespace, or of another class: of another quota.
+    starts(make(namespace="other"), of="third")
+    starts(make(priority_class_name="urgent"), of="fourth")
+    # Its turn, and that of the one behind, who is let in as well; those who begin still wait.
+    starts(make(), event)
+    waits(make(), context(of="fifth"))
+    starts(make(), event_of_second, of="second")
+    waits(make(), context(of="fifth"))
+
+
+def test_where_none_was_refused_of_late_who_begins_tries_and_the_next_wait_for_what_it_finds(make, cluster, tmp_path):
+    cluster.fails["create"] = [FULL, FULL]
+    waits(make())
+    (file,) = (one for one in tmp_path.rglob("*") if one.is_file())
+    os.utime(file, (old := time.time() - 11, old))
+    waits(make(), context(of="second"))
+    waits(make(), context(of="third"))
+    assert cluster.calls == ["create"] * 2
+    os.utime(file, (old, old))
+    starts(make(), of="fourth")
+    starts(make(), of="fifth")
+    assert cluster.calls == ["create"] * 4
+
+
+def test_one_who_begins_does_not_wait_for_what_it_can_never_have_or_does_not_need(make, cluster):
+    cluster.fails["create"] = [
+        refusal(
+            403,
+            "Forbidden",
+            "exceeded quota: q, requested: requests.cpu=2, used: requests.cpu=7, limited: requests.cpu=8",
+        )
+    ]
+    some = {"requests": {"cpu": "2"}}
+    waits(make(container_resources=some))
+    waits(make(container_resources=some), context(of="second"))
+    starts(make(), of="third")
+    starts(make(container_resources={"requests": {"cpu": "9"}}), of="fourth")
+
+
+def test_without_a_place_for_files_each_tries(make, cluster, monkeypatch):
+    monkeypatch.setattr(full_quota.tempfile, "gettempdir", lambda: "/proc/none")
+    cluster.fails["create"] = [FULL, FULL]
+    waits(make())
+    waits(make(), context(of="second"))
+    assert cluster.calls == ["create"] * 2
+
+
+def test_a_priority_class_that_is_replaced_is_waited_for(make, cluster, said):
+    """While its value is changed, the scheduler of before makes pods of the class that is gone."""
+    cluster.fails["create"] = [refusal(403, "Forbidden", "no PriorityClass with name gpu-1 was found")]
+    _, event = waits(make(priority_class_name="gpu-1"))
+    assert said == [
+        "Priority class gpu-1 does not exist in this cluster; create it, or correct the name. It is tried again for 2 "
+        "min."
+    ]
+    trigger = starts(make(priority_class_name="gpu-2"), event)
+    assert cluster.pods[trigger.name].spec.priority_class_name == "gpu-2"
 
 
 def test_a_full_quota_is_waited_for_however_long_it_takes(make, cluster):
@@ -495,7 +572,8 @@ def test_a_launch_that_is_repeated_before_it_has_a_pod_knows_it_still(make, clus
     out_of_memory(cluster, launch(make(**of_memory()), context(max_tries=1)))
     cluster.fails["create"] = [FULL]
     waits(make(**of_memory()), context(2, max_tries=1, of="2"))
-    second = launch(make(**of_memory()), context(2, max_tries=1, of="2"))
+    _, event = waits(make(**of_memory()), context(2, max_tries=1, of="2"))
+    second = defer(make(**of_memory()).trigger_reentry, context(2, max_tries=1, of="2"), event).trigger
     assert memory_of(cluster, second) == ("64Mi", "128Mi")
 
 

@@ -95,9 +95,12 @@ class Evidence:
             log.warning(f"The pod cannot be judged: {error}")
             return None
 
-    def of(self, pod: dict[str, Any] | None, verdict: Verdict | None, last_lines: Iterable[str]) -> dict[str, Any]:
+    def of(
+        self, pod: dict[str, Any] | None, verdict: Verdict | None, last_lines: Iterable[str], reason: str = ""
+    ) -> dict[str, Any]:
         """All of it as JSON; see `record`."""
-        return record(pod, verdict, self._namespace, self.events.items, next(iter(self._own(pod)), None), last_lines)
+        node = next(iter(self._own(pod)), None)
+        return record(pod, verdict, self._namespace, self.events.items, node, last_lines, reason)
 
     def _known_nodes(self, pod: dict[str, Any]) -> Sequence[nodes.Node]:
         """All where the pod has none. Its own only where something is said of it: what was gathered may be old."""
@@ -125,19 +128,22 @@ def record(
     events: Iterable[dict[str, Any]] = (),
     node: dict[str, Any] | None = None,
     last_lines: Iterable[str] = (),
+    reason: str = "",
 ) -> dict[str, Any]:
     """Evidence as JSON: the pod without its environment and volumes, which may hold secrets.
 
     Args:
         pod: as it was; as it was asked for, where it was not created; None where nobody has seen it.
-        verdict: why the task failed.
+        verdict: on the pod.
         namespace: of the pod.
         events: of the pod (core/v1).
         node: that it was on.
         last_lines: of its log.
+        reason: why the task failed, as its log ends with it; empty: as the verdict says.
     """
     return {
         "version": VERSION,
+        "reason": reason or (verdict.sentence if verdict else ""),
         "saved": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "namespace": namespace,
         "name": ((pod or {}).get("metadata") or {}).get("name"),
@@ -194,13 +200,12 @@ def keep(instance_id: str, found: dict[str, Any]) -> None:
         log.warning(f"The evidence of pod {found['name']} could not be saved: {error}")
 
 
-def sentence(instance_id: str) -> str:
+def reason(instance_id: str) -> str:
     """Why the task failed, by what was saved of that task instance; empty where nothing was."""
     try:
-        verdict = json.loads((_logs() / _SPOOL / f"{instance_id}.json").read_text())["verdict"]
+        return json.loads((_logs() / _SPOOL / f"{instance_id}.json").read_text()).get("reason", "")
     except (OSError, ValueError):
         return ""
-    return verdict["sentence"] if verdict else ""
 
 
 def taken(instance_id: str, log_path: str) -> list[str]:
@@ -249,7 +254,7 @@ def _logs() -> Path:
 def as_text(found: dict[str, Any]) -> str:
     """Evidence for a person."""
     verdict, pod = found["verdict"] or {}, found["pod"] or {}
-    lines = [verdict.get("sentence") or "Nothing is known of why.", ""]
+    lines = [found.get("reason") or verdict.get("sentence") or "Nothing is known of why.", ""]
     facts = {
         "cause": verdict.get("cause"),
         "whose turn": verdict.get("kind"),

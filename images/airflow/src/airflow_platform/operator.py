@@ -32,11 +32,15 @@ from airflow.sdk.listener import get_listener_manager
 from kubernetes.client import ApiClient, ApiException
 from kubernetes.client import models as k8s
 
-from airflow_platform import config, evidence, finisher, launch, memory, policy, refusal
+from airflow_platform import config, evidence, finisher, launch, memory, refusal
 from airflow_platform.attempt import Attempt
 from airflow_platform.cluster import ClusterRef
 from airflow_platform.diagnosis import Verdict, diagnose
-from airflow_platform.diagnosis.refused import exceeded
+from airflow_platform.diagnosis.crowd import POOL_ANNOTATION
+from airflow_platform.diagnosis.quantity import Amounts
+from airflow_platform.diagnosis.quota import Quota, counted
+from airflow_platform.diagnosis.refused import exceeded, quota_full
+from airflow_platform.full_quota import FullQuota
 from airflow_platform.trigger import VERDICT, PodTrigger
 from airflow_platform.waiting import WaitTrigger
 
@@ -50,6 +54,9 @@ _NAME_LENGTH = 63
 _GRACE = 120
 #: Seconds after which a pod is tried again at the earliest whose name is not free yet.
 _NOT_FREE = 2
+
+#: The cause of a verdict on a pod that a quota has refused and may take later.
+_QUOTA_FULL = "quota-full"
 
 #: Phases of a pod that has ended.
 _OVER = {"Succeeded", "Failed"}
@@ -250,6 +257,8 @@ class PodTask(KubernetesPodOperator):
 
     def _create_or_adopt(self, request: k8s.V1Pod, context: Any, ended: set[str]) -> k8s.V1Pod:
         """The pod of this launch. ``ended`` are ``uid``s of earlier tries' pods, which may have its name."""
+        if not self._attempt.first:
+            self._stand_behind_others(request, context)
         if pod := self._create(request):
             self.log.info("Pod %s: created in namespace %s", pod.metadata.name, pod.metadata.namespace)
             return pod
@@ -283,7 +292,10 @@ class PodTask(KubernetesPodOperator):
         """The new pod; None where there is one of that name."""
         # One that waits has its turn again, and does not hold a process of the launcher until then.
         create = self._create_once if self._attempt.refused else generic_api_retry(self._create_once)
-        return create(request)
+        pod = create(request)
+        if pod and self._attempt.waits_for.startswith(_QUOTA_FULL):
+            self._full_quota(request).let_in()
+        return pod
 
     def _create_once(self, request: k8s.V1Pod) -> k8s.V1Pod | None:
         try:
@@ -395,7 +407,11 @@ class PodTask(KubernetesPodOperator):
         if budget is not None and now - since >= budget:
             self.log.info("The API server said: %s %s: %s", answer.status, answer.reason, answer.message)
             self._fail(pod, verdict, context)
-        full = exceeded(answer.message) if verdict.kind == "capacity" else None
+        if verdict.cause == _QUOTA_FULL and (full := exceeded(answer.message)):
+            name, requested, used, hard = full
+            quota = Quota(name=name, namespace=request.metadata.namespace, used=used, hard=hard)
+            self._full_quota(request).refused(quota)
+            self._wait_for_quota(context, request, quota, requested, refusal.pause(verdict, refused, now - since))
         more = f" It is tried again for {budget / 60:.0f} min." if verdict.final else ""
         self._wait(
             context,
@@ -403,28 +419,55 @@ class PodTask(KubernetesPodOperator):
             verdict.sentence + more,
             what,
             refusal.pause(verdict, refused, now - since),
-            quota=full[0] if full else None,
-            requested={name: str(amount) for name, amount in full[1].items()} if full else None,
+            verdict=verdict.as_dict(),
+        )
+
+    def _full_quota(self, request: k8s.V1Pod) -> FullQuota:
+        return FullQuota(self._cluster_ref(), request.metadata.namespace, request.spec.priority_class_name)
+
+    def _stand_behind_others(self, request: k8s.V1Pod, context: Any) -> None:
+        """Wait where others wait for the same quota, without a try; a pod that is there already is found at its turn.
+
+        Not where the pod can never be had, or asks nothing of what has run out: the API server says so at once.
+        """
+        quota = self._full_quota(request).now()
+        if quota is None:
+            return
+        all_of_it = counted(ApiClient().sanitize_for_serialization(request))
+        needed = {name: amount for name, amount in all_of_it.items() if amount and name in quota.hard}
+        if needed and all(amount <= quota.hard[name] for name, amount in needed.items()):
+            self._wait_for_quota(context, request, quota, needed, 1)
+
+    def _wait_for_quota(
+        self, context: Any, request: k8s.V1Pod, quota: Quota, requested: Amounts, seconds: float
+    ) -> NoReturn:
+        """As `_wait`, for room in a quota that has none for what is ``requested`` of it."""
+        verdict = quota_full(quota, requested)
+        self._wait(
+            context,
+            request,
+            verdict.sentence,
+            f"{verdict.cause} {verdict.object}",
+            seconds,
+            quota=quota.name,
+            requested={name: str(amount) for name, amount in requested.items()},
             verdict=verdict.as_dict(),
         )
 
     def _fail(self, pod: dict[str, Any], verdict: Verdict, context: Any) -> NoReturn:
         """Fail with the verdict, which is kept as evidence."""
-        self._keep_evidence(pod, verdict, context)
+        self._keep_evidence(pod, verdict, verdict.sentence, context)
         raise AirflowException(self._told(verdict.sentence, {"verdict": verdict.as_dict()})) from None
 
     def _time_is_over(self, message: str, verdict: dict[str, Any] | None, context: Any) -> NoReturn:
         """Fail a task that has waited for its pod, with the verdict on why it had none."""
         if verdict:
-            self._keep_evidence(None, Verdict(**verdict), context)
+            self._keep_evidence(None, Verdict(**verdict), message, context)
         raise AirflowTaskTimeout(self._told(message, {"verdict": verdict}))
 
-    def _keep_evidence(self, pod: dict[str, Any] | None, verdict: Verdict, context: Any) -> None:
+    def _keep_evidence(self, pod: dict[str, Any] | None, verdict: Verdict, reason: str, context: Any) -> None:
         namespace = pod["metadata"]["namespace"] if pod else self.namespace or ""
-        try:
-            evidence.save(str(context["ti"].id), evidence.record(pod, verdict, namespace))
-        except OSError as failure:
-            self.log.warning("The evidence of the refusal could not be saved: %s", failure)
+        evidence.keep(str(context["ti"].id), evidence.record(pod, verdict, namespace, reason=reason))
 
     def _told(self, why: str, event: Mapping[str, Any]) -> str:
         """The text of the exception, which callbacks and mails have: why, where to read more, and the log's last lines.
@@ -467,6 +510,7 @@ class PodTask(KubernetesPodOperator):
             before,
             waits_for=what,
             since=before.since if same else now,
+            told=before.told if same else None,
             refused=before.refused + 1 if same else 1,
             first=before.first or now,
         )
@@ -543,7 +587,7 @@ def pod_name(base: str, instance: str) -> str:
 
 
 def _pool(pod: k8s.V1Pod) -> config.NodePool | None:
-    return config.load().node_pool((pod.metadata.annotations or {}).get(policy.POOL_ANNOTATION, ""))
+    return config.load().node_pool((pod.metadata.annotations or {}).get(POOL_ANNOTATION, ""))
 
 
 def _names(containers: Any) -> Any:

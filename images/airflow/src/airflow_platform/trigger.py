@@ -350,8 +350,8 @@ class PodTrigger(BaseTrigger):
         verdict = at.evidence.diagnose(pod, deleted=True)
         if pod is not None and (event := self._again(verdict, pod, gone=True)):
             return event
-        self._save(at, pod, verdict)
         message = verdict.sentence if verdict else f"Pod {self.name} is gone."
+        self._save(at, pod, verdict, message)
         log.error(message)
         return self._fails(at, "gone", message, verdict)
 
@@ -407,7 +407,7 @@ class PodTrigger(BaseTrigger):
             await self._check(at.cluster, pod)
         if self.pod_on_failure:
             log.info(f"Pod {self.name} as it was: {json.dumps(pod_status.described(pod))}")
-        self._save(at, pod, verdict)
+        self._save(at, pod, verdict, reason)
         if self.ends and self._deletes(pod) and (until := finisher.kept_until(pod)):
             log.info(f"Pod {self.name} is kept until {until:%Y-%m-%d %H:%M:%S} UTC (tasks.keepFailedPods)")
         # The last line: what a person looks for.
@@ -426,9 +426,9 @@ class PodTrigger(BaseTrigger):
             return TaskFailedEvent(xcoms={VERDICT: told} if told else None)
         return self._resume(status, message, verdict=told, last_lines=list(at.log.last))
 
-    def _save(self, at: _Followed, pod: dict[str, Any] | None, verdict: Verdict | None) -> None:
+    def _save(self, at: _Followed, pod: dict[str, Any] | None, verdict: Verdict | None, reason: str) -> None:
         """Keep the evidence of a failure, before the pod may go."""
-        evidence.keep(str(self.task_instance.id), at.evidence.of(pod, verdict, at.log.last))
+        evidence.keep(str(self.task_instance.id), at.evidence.of(pod, verdict, at.log.last, reason))
 
     def _finish(self, cluster: Cluster, pod: dict[str, Any]) -> None:
         """Have the pod deleted, where it is not to stay, once the task's end is stored."""

@@ -52,6 +52,18 @@ def exceeded(message: str) -> tuple[str, Amounts, Amounts, Amounts] | None:
     return found and (found[1], *(_listed(found[place]) for place in (2, 3, 4)))
 
 
+def quota_full(quota: Quota, requested: Amounts) -> Verdict:
+    """A quota has no room for now for what a pod needs of it."""
+    return Verdict(
+        cause="quota-full",
+        kind="capacity",
+        object_kind="quota",
+        object=quota.name,
+        retry_helps=True,
+        sentence=quota.waited_for(requested),
+    )
+
+
 def diagnose(case: Case, refusal: Refusal) -> Verdict:
     """What is refused, and why; a refusal that no rule knows is told in the API server's words."""
     return next(verdict for rule in _RULES if (verdict := rule(case, refusal)))
@@ -76,14 +88,7 @@ def _quota(case: Case, refusal: Refusal) -> Verdict | None:
             f"{case.namespace} allows {phrase(resource, hard)} in all, so it can never run; ask for less, or have the "
             "quota raised.",
         )
-    return Verdict(
-        cause="quota-full",
-        kind="capacity",
-        object_kind="quota",
-        object=name,
-        retry_helps=True,
-        sentence=Quota(name=name, namespace=case.namespace, used=used, hard=limited).waited_for(requested),
-    )
+    return quota_full(Quota(name=name, namespace=case.namespace, used=used, hard=limited), requested)
 
 
 def _never_fits(
