@@ -206,9 +206,10 @@ async def test_the_evidence_of_a_failure_stands_beside_its_log(evidence, logs):
 @asynchronous
 async def test_a_pod_that_nobody_has_seen_leaves_evidence_too(evidence, logs):
     async with evidence() as (_, known):
-        module.save("8", known.of(None, known.diagnose(None, deleted=True), []))
+        module.save("8", known.of(None, known.diagnose(None, deleted=True), [], "It is gone."))
+        assert module.reason("8") == "It is gone."
     (_, text) = module.taken("8", "a.log.trigger.4.log")
-    assert (logs / text).read_text().startswith("The pod of the task is gone")
+    assert (logs / text).read_text().startswith("It is gone.\n")
 
 
 def test_the_evidence_of_a_phase_is_named_as_its_log(logs):

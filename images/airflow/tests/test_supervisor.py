@@ -73,6 +73,23 @@ def test_the_start_of_a_task_counts_as_a_heartbeat(monkeypatch):
     assert sent == [{"ti": 1}, "heartbeat"]
 
 
+@pytest.mark.parametrize("found", [{"reason": "It failed."}, {"reason": ""}, {"version": 1}, None])
+def test_the_log_of_a_phase_that_failed_ends_with_the_reason(monkeypatch, tmp_path, found):
+    monkeypatch.setenv("AIRFLOW__LOGGING__REMOTE_LOGGING", "True")
+    monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", str(tmp_path))
+    monkeypatch.setattr(ActivitySubprocess, "_upload_logs", supervisor._UPLOAD)
+    phase = watched(0)
+    said = phase.process_log.error
+    monkeypatch.setattr(supervisor, "_UPLOAD", lambda self: said("upload"))
+    monkeypatch.setattr(supervisor, "relative_path_from_logger", lambda logger: None)
+    if found:
+        evidence.save(str(phase.id), found)
+    supervisor.send_evidence()
+    phase._upload_logs()
+    expected = ["It failed."] if found and found.get("reason") else []
+    assert [call.args[0] for call in said.call_args_list] == [*expected, "upload"]
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_evidence_is_uploaded_with_the_log_of_a_phase(monkeypatch, tmp_path, fails):
     task_log = pytest.importorskip("airflow_platform.task_log")

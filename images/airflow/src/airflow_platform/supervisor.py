@@ -40,11 +40,16 @@ def spare_first_heartbeat() -> None:
 
 
 def send_evidence() -> None:
-    """Have the evidence of a phase that failed uploaded with its log; a second call changes nothing."""
+    """Have the log of a phase that failed end with the reason, where there is evidence, which is uploaded with it.
+
+    A second call changes nothing. Airflow's own last words are a stack trace, and what it does afterwards.
+    """
     ActivitySubprocess._upload_logs = _upload_logs
 
 
 def _upload_logs(self: ActivitySubprocess) -> None:
+    if why := evidence.reason(str(self.id)):
+        self.process_log.error(why)
     _UPLOAD(self)
     try:
         if path := relative_path_from_logger(self.process_log._logger):
