@@ -6,15 +6,16 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 import sqlalchemy as sa
-from airflow.models import import_all_models
+from airflow.models import crypto, import_all_models
 from airflow.models.base import Base
 from airflow.models.pool import Pool
 from airflow.models.taskinstance import TaskInstance
+from airflow.models.trigger import Trigger
 from sqlalchemy.orm import Session
 
 from airflow_platform.config import NodePool
+from airflow_platform.diagnosis.crowd import POOL_ANNOTATION
 from airflow_platform.finisher import OWNER
-from airflow_platform.policy import POOL_ANNOTATION
 from airflow_platform.ui import state
 from airflow_platform.ui.node_pools import AirflowPool, Waiting, describe
 
@@ -227,6 +228,28 @@ def test_pools_are_read_from_the_database(session):
     assert found["gpu"].states == {"running": 2, "deferred": 1, "scheduled": 1, "queued": 1}
     assert (found["gpu"].used, found["gpu"].slots) == (4, 4)
     assert (found["default_pool"].slots, found["default_pool"].states) == (None, {"scheduled": 1})
+
+
+def test_a_task_whose_launch_was_refused_waits_with_the_reason(session, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "X2xkVHk1ekVpTzJ6R2p6bmN5b0c2MmJvR2ZRb0s0ZHg=")
+    crypto.get_fernet.cache_clear()
+    for classpath, task_id in ((state._REFUSED, "t1"), ("airflow_platform.trigger.PodTrigger", "t0")):
+        trigger = Trigger(classpath=classpath, kwargs={"reason": "Quota q is full."})
+        session.add(trigger)
+        session.flush()
+        session.execute(sa.update(TaskInstance).where(TaskInstance.task_id == task_id).values(trigger_id=trigger.id))
+    found = {one.task_id: one.why for one in state.waiting_tasks(session)}
+    assert found == {"t1": "Quota q is full.", "t2": "", "t3": "", "t5": ""}
+    crypto.get_fernet.cache_clear()
+
+
+def test_a_pod_that_waits_shows_how_much_tasks_ask_for_and_its_place():
+    pods = [pod("runs", "a", cpu="3"), *(pod(name, phase="Pending", cpu="2") for name in ("first", "second"))]
+    (pool,) = described(nodes=[node("a")], pods=pods)["pools"]
+    assert [one["why"].partition(";")[0] for one in pool["waiting"]] == [
+        "Pod first waits for 2 CPU on pool gpu (tasks ask for 3 of 4 CPU, no task ahead)",
+        "Pod second waits for 2 CPU on pool gpu (tasks ask for 3 of 4 CPU, 1 task ahead)",
+    ]
 
 
 def test_what_waits_is_read_from_the_database(session):

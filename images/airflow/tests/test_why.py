@@ -6,6 +6,8 @@ import pytest
 from api_server import asynchronous
 
 from airflow_platform import why
+from airflow_platform.diagnosis.quantity import amounts
+from airflow_platform.diagnosis.quota import Quota
 from airflow_platform.why import pod, stored
 from airflow_platform.why.database import Found, Request
 from airflow_platform.why.facts import Dag, End, Executor, Facts, Instance, Pod, Run, Trigger
@@ -31,17 +33,19 @@ def gather(monkeypatch, write_config):
 
         monkeypatch.setattr(owner, name, later if waits else tell)
 
-    answers = SimpleNamespace(of_trigger=None, of_worker=None, of_operator=None, evidence=None, last_error="")
+    answers = SimpleNamespace(
+        of_trigger=None, of_worker=None, of_operator=None, quota_of_trigger=None, evidence=None, last_error=""
+    )
 
     async def gather(state, *, end=None, operator="", log_path="log", **instance):
         facts = Facts(
             now=0, dag=Dag(id="d"), task_id="t", run=Run(id="r:1", state="running", run_after=0),
             instance=Instance(state=state, try_number=2, **instance), executor=WORKER, end=end or End(),
         )  # fmt: skip
-        trigger = ("class", {"name": "p"}) if facts.instance.trigger else None
+        trigger = ("class", {"name": "p", "requested": {"pods": "1"}}) if facts.instance.trigger else None
         found = Found(facts=facts, log_path=log_path, operator=operator, trigger=trigger)
         monkeypatch.setattr(why, "_look", lambda request: found)
-        for name in ("of_trigger", "of_worker", "of_operator"):
+        for name in ("of_trigger", "of_worker", "of_operator", "quota_of_trigger"):
             asks(pod, name, getattr(answers, name))
         for name in ("evidence", "last_error"):
             asks(stored, name, getattr(answers, name), waits=False)
@@ -78,10 +82,25 @@ async def test_a_task_that_never_began_has_no_log(gather):
 async def test_of_a_deferred_task_the_pod_that_its_trigger_follows(gather):
     gather.answers.of_trigger = Pod(name="p", namespace="team", phase="Pending")
     answer = await gather.of("deferred", trigger=Trigger(name="PodTrigger", kind="pod"))
-    assert gather.asked == [("of_trigger", ({"name": "p"},))]
+    assert gather.asked == [("of_trigger", ({"name": "p", "requested": {"pods": "1"}},))]
     assert answer.cause == "pod-starts"
     await gather.of("deferred", trigger=Trigger(name="TimeDeltaTrigger"))
     assert gather.asked == []
+
+
+@asynchronous
+async def test_of_a_task_that_waits_for_a_quota_how_that_is_now(gather):
+    waits = Trigger(name="WaitTrigger", kind="again", reason="Quota q is full.", before=2)
+    assert (await gather.of("deferred", trigger=waits)).sentence.startswith("Quota q is full. The launch of task t")
+    used = {"a": amounts({"pods": "5"})}
+    gather.answers.quota_of_trigger = Quota(
+        name="q", namespace="team", used=used["a"], hard=amounts({"pods": "5"}), users=used
+    )
+    assert (await gather.of("deferred", trigger=waits)).sentence == (
+        "Quota q of namespace team is full (5 of 5 pods used by a (5), 1 asked for); the task waits until pods that it "
+        "counts have ended, and 2 tasks wait before it. The launch of task t is tried again by itself."
+    )
+    assert [name for name, _ in gather.asked] == ["quota_of_trigger"]
 
 
 @asynchronous

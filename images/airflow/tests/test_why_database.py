@@ -395,6 +395,25 @@ def test_a_launch_that_is_tried_again_says_why(airflow, fernet):
     assert airflow.sentence() == f"{reason}. The launch of task t is tried again by itself."
 
 
+def test_how_many_launches_were_refused_that_go_first(airflow, fernet):
+    mine = {"priority_weight": 2, "start_date": ago(minutes=3)}
+    put_off(airflow, "airflow_platform.waiting.WaitTrigger", {"reason": "full"}, **mine)
+
+    def another(task_id, classpath="airflow_platform.waiting.WaitTrigger", **more):
+        trigger = Trigger(classpath=classpath, kwargs={})
+        airflow.session.add(trigger)
+        airflow.session.flush()
+        airflow.instance(task_id, "deferred", trigger_id=trigger.id, **{**mine, **more})
+
+    another("earlier", start_date=ago(minutes=4))
+    another("higher", priority_weight=3, start_date=ago(minutes=1))
+    another("later", start_date=ago(minutes=2))
+    another("lower", priority_weight=1, start_date=ago(minutes=4))
+    another("elsewhere", pool="light", start_date=ago(minutes=4))
+    another("has-a-pod", "airflow_platform.trigger.PodTrigger", start_date=ago(minutes=4))
+    assert airflow.look().facts.instance.trigger.before == 2
+
+
 def test_when_a_try_follows(airflow):
     airflow.run("r")
     airflow.instance("t", "up_for_retry", end_date=ago(minutes=1))

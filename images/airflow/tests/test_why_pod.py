@@ -102,3 +102,21 @@ async def test_no_worker_pod_is_no_error(tmp_path, default):
         assert await pod.of_worker({"dag_id": "d"}, "airflow") is None
         api.refuse = {".*": 403}
         assert await pod.of_operator({"dag_id": "d"}, ("team",)) is None
+
+
+@asynchronous
+async def test_the_quota_that_a_launch_waits_for_and_who_uses_it(tmp_path):
+    async with serve(tmp_path) as (api, ref):
+        status = {"hard": {"pods": "2"}, "used": {"pods": "2"}}
+        api.quotas = [{"metadata": {"name": "q", "namespace": "team"}, "spec": {}, "status": status}]
+        for name, dag_id in (("one", "a"), ("two", "secret")):
+            labels = {"kubernetes_pod_operator": "True", "dag_id": dag_id}
+            await api.run(name, "Running", metadata={"labels": labels})
+        arguments = {**trigger(ref), "quota": "q"}
+        found = await pod.quota_of_trigger(arguments, None)
+        assert {dag: used["pods"] for dag, used in found.users.items()} == {"a": 1, "secret": 1}
+        assert (await pod.quota_of_trigger(arguments, {"a"})).users.keys() == {"a", ""}
+        assert await pod.quota_of_trigger({**arguments, "quota": "other"}, None) is None
+        assert await pod.quota_of_trigger(trigger(ref), None) is None
+        api.refuse = {"resourcequotas": 403}
+        assert await pod.quota_of_trigger(arguments, None) is None

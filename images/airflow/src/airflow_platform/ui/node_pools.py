@@ -12,11 +12,11 @@ from typing import Any
 
 from airflow_platform import pod_status
 from airflow_platform.config import NodePool
-from airflow_platform.diagnosis import diagnose
+from airflow_platform.diagnosis import Crowd, diagnose
+from airflow_platform.diagnosis.crowd import DEFAULT_POOL, POOL_ANNOTATION
 from airflow_platform.diagnosis.node import allocatable
 from airflow_platform.diagnosis.quantity import Amounts, asked, phrase
 from airflow_platform.finisher import owner_of
-from airflow_platform.policy import POOL_ANNOTATION
 from airflow_platform.pools import capacity
 
 #: Tasks that wait, of each pool, that are shown.
@@ -160,11 +160,14 @@ def _phrases(of: Amounts) -> list[str]:
 
 def _pending(pods: Iterable[Mapping[str, Any]], nodes: Sequence[Mapping[str, Any]], now: float) -> Iterable[Waiting]:
     """Task pods that do not run yet, each with what its verdict says."""
+    pods = list(pods)
+    crowd = Crowd(pods)
     for pod in pods:
         if pod_status.phase(pod) != "Pending" or (owner := owner_of(pod)) is None:
             continue
         try:
-            verdict = diagnose(pod, base=owner.base, nodes=() if pod["spec"].get("nodeName") else nodes, now=now)
+            around = {} if pod["spec"].get("nodeName") else {"nodes": nodes, "crowd": crowd}
+            verdict = diagnose(pod, base=owner.base, now=now, **around)
         except ValueError:
             verdict = None
         yield Waiting(
@@ -173,7 +176,7 @@ def _pending(pods: Iterable[Mapping[str, Any]], nodes: Sequence[Mapping[str, Any
             run_id=owner.run_id,
             map_index=owner.map_index,
             state="pod pending",
-            pool=(pod["metadata"].get("annotations") or {}).get(POOL_ANNOTATION, "default_pool"),
+            pool=(pod["metadata"].get("annotations") or {}).get(POOL_ANNOTATION, DEFAULT_POOL),
             since=pod_status.created_at(pod),
             why=verdict.sentence if verdict else "Its pod is starting.",
         )

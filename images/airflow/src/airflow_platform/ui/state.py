@@ -12,11 +12,12 @@ from typing import Any
 import aiohttp
 from airflow.models.pool import Pool
 from airflow.models.taskinstance import TaskInstance
+from airflow.models.trigger import Trigger
 from airflow.utils.session import create_session
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from airflow_platform import config, nodes
+from airflow_platform import config, crowd, nodes
 from airflow_platform.cluster import DEFAULT_CONNECTION, ApiError, Cluster, ClusterConfigError, ClusterRef
 from airflow_platform.ui.node_pools import AirflowPool, Waiting, describe
 
@@ -28,12 +29,8 @@ _STATES = ("running", "queued", "deferred", "scheduled")
 _MOST = 500
 #: States of a task instance that waits, and has no pod yet.
 _WAITING = ("scheduled", "queued")
-#: Task pods that have not ended; from the API server's memory, as of a moment ago.
-_PODS = {
-    "labelSelector": "kubernetes_pod_operator=True",
-    "fieldSelector": "status.phase!=Succeeded,status.phase!=Failed",
-    "resourceVersion": "0",
-}
+#: The trigger of a task that has no pod yet, as its launch was refused.
+_REFUSED = "airflow_platform.waiting.WaitTrigger"
 
 
 async def node_pools(readable: Collection[str] | None) -> dict[str, Any]:
@@ -74,7 +71,7 @@ def airflow_pools(session: Session) -> list[AirflowPool]:
 
 
 def waiting_tasks(session: Session) -> list[Waiting]:
-    """Task instances that are scheduled or queued, those that wait longest first."""
+    """Task instances that have no pod yet, those that wait longest first; of those whose launch was refused, why."""
     query = (
         select(
             TaskInstance.dag_id,
@@ -84,8 +81,10 @@ def waiting_tasks(session: Session) -> list[Waiting]:
             TaskInstance.state,
             TaskInstance.pool,
             func.coalesce(TaskInstance.queued_dttm, TaskInstance.scheduled_dttm),
+            Trigger,
         )
-        .where(TaskInstance.state.in_(_WAITING))
+        .outerjoin(Trigger, Trigger.id == TaskInstance.trigger_id)
+        .where(or_(TaskInstance.state.in_(_WAITING), Trigger.classpath == _REFUSED))
         .order_by(TaskInstance.scheduled_dttm)
         .limit(_MOST)
     )
@@ -98,8 +97,9 @@ def waiting_tasks(session: Session) -> list[Waiting]:
             state=str(state),
             pool=pool,
             since=since.timestamp() if since else None,
+            why=trigger.kwargs.get("reason", "") if trigger else "",
         )
-        for dag_id, task_id, run_id, map_index, state, pool, since in session.execute(query)
+        for dag_id, task_id, run_id, map_index, state, pool, since, trigger in session.execute(query)
     ]
 
 
@@ -118,7 +118,7 @@ async def _of_cluster() -> tuple[list[nodes.Node] | None, list[dict[str, Any]]]:
 
 async def _pods(cluster: Cluster, namespace: str) -> list[dict[str, Any]]:
     try:
-        return (await cluster.request("GET", f"/api/v1/namespaces/{namespace}/pods", query=_PODS))["items"]
+        return await crowd.listed(cluster, namespace, dict)
     except (ApiError, aiohttp.ClientError, OSError) as error:
         log.warning("Pods of namespace %s cannot be listed: %s", namespace, error)
         return []

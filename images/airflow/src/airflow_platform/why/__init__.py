@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from airflow_platform.why.answer import Answer
     from airflow_platform.why.database import Found, Request
-    from airflow_platform.why.facts import Pod
+    from airflow_platform.why.facts import Instance, Pod
 
 #: States whose try has ended, so that S3 may have evidence of it.
 _FAILED = ("failed", "up_for_retry")
@@ -34,7 +34,7 @@ async def explain(request: Request) -> Answer:
     instance = facts.instance
     if instance is not None and instance.state in _FAILED and found.log_path:
         return answer(replace(facts, end=await asyncio.to_thread(_end, found)))
-    return answer(replace(facts, pod=await _pod(request, found)))
+    return answer(replace(facts, pod=await _pod(request, found), instance=await _told_anew(request, found)))
 
 
 def _look(request: Request) -> Found:
@@ -53,6 +53,22 @@ def _end(found: Found) -> object:
     if end.evidence or end.marked_by:
         return end
     return replace(end, error=stored.last_error(found.log_path))
+
+
+async def _told_anew(request: Request, found: Found) -> Instance | None:
+    """The instance; where it waits for a quota, with how that is now, and not as it was when it refused the pod."""
+    from airflow_platform.diagnosis.quantity import amounts
+    from airflow_platform.why import pod
+
+    instance = found.facts.instance
+    if instance is None or instance.trigger is None or instance.trigger.kind != "again" or not found.trigger:
+        return instance
+    arguments = found.trigger[1]
+    quota = await pod.quota_of_trigger(arguments, request.readable)
+    if quota is None:
+        return instance
+    reason = quota.waited_for(amounts(arguments.get("requested")), instance.trigger.before)
+    return replace(instance, trigger=replace(instance.trigger, reason=reason))
 
 
 async def _pod(request: Request, found: Found) -> Pod | None:

@@ -446,7 +446,7 @@ def _launched_again(facts: Facts) -> _Said | None:
     trigger = facts.instance.trigger
     if trigger is None or trigger.kind != "again":
         return None
-    why = quoted(trigger.reason) or "Its pod could not be created yet"
+    why = trigger.reason.rstrip(" .") or "Its pod could not be created yet"
     sentence = f"{why}. The launch of {_what(facts)} is tried again by itself."
     return _Said(cause="launched-again", kind="capacity", sentence=sentence, of=("task", facts.task_id))
 

@@ -348,10 +348,28 @@ def _trigger(instance: TaskInstance, trigger: TriggerModel | None, session: Sess
         name=trigger.classpath.rpartition(".")[2],
         kind=kind,
         reason=trigger.kwargs.get("reason", "") if kind == "again" else "",
+        before=_refused_before(instance, trigger, session) if kind == "again" else 0,
         created=_seconds(trigger.created_date),
         taken=bool(job and job.is_alive()),
         times_out=_seconds(instance.trigger_timeout),
     )
+
+
+def _refused_before(instance: TaskInstance, trigger: TriggerModel, session: Session) -> int:
+    """Tasks of the same pool whose launch was refused too, and that go first (`airflow_platform.waiting`)."""
+    weight, start = instance.priority_weight or 0, instance.start_date
+    earlier = and_(TaskInstance.priority_weight == weight, TaskInstance.start_date < start) if start else False
+    query = (
+        select(func.count())
+        .select_from(TaskInstance)
+        .join(TriggerModel, TriggerModel.id == TaskInstance.trigger_id)
+        .where(
+            TaskInstance.pool == instance.pool,
+            TriggerModel.classpath == trigger.classpath,
+            or_(TaskInstance.priority_weight > weight, earlier),
+        )
+    )
+    return session.scalar(query) or 0
 
 
 def _upstream(definition: Any, run: DagRun | None, session: Session) -> tuple[facts.Upstream, ...]:

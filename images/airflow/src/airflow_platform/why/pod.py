@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import aiohttp
 
-from airflow_platform import pod_status
+from airflow_platform import crowd, pod_status
 from airflow_platform.cluster import DEFAULT_CONNECTION, ApiError, Cluster, ClusterConfigError, ClusterRef
+from airflow_platform.diagnosis.quota import Quota
 from airflow_platform.evidence import Evidence
 from airflow_platform.why.facts import Pod
+
+log = logging.getLogger(__name__)
 
 #: Events of a pod at most.
 _EVENTS = 10
@@ -31,17 +35,8 @@ async def of_trigger(arguments: Mapping[str, Any]) -> Pod:
     name = arguments.get("name") or arguments.get("pod_name") or ""
     namespace = arguments.get("namespace") or arguments.get("pod_namespace") or ""
     base = arguments.get("base") or arguments.get("base_container_name") or "base"
-    given = arguments.get("cluster")
-    if isinstance(given, Mapping):
-        ref = ClusterRef(**given)
-    elif isinstance(given, ClusterRef):
-        ref = given
-    else:
-        ref = ClusterRef(
-            arguments.get("kubernetes_conn_id"), arguments.get("in_cluster"), arguments.get("cluster_context")
-        )
     try:
-        cluster = await Cluster.get(ref)
+        cluster = await Cluster.get(_ref(arguments))
         pod = await cluster.request("GET", f"/api/v1/namespaces/{namespace}/pods/{name}")
     except ApiError as error:
         if error.status == 404:
@@ -50,6 +45,37 @@ async def of_trigger(arguments: Mapping[str, Any]) -> Pod:
     except Exception as error:  # whatever a connection may raise: it is somebody else's
         return Pod(name=name, namespace=namespace, unreadable=str(error))
     return await _seen(cluster, pod, base)
+
+
+async def quota_of_trigger(arguments: Mapping[str, Any], readable: Collection[str] | None) -> Quota | None:
+    """The quota that a launch waits for, as it is now; None where it waits for none, or nothing can be read.
+
+    Args:
+        arguments: the trigger's, as the database has them.
+        readable: the DAGs that may be named; None: all.
+    """
+    name, namespace = arguments.get("quota"), arguments.get("namespace")
+    if not name:
+        return None
+    try:
+        cluster = await Cluster.get(_ref(arguments))
+        quotas = await cluster.items(f"/api/v1/namespaces/{namespace}/resourcequotas")
+        found = next((one for one in quotas if one["metadata"]["name"] == name), None)
+        return found and Quota.of(found, await crowd.listed(cluster, namespace), readable)
+    except Exception as error:  # whatever a connection may raise: it is somebody else's
+        log.debug("The quota %s of namespace %s cannot be read: %s", name, namespace, error)
+        return None
+
+
+def _ref(arguments: Mapping[str, Any]) -> ClusterRef:
+    given = arguments.get("cluster")
+    if isinstance(given, Mapping):
+        return ClusterRef(**given)
+    if isinstance(given, ClusterRef):
+        return given
+    return ClusterRef(
+        arguments.get("kubernetes_conn_id"), arguments.get("in_cluster"), arguments.get("cluster_context")
+    )
 
 
 async def of_worker(labels: Mapping[str, str], namespace: str) -> Pod | None:
