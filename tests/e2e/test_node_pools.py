@@ -1,10 +1,18 @@
 """The node pools of the local cluster: what comes with one, what a task cannot have of it, and what is kept in step."""
 
+import re
+
 import pytest
+from kubernetes import config
+from kubernetes.client import CoreV1Api
 from local.cluster import releases, settings
 from local.cluster.console import Problem, wait_for
+from tests.causes import fillers
 
 DAG = "e2e_pools"
+WAITS_FOR_ROOM = re.compile(
+    r"^Pod \S+ waits for 0\.1 CPU on pool gpu \(free 0\.0\d of \d+ CPU, (no task|1 task) ahead\);"
+)
 
 
 @pytest.fixture
@@ -73,6 +81,24 @@ def test_a_task_whose_run_asks_more_than_its_pool_gives_fails_at_once(airflow, p
     wait_for("the log of why", lambda: any(why in line for line in airflow.log(instance)), seconds=30)
     assert "rendered" not in pods_of_tasks()
     wait_for("the run's end", lambda: airflow.run(DAG, run_id)["state"] == "failed", seconds=120)
+
+
+def test_a_task_that_waits_for_room_says_how_much_is_free_and_who_is_ahead(airflow, push, pods_of_tasks, get):
+    push("pools.py")
+    wait_for(f"DAG {DAG}", lambda: airflow.dag(DAG), seconds=60)
+    airflow.call("PATCH", f"dags/{DAG}", is_paused=False)
+    core = CoreV1Api(config.new_client_from_config(str(settings.kubeconfig())))
+    (node,) = (one["metadata"]["name"] for one in get("nodes", "-l", "node-pool=gpu")["items"])
+
+    def told():
+        logs = [line for one in airflow.task_instances(DAG, run_id) if one["try_number"] for line in airflow.log(one)]
+        found = {place for line in logs for place in WAITS_FOR_ROOM.findall(line)}
+        return found == {"no task", "1 task"}
+
+    with fillers.room_taken(core, node, "", but=50):
+        run_id = airflow.call("POST", f"dags/{DAG}/dagRuns", logical_date=None)["dag_run_id"]
+        wait_for("what they wait for", told, seconds=120)
+    wait_for("the run's end", lambda: airflow.run(DAG, run_id)["state"] == "success", seconds=120)
 
 
 def test_a_pool_that_a_person_changed_is_set_back(airflow):

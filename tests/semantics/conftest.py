@@ -359,9 +359,26 @@ def quota(limited):
 
 
 @pytest.fixture(scope="session")
-def room_for_five(limited):
-    """Five pods at a time, of those of the class ``semantics-many``."""
+def room_for_five(limited, refused_pods):
+    """Five pods at a time, of those of the class ``semantics-many``; how many pods had been refused before."""
     limited("semantics-many", "semantics-many", 5)
+    return refused_pods()
+
+
+@pytest.fixture(scope="session")
+def refused_pods(kubectl):
+    """How many pods the API server has refused until now, in all namespaces, by its own count."""
+
+    def refused_pods():
+        labels = ('code="403"', 'resource="pods"', 'subresource=""', 'verb="POST"')
+        counts = [
+            float(line.rpartition(" ")[2])
+            for line in kubectl("get", "--raw", "/metrics").splitlines()
+            if line.startswith("apiserver_request_total{") and all(label in line for label in labels)
+        ]
+        return sum(counts)
+
+    return refused_pods
 
 
 @pytest.fixture(scope="session")
