@@ -109,8 +109,8 @@ def test_40_tasks_wait_for_a_quota_of_5_pods(run, record, room_for_five, refused
     assert len(waited) >= 30
     # Who uses the quota is said, and how many wait before; not with every try.
     told = re.compile(
-        r"^Quota semantics-many of namespace support is full \(5 of 5 pods used by semantics_many \(5\), 1 asked for\); "
-        r"the task waits until pods that it counts have ended, and (no|\d+) tasks? waits? before it\.$"
+        r"^Quota semantics-many of namespace support is full \(5 of 5 pods used by semantics_many \(5\), 1 asked for\);"
+        r" the task waits until pods that it counts have ended, and (no|\d+) tasks? waits? before it\.$"
     )
     assert any(told.match(line) for log in waited for line in log)
     assert all(len([line for line in log if "Quota semantics-many" in line]) <= 8 for log in waited)
