@@ -85,6 +85,14 @@ def test_a_node_shows_its_room_and_what_tasks_ask_of_it():
     assert found["size"] == ["4 CPU", "8Gi of memory", "2 nvidia.com/gpu"]
     assert found["requested"] == ["1.5 CPU", "1Gi of memory"]
     assert (found["pods"], found["state"], pool["note"]) == (2, "ready", "")
+    assert found["free"] is None
+
+
+def test_a_node_shows_what_is_free_where_all_its_pods_are_known():
+    found = {**node("a", **{"nvidia.com/gpu": "2"}), "requested": {"cpu": "5", "memory": "1Gi", "nvidia.com/gpu": "2"}}
+    (pool,) = described(nodes=[found], pods=[pod("one", "a", cpu="1")])["pools"]
+    assert pool["nodes"][0]["free"] == ["0 CPU", "7Gi of memory", "0 nvidia.com/gpu"]
+    assert pool["nodes"][0]["requested"] == ["1 CPU"]
 
 
 @pytest.mark.parametrize(

@@ -384,15 +384,16 @@ def test_a_trigger_that_nobody_runs(airflow, fernet):
 
 
 def test_a_launch_that_is_tried_again_says_why(airflow, fernet):
-    reason = "Waiting for quota in namespace team: exceeded quota"
+    reason = "Quota q of namespace team is full"
     triggerer = airflow.job("TriggererJob")
     put_off(
         airflow,
         "airflow_platform.waiting.WaitTrigger",
-        {"seconds": 15, "reason": reason},
+        {"seconds": 15, "reason": reason, "quota": "q"},
         triggerer_id=triggerer.id,
     )
     assert airflow.sentence() == f"{reason}. The launch of task t is tried again by itself."
+    assert answer(airflow.look().facts).cause == "quota-full"
 
 
 def test_how_many_launches_were_refused_that_go_first(airflow, fernet):

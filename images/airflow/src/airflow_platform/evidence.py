@@ -197,7 +197,7 @@ def keep(instance_id: str, found: dict[str, Any]) -> None:
     try:
         save(instance_id, found)
     except OSError as error:
-        log.warning(f"The evidence of pod {found['name']} could not be saved: {error}")
+        log.warning(f"The evidence of pod {found['name'] or 'that is gone'} could not be saved: {error}")
 
 
 def reason(instance_id: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from typing import Any
 
 from airflow_platform import pod_status
@@ -15,7 +16,7 @@ from airflow_platform.config import NodePool
 from airflow_platform.diagnosis import Crowd, diagnose
 from airflow_platform.diagnosis.crowd import DEFAULT_POOL, POOL_ANNOTATION
 from airflow_platform.diagnosis.node import allocatable
-from airflow_platform.diagnosis.quantity import Amounts, asked, phrase
+from airflow_platform.diagnosis.quantity import Amounts, amounts, asked, phrase
 from airflow_platform.finisher import owner_of
 from airflow_platform.pools import capacity
 
@@ -141,19 +142,28 @@ def _node(node: Mapping[str, Any], unready: Mapping[str, str], pods: Sequence[Ma
     requested: Counter = Counter()
     for pod in mine:
         requested.update(asked(pod))
+    free = None
+    if "requested" in node:
+        taken = amounts(node["requested"])
+        free = {key: max(amount - taken.get(key, Decimal(0)), Decimal(0)) for key, amount in size.items()}
     return {
         "name": name,
         "state": unready.get(name, "ready"),
         "size": _phrases(size),
+        "free": None if free is None else _phrases(free, shown=size),
         "requested": _phrases({key: amount for key, amount in requested.items() if key in size}),
         "pods": len(mine),
     }
 
 
-def _phrases(of: Amounts) -> list[str]:
-    names = [name for name in _FIRST if name in of]
+def _phrases(of: Amounts, shown: Amounts | None = None) -> list[str]:
+    """Amounts in words. ``shown``: those whose names are shown though nothing may be left; None: ``of``."""
+    shown = of if shown is None else shown
+    names = [name for name in _FIRST if name in shown]
     names += sorted(
-        name for name in of if name not in (*_FIRST, *_LEFT_OUT) and of[name] and not name.startswith("hugepages-")
+        name
+        for name in shown
+        if name not in (*_FIRST, *_LEFT_OUT) and shown[name] and not name.startswith("hugepages-")
     )
     return [phrase(name, of[name]) for name in names]
 

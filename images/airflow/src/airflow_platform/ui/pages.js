@@ -138,8 +138,13 @@ function Head({ names }) {
 }
 
 function Nodes({ nodes }) {
+  // Known only where all pods may be listed.
+  const free = nodes.every((node) => node.free);
   const row = (node) => {
     const cells = [node.name, node.state, node.size.join(", "), node.requested.join(", ") || "nothing", String(node.pods)];
+    if (free) {
+      cells.splice(3, 0, node.free.join(", "));
+    }
     return h(
       Table.Row,
       { key: node.name },
@@ -149,7 +154,7 @@ function Nodes({ nodes }) {
   return h(
     Table.Root,
     { size: "sm" },
-    h(Head, { names: ["Node", "State", "Room in all", "Asked for by tasks", "Task pods"] }),
+    h(Head, { names: ["Node", "State", "Room in all", ...(free ? ["Free"] : []), "Asked for by tasks", "Task pods"] }),
     h(Table.Body, null, nodes.map(row)),
   );
 }

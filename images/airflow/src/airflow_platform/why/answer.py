@@ -448,6 +448,8 @@ def _launched_again(facts: Facts) -> _Said | None:
         return None
     why = trigger.reason.rstrip(" .") or "Its pod could not be created yet"
     sentence = f"{why}. The launch of {_what(facts)} is tried again by itself."
+    if trigger.quota:
+        return _Said(cause="quota-full", kind="capacity", sentence=sentence, of=("quota", trigger.quota))
     return _Said(cause="launched-again", kind="capacity", sentence=sentence, of=("task", facts.task_id))
 
 

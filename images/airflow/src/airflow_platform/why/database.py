@@ -348,6 +348,7 @@ def _trigger(instance: TaskInstance, trigger: TriggerModel | None, session: Sess
         name=trigger.classpath.rpartition(".")[2],
         kind=kind,
         reason=trigger.kwargs.get("reason", "") if kind == "again" else "",
+        quota=(trigger.kwargs.get("quota") or "") if kind == "again" else "",
         before=_refused_before(instance, trigger, session) if kind == "again" else 0,
         created=_seconds(trigger.created_date),
         taken=bool(job and job.is_alive()),

@@ -60,13 +60,14 @@ class Trigger:
     """What a deferred task waits for.
 
     ``kind`` is "pod" (the platform's trigger, or the stock operator's), "again" (the launch is tried again, ``reason``
-    says why, and ``before`` how many tasks of the pool wait in the same way and go first) or "other". ``taken``: a
-    triggerer that is alive runs it.
+    says why, ``quota`` names the one that is full, if it is that, and ``before`` counts tasks of the pool that wait in
+    the same way and go first) or "other". ``taken``: a triggerer that is alive runs it.
     """
 
     name: str
     kind: Literal["pod", "again", "other"] = "other"
     reason: str = ""
+    quota: str = ""
     before: int = 0
     created: float | None = None
     taken: bool = True
