@@ -30,6 +30,20 @@ COMMAND = "python tools/chart_reference.py"
 
 _QUANTITIES = {"type": "object", "additionalProperties": {"type": ["string", "number"]}}
 _COUNT = {"type": "integer", "minimum": 0}
+_COUNT_OR_PERCENTAGE = {"type": ["integer", "string"], "minimum": 0, "pattern": "^(100|[1-9]?[0-9])%$"}
+_TEXT = {"type": "string", "minLength": 1}
+
+
+def _map_of(required: list[str] | None = None, **properties: dict[str, Any]) -> dict[str, Any]:
+    made = {"type": "object", "additionalProperties": False, "properties": properties}
+    return made | ({"required": required} if required else {})
+
+
+def _list_of(item: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": item}
+
+
+_HOSTNAMES = _list_of({"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"})
 
 # Types of Kubernetes' that values repeat. What Kubernetes checks itself is left to it.
 TYPES: dict[str, dict[str, Any]] = {
@@ -85,6 +99,58 @@ TYPES: dict[str, dict[str, Any]] = {
             "properties": {"name": {"type": "string", "minLength": 1}},
         },
     },
+}
+TYPES |= {
+    "volumes": _list_of({"type": "object", "required": ["name"], "properties": {"name": _TEXT}}),
+    "volumeMounts": _list_of(
+        _map_of(
+            ["name", "mountPath"],
+            name=_TEXT,
+            mountPath={"type": "string", "pattern": "^/."},
+            subPath=_TEXT,
+            subPathExpr=_TEXT,
+            readOnly={"type": "boolean"},
+            recursiveReadOnly={"enum": ["Disabled", "IfPossible", "Enabled"]},
+            mountPropagation={"enum": ["None", "HostToContainer", "Bidirectional"]},
+        )
+    ),
+    "containers": _list_of(
+        {"type": "object", "required": ["name", "image"], "properties": {"name": _TEXT, "image": _TEXT}}
+    ),
+    "strategy": _map_of(
+        type={"enum": ["RollingUpdate", "Recreate"]},
+        rollingUpdate=_map_of(maxSurge=_COUNT_OR_PERCENTAGE, maxUnavailable=_COUNT_OR_PERCENTAGE),
+    ),
+    "podDisruptionBudget": _map_of(
+        enabled={"type": "boolean"}, minAvailable=_COUNT_OR_PERCENTAGE, maxUnavailable=_COUNT_OR_PERCENTAGE
+    ),
+    "topologySpreadConstraints": {
+        "type": ["array", "null"],
+        "items": _map_of(
+            ["maxSkew", "topologyKey", "whenUnsatisfiable"],
+            maxSkew={"type": "integer", "minimum": 1},
+            minDomains={"type": "integer", "minimum": 1},
+            topologyKey=_TEXT,
+            whenUnsatisfiable={"enum": ["ScheduleAnyway", "DoNotSchedule"]},
+            labelSelector={"type": "object"},
+            matchLabelKeys=_list_of(_TEXT),
+            nodeAffinityPolicy={"enum": ["Honor", "Ignore"]},
+            nodeTaintsPolicy={"enum": ["Honor", "Ignore"]},
+        ),
+    },
+    "hostnames": _HOSTNAMES,
+    "ingressTLS": _list_of(_map_of(secretName=_TEXT, hosts=_HOSTNAMES)),
+    "parentRefs": _list_of(
+        _map_of(
+            ["name"],
+            group={"type": "string"},
+            kind=_TEXT,
+            namespace=_TEXT,
+            name=_TEXT,
+            sectionName=_TEXT,
+            port={"type": "integer", "minimum": 1, "maximum": 65535},
+        )
+    ),
 }
 # Checked here, as no object of Kubernetes' carries them all.
 _AMOUNT = {

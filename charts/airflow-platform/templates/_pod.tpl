@@ -1,14 +1,18 @@
-{{/* What the pods of all components share. */}}
-
 {{/*
-Metadata of a component's pod. Takes `root`, `component`, `values` (the component's) and `platform`, the parts of
-platform.yaml that it reads. The checksums restart the pods when what they have read changes.
+What the pods of all components share. Each takes a map that a component's template makes once: `root`, `component`, `values`
+(the component's), `token` (mount the API token), `gitSync` (it reads DAGs that git-sync fetches), `migrated` (it waits for the
+database's migration), `platform` (the parts of platform.yaml that it reads) and `podTemplate` (it makes worker pods).
 */}}
+
+{{/* Metadata of a component's pod. The checksums restart the pods when what they have read changes. */}}
 {{- define "airflow-platform.pod-metadata" -}}
 labels:
   {{- include "airflow-platform.selector-labels" . | nindent 2 }}
+  {{- with merge (dict) (.values.podLabels | default dict) (.root.Values.podLabels | default dict) }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
 annotations:
-  checksum/airflow.cfg: {{ include "airflow-platform.airflow-cfg" .root | sha256sum }}
+  checksum/airflow.cfg: {{ include "airflow-platform.airflow-cfg" . | sha256sum }}
   {{- $read := dict }}
   {{- range $part, $content := include "airflow-platform.platform-yaml" .root | fromYaml }}
   {{- if has $part $.platform }}{{ $_ := set $read $part $content }}{{ end }}
@@ -19,9 +23,9 @@ annotations:
   {{- end }}
 {{- end -}}
 
-{{/* Identity, security and placement of a pod. Takes `root`, `values`, `serviceAccount`, `token` (mount the API token) and, for a pod with git-sync, `gitSync`. */}}
+{{/* Identity, security and placement of a pod. */}}
 {{- define "airflow-platform.pod-spec" -}}
-serviceAccountName: {{ .serviceAccount }}
+serviceAccountName: {{ include (printf "airflow-platform.%s.name" .component) .root }}
 automountServiceAccountToken: {{ .token }}
 enableServiceLinks: false
 {{- with .root.Values.imagePullSecrets }}
@@ -55,7 +59,7 @@ tolerations:
 {{- end }}
 {{- end -}}
 
-{{/* Security of every container: Pod Security "restricted", and a root file system that cannot be written. */}}
+{{/* Security of every container, which takes nothing: Pod Security "restricted", and a root file system that cannot be written. */}}
 {{- define "airflow-platform.container-security" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
@@ -63,7 +67,7 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
-{{/* Image and mounts of a container that runs Airflow. Takes the root. */}}
+{{/* Image and security of a container that runs Airflow. Takes the root alone. */}}
 {{- define "airflow-platform.airflow-container" -}}
 image: {{ include "airflow-platform.airflow-image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
@@ -71,6 +75,7 @@ securityContext:
   {{- include "airflow-platform.container-security" . | nindent 2 }}
 {{- end -}}
 
+{{/* Mounts of a container that runs Airflow. */}}
 {{- define "airflow-platform.airflow-mounts" -}}
 - name: config
   mountPath: /etc/airflow-platform
@@ -79,9 +84,15 @@ securityContext:
   mountPath: /opt/airflow/logs
 - name: tmp
   mountPath: /tmp
+{{- if .gitSync }}
+{{ include "airflow-platform.git-sync.mount" .root }}
+{{- end }}
+{{- with .values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
-{{/* Volumes of a pod that runs Airflow. Takes `root` and, for the scheduler, `podTemplate`. */}}
+{{/* Volumes of a pod that runs Airflow. */}}
 {{- define "airflow-platform.airflow-volumes" -}}
 - name: config
   projected:
@@ -98,11 +109,40 @@ securityContext:
   emptyDir: {}
 - name: tmp
   emptyDir: {}
+{{- if .gitSync }}
+{{ include "airflow-platform.git-sync.volumes" .root }}
+{{- end }}
+{{- with .values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* What runs before the component. The user's own come first: the database may be reached through one of them. */}}
+{{- define "airflow-platform.init-containers" -}}
+{{- with .values.extraInitContainers }}
+{{ toYaml . }}
+{{- end }}
+{{- if .migrated }}
+{{ include "airflow-platform.wait-for-migrations" . }}
+{{- end }}
+{{- if .gitSync }}
+{{ include "airflow-platform.git-sync.container" (dict "root" .root "name" "git-sync-once" "once" true) }}
+{{- end }}
+{{- end -}}
+
+{{/* What runs beside the component. */}}
+{{- define "airflow-platform.sidecars" -}}
+{{- if .gitSync }}
+{{ include "airflow-platform.git-sync.container" (dict "root" .root "name" "git-sync" "once" false) }}
+{{- end }}
+{{- with .values.extraContainers }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{/*
 Init container that holds a component back until the database has the schema of this image. It reads one row and imports
-no Airflow, so waiting costs next to nothing. Takes `root` and `values`, the component's.
+no Airflow, so waiting costs next to nothing.
 */}}
 {{- define "airflow-platform.wait-for-migrations" -}}
 - name: wait-for-migrations
@@ -118,6 +158,9 @@ no Airflow, so waiting costs next to nothing. Takes `root` and `values`, the com
   volumeMounts:
     - name: tmp
       mountPath: /tmp
+    {{- with .values.extraVolumeMounts }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
 {{- end -}}
 
 {{/*

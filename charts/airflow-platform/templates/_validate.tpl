@@ -3,8 +3,8 @@ Combinations of values that the schema cannot judge. Each stops the render with 
 */}}
 {{- define "airflow-platform.validate" -}}
 {{- range list
-  "release" "database" "image" "generated-keys" "admin" "secrets-in-config" "chart-options" "executor" "launcher" "service" "dags"
-  "git-sync" "logs" "task-namespaces" "cluster-rights" "node-pools"
+  "release" "database" "image" "generated-keys" "admin" "secrets-in-config" "chart-options" "executor" "launcher" "components"
+  "pre-stop" "service" "routes" "dags" "git-sync" "logs" "task-namespaces" "cluster-rights" "node-pools"
 -}}
 {{- include (printf "airflow-platform.validate.%s" .) $ -}}
 {{- end -}}
@@ -134,18 +134,6 @@ secret. `<option>_secret` names a sensitive option's place in a secrets backend,
 {{- if eq .Values.launcher.kind "celery" -}}
 {{- if not $celery.broker.existingSecret -}}
 {{- fail (printf "launcher.kind is \"celery\", but launcher.celery.broker.existingSecret is not set. Create a Secret whose key %q is redis://:password@host:6379/0, and set launcher.celery.broker.existingSecret to its name: the chart brings no broker." $celery.broker.secretKey) -}}
-{{- end -}}
-{{- $scaling := $celery.autoscaling -}}
-{{- if and $scaling.hpa.enabled $scaling.keda.enabled -}}
-{{- fail "launcher.celery.autoscaling.hpa and launcher.celery.autoscaling.keda are both enabled, and would undo each other's work. Turn one of them off." -}}
-{{- end -}}
-{{- range $name, $one := $scaling -}}
-{{- if and $one.enabled (gt (int $one.minReplicas) (int $one.maxReplicas)) -}}
-{{- fail (printf "launcher.celery.autoscaling.%s.minReplicas is %v, more than its maxReplicas, %v. Lower the one or raise the other." $name $one.minReplicas $one.maxReplicas) -}}
-{{- end -}}
-{{- end -}}
-{{- if and $scaling.hpa.enabled (not (dig "requests" "cpu" "" ($celery.resources | default dict))) -}}
-{{- fail "launcher.celery.autoscaling.hpa scales by the CPU that pods use of what they request, but launcher.celery.resources.requests.cpu is not set. Set it." -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

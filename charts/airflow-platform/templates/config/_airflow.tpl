@@ -82,10 +82,15 @@ maps, "%" doubled (the file has interpolation), further lines indented.
 {{- end -}}
 {{- end -}}
 
-{{/* Merged by hand: mergeOverwrite keeps what a false, a 0 or an empty string should replace. */}}
+{{/*
+airflow.cfg. Takes `root` and, for what one component reads of it, `component`. Merged by hand: mergeOverwrite keeps what a
+false, a 0 or an empty string should replace.
+*/}}
 {{- define "airflow-platform.airflow-cfg" -}}
-{{- $config := include "airflow-platform.derived-config" . | fromYaml -}}
-{{- range $section, $options := .Values.config -}}
+{{- $component := .component | default "" -}}
+{{- $readers := include "airflow-platform.option-readers" . | fromYaml -}}
+{{- $config := include "airflow-platform.derived-config" .root | fromYaml -}}
+{{- range $section, $options := .root.Values.config -}}
 {{- $merged := get $config $section | default dict -}}
 {{- range $option, $value := $options -}}
 {{- $_ := set $merged $option $value -}}
@@ -93,13 +98,19 @@ maps, "%" doubled (the file has interpolation), further lines indented.
 {{- $_ := set $config $section $merged -}}
 {{- end -}}
 {{- range $section, $options := $config -}}
+{{- $lines := list -}}
+{{- range $option, $value := $options -}}
+{{- $read := get $readers (printf "%s.%s" $section $option) | default (get $readers $section) -}}
+{{- if not (or (kindIs "invalid" $value) (and $component $read (not (has $component $read)))) -}}
+{{- $lines = append $lines (printf "%s = %s" $option (include "airflow-platform.config-value" $value)) -}}
+{{- end -}}
+{{- end -}}
+{{- if or $lines (not $component) -}}
 [{{ $section }}]
-{{ range $option, $value := $options -}}
-{{- if not (kindIs "invalid" $value) -}}
-{{ $option }} = {{ include "airflow-platform.config-value" $value }}
+{{ range $lines }}{{ . }}
+{{ end }}
 {{ end -}}
-{{- end }}
-{{ end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* What airflow_platform reads: the launcher, node pools, defaults of task pods. */}}

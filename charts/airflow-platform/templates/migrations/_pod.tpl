@@ -4,11 +4,10 @@ The second migrates the database, and writes pools and the admin user.
 */}}
 {{- define "airflow-platform.migrations.pod" -}}
 {{- $values := .Values.migrations -}}
-{{- $context := dict "root" . "component" "migrations" "values" $values "platform" (list "nodePools") -}}
-{{- $pod := dict "root" . "values" $values "serviceAccount" (include "airflow-platform.migrations.name" .) "token" false -}}
+{{- $pod := dict "root" . "component" "migrations" "values" $values "token" false "platform" (list "nodePools") -}}
 {{- $generated := include "airflow-platform.generated-keys" . | fromJsonArray -}}
 metadata:
-  {{- include "airflow-platform.pod-metadata" $context | nindent 2 }}
+  {{- include "airflow-platform.pod-metadata" $pod | nindent 2 }}
 spec:
   restartPolicy: Never
   {{- include "airflow-platform.pod-spec" $pod | nindent 2 }}
@@ -53,9 +52,9 @@ spec:
         {{- toYaml . | nindent 8 }}
       {{- end }}
       volumeMounts:
-        {{- include "airflow-platform.airflow-mounts" . | nindent 8 }}
+        {{- include "airflow-platform.airflow-mounts" $pod | nindent 8 }}
   volumes:
-    {{- include "airflow-platform.airflow-volumes" (dict "root" .) | nindent 4 }}
+    {{- include "airflow-platform.airflow-volumes" $pod | nindent 4 }}
     {{- if $generated }}
     - name: token
       projected:

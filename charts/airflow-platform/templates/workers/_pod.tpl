@@ -4,15 +4,16 @@ It holds no secret of the platform: connections and variables come over the Exec
 */}}
 {{- define "airflow-platform.worker.pod" -}}
 {{- $values := .Values.workers -}}
-{{- $gitSync := .Values.dags.gitSync.enabled -}}
-{{- $context := dict "root" . "component" "worker" -}}
-{{- $pod := dict "root" . "values" $values "serviceAccount" (include "airflow-platform.worker.name" .) "token" true "gitSync" $gitSync -}}
+{{- $pod := dict "root" . "component" "worker" "values" $values "token" true "gitSync" .Values.dags.gitSync.enabled -}}
 apiVersion: v1
 kind: Pod
 metadata:
   name: worker
   labels:
-    {{- include "airflow-platform.selector-labels" $context | nindent 4 }}
+    {{- include "airflow-platform.selector-labels" $pod | nindent 4 }}
+    {{- with merge (dict) ($values.podLabels | default dict) (.Values.podLabels | default dict) }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
   {{- with merge (dict) ($values.podAnnotations | default dict) (.Values.podAnnotations | default dict) }}
   annotations:
     {{- toYaml . | nindent 4 }}
@@ -20,9 +21,9 @@ metadata:
 spec:
   restartPolicy: Never
   {{- include "airflow-platform.pod-spec" $pod | nindent 2 }}
-  {{- if $gitSync }}
+  {{- with include "airflow-platform.init-containers" $pod | trim }}
   initContainers:
-    {{- include "airflow-platform.git-sync.container" (dict "root" . "name" "git-sync-once" "once" true) | nindent 4 }}
+    {{- . | nindent 4 }}
   {{- end }}
   containers:
     - name: base
@@ -37,13 +38,7 @@ spec:
         {{- toYaml . | nindent 8 }}
       {{- end }}
       volumeMounts:
-        {{- include "airflow-platform.airflow-mounts" . | nindent 8 }}
-        {{- if $gitSync }}
-        {{- include "airflow-platform.git-sync.mount" . | nindent 8 }}
-        {{- end }}
+        {{- include "airflow-platform.airflow-mounts" $pod | nindent 8 }}
   volumes:
-    {{- include "airflow-platform.airflow-volumes" (dict "root" .) | nindent 4 }}
-    {{- if $gitSync }}
-    {{- include "airflow-platform.git-sync.volumes" . | nindent 4 }}
-    {{- end }}
+    {{- include "airflow-platform.airflow-volumes" $pod | nindent 4 }}
 {{- end -}}
