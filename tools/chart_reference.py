@@ -43,7 +43,8 @@ def _list_of(item: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": item}
 
 
-_HOSTNAMES = _list_of({"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"})
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_HOSTNAMES = _list_of({"type": "string", "pattern": f"^{_LABEL}([.]{_LABEL})*$"})
 
 # Types of Kubernetes' that values repeat. What Kubernetes checks itself is left to it.
 TYPES: dict[str, dict[str, Any]] = {

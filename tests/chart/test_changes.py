@@ -40,60 +40,44 @@ def job_name(objects):
     return name
 
 
-ALL = {"api-server", "scheduler", "dag-processor", "triggerer", "migrations"}
+PAGE = ROOT / "docs" / "what-restarts.md"
+KINDS = {"local": ("common", "kind"), "celery": ("common", "kind", "kind-celery")}
 
 
-@pytest.mark.parametrize(
-    ("setting", "restarts"),
-    [
-        ('image.tag="9"', ALL),
-        ('config={"core": {"parallelism": 8}}', ALL),
-        ('extraEnv=[{"name": "A", "value": "b"}]', ALL),
-        # Read where tasks are parsed and pods are made, shown in the UI, and written to the pools.
-        ('nodePools=[{"name": "light", "slots": 8}]', {"api-server", "scheduler", "dag-processor", "migrations"}),
-        ('tasks.keepFailedPods="2h"', {"api-server", "scheduler", "dag-processor", "triggerer"}),
-        ("triggerer.replicas=2", {"triggerer"}),
-        ("scheduler.replicas=2", set()),
-        ('workers.resources={"requests": {"memory": "1Gi"}}', set()),
-        ('workers.nodeSelector={"node-pool": "light"}', set()),
-        ("launcher.slots=4", {"scheduler", "dag-processor"}),
-        ('dags.gitSync.ref="release"', {"scheduler", "dag-processor"}),
-        ('apiServer.service.annotations={"a": "b"}', set()),
-        ('triggerer.podAnnotations={"a": "b"}', {"triggerer"}),
-        ('migrations.podAnnotations={"a": "b"}', {"migrations"}),
-        ('admin.email="me@example.com"', {"migrations"}),
-        ("migrations.backoffLimit=1", set()),
-        ("tasks.xcomSidecar=true", set()),
-        ('tasks.imagePullSecrets=[{"name": "other"}]', set()),
-    ],
-)
-def test_a_value_restarts_what_reads_it(setting, restarts):
-    before, after = render(), render(setting)
-    old, new = pods(before), pods(after)
-    assert {component for component in new if new[component] != old[component]} == restarts
+def rows():
+    """Of the page's table: each change, and to component what its cell says."""
+    lines = [line[1:-1].split("|") for line in PAGE.read_text().splitlines() if line.startswith("|")]
+    names, _, *cells = ([cell.strip() for cell in line] for line in lines)
+    return [(change.strip("`"), dict(zip(names[1:], marks, strict=True))) for change, *marks in cells]
+
+
+@pytest.fixture(scope="module")
+def before():
+    return {kind: render(values=values) for kind, values in KINDS.items()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("change", "cells"), [pytest.param(*row, id=row[0]) for row in rows()])
+def test_a_change_restarts_what_the_page_says(before, kind, change, cells):
+    after = render(change, values=KINDS[kind])
+    old, new = pods(before[kind]), pods(after)
+    restarted = {component for component in new if new[component] != old[component]}
+    assert restarted == {component for component in new if cells[component] in ("x", kind)}
     # A Job's pod template cannot change: what differs is a new Job.
-    assert (job_name(before) != job_name(after)) == ("migrations" in restarts)
+    assert (job_name(before[kind]) != job_name(after)) == ("migrations" in restarted)
 
 
-@pytest.mark.parametrize(
-    ("setting", "restarts"),
-    [
-        ('launcher.celery.podAnnotations={"a": "b"}', {"launcher"}),
-        ('launcher.celery.broker.secretKey="uri"', {"scheduler", "launcher"}),
-        (
-            'nodePools=[{"name": "light", "slots": 8}]',
-            {"api-server", "scheduler", "dag-processor", "launcher", "migrations"},
-        ),
-        ('dags.gitSync.ref="release"', {"dag-processor", "launcher"}),
-        ("launcher.celery.replicas=2", set()),
-        ('launcher.celery.autoscaling={"hpa": {"enabled": true}}', set()),
-        ('launcher.celery.autoscaling={"keda": {"enabled": true}}', set()),
-    ],
-)
-def test_a_value_restarts_what_reads_it_with_celery(setting, restarts):
-    values = ("common", "kind", "kind-celery")
-    old, new = pods(render(values=values)), pods(render(setting, values=values))
-    assert {component for component in new if new[component] != old[component]} == restarts
+def test_the_page_has_every_component_and_only_known_marks(before):
+    for change, cells in rows():
+        assert cells.keys() == pods(before["celery"]).keys(), change
+        assert set(cells.values()) <= {"", "x", *KINDS}, change
+
+
+def test_an_option_that_the_chart_knows_no_reader_of_restarts_all(before):
+    for option in ("scheduler.not_known", "not_known.at_all"):
+        section, name = option.split(".")
+        new = pods(render(f'config={{"{section}": {{"{name}": 1}}}}', values=KINDS["celery"]))
+        assert all(new[component] != old for component, old in pods(before["celery"]).items()), option
 
 
 @pytest.mark.parametrize("values", [("common", "kind"), ("common", "kind", "kind-celery"), ("common", "production")])

@@ -8,6 +8,7 @@ where Airflow 3.3.2 and its providers call conf.get. What is not here is read by
   "celery_broker_transport_options" (list "scheduler" "launcher")
   "celery_result_backend_transport_options" (list "scheduler" "launcher")
   "scheduler.parsing_cleanup_interval" (list "scheduler" "dag-processor")
+  "logging.remote_base_log_folder" (list "api-server" "scheduler" "triggerer" "launcher")
 -}}
 {{- range $component, $sections := include "airflow-platform.read-by-one" . | fromYaml -}}
 {{- range $section, $options := $sections -}}
