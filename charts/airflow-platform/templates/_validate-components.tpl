@@ -6,11 +6,12 @@
   "apiServer" .Values.apiServer "scheduler" .Values.scheduler "dagProcessor" .Values.dagProcessor "triggerer" .Values.triggerer
 ) -}}
 {{- range $key, $values := $deployed -}}
-{{- range list "pod-counts" "disruption" "strategy" "containers" -}}
+{{- range list "pod-counts" "disruption" "strategy" -}}
 {{- include (printf "airflow-platform.validate.component-%s" .) (dict "root" $ "key" $key "values" $values) -}}
 {{- end -}}
 {{- end -}}
 {{- range $key, $values := merge (dict "workers" .Values.workers "migrations" .Values.migrations) $deployed -}}
+{{- include "airflow-platform.validate.component-containers" (dict "root" $ "key" $key "values" $values) -}}
 {{- include "airflow-platform.validate.component-volumes" (dict "root" $ "key" $key "values" $values) -}}
 {{- include "airflow-platform.validate.component-labels" (dict "root" $ "key" (printf "%s.podLabels" $key) "labels" $values.podLabels) -}}
 {{- end -}}
@@ -72,11 +73,12 @@
 {{- define "airflow-platform.validate.component-containers" -}}
 {{- $key := .key -}}
 {{- $seen := dict -}}
-{{- range list "api-server" "scheduler" "dag-processor" "triggerer" "launcher" "wait-for-migrations" "git-sync" "git-sync-once" -}}
+{{- range list "api-server" "scheduler" "dag-processor" "triggerer" "launcher" "base" "migrations"
+  "wait-for-migrations" "generate-secrets" "git-sync" "git-sync-once" -}}
 {{- $_ := set $seen . "the chart" -}}
 {{- end -}}
 {{- range $list := list "extraInitContainers" "extraContainers" -}}
-{{- range get $.values $list -}}
+{{- range get $.values $list | default list -}}
 {{- with get $seen .name -}}
 {{- fail (printf "%s.%s has a container of a name that %s has taken. Give it another name." $key $list .) -}}
 {{- end -}}

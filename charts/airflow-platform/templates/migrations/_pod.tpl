@@ -11,8 +11,13 @@ metadata:
 spec:
   restartPolicy: Never
   {{- include "airflow-platform.pod-spec" $pod | nindent 2 }}
-  {{- if $generated }}
+  {{- $before := include "airflow-platform.init-containers" $pod | trim }}
+  {{- if or $before $generated }}
   initContainers:
+    {{- with $before }}
+    {{- . | nindent 4 }}
+    {{- end }}
+    {{- if $generated }}
     - name: generate-secrets
       {{- include "airflow-platform.airflow-container" . | nindent 6 }}
       args:
@@ -36,6 +41,7 @@ spec:
           readOnly: true
         - name: tmp
           mountPath: /tmp
+    {{- end }}
   {{- end }}
   containers:
     - name: migrations
