@@ -1,29 +1,12 @@
 """What a release changes when a value changes: which pods restart, and whether the migrations Job runs again."""
 
-import os
 import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
 import yaml
+from tests.chart.release import CHART, ROOT, needs_helm, render
 
-ROOT = Path(__file__).resolve().parents[2]
-CHART = ROOT / "charts" / "airflow-platform"
-HELM = os.environ.get("HELM", "helm")
-
-pytestmark = pytest.mark.skipif(shutil.which(HELM) is None, reason="no helm: name it by $HELM")
-
-
-def render(*settings, values=("common", "kind")):
-    command = [HELM, "template", "airflow", str(CHART), "--namespace", "airflow"]
-    for name in values:
-        command += ["--values", str(ROOT / "values" / f"{name}.yaml")]
-    for setting in settings:
-        command += ["--set-json", setting]
-    run = subprocess.run(command, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    return [one for one in yaml.safe_load_all(run.stdout) if one]
+pytestmark = needs_helm
 
 
 def pods(objects):
@@ -89,11 +72,7 @@ def test_a_new_version_of_the_chart_alone_restarts_nothing(tmp_path):
     copy = shutil.copytree(CHART, tmp_path / "chart")
     chart = yaml.safe_load((copy / "Chart.yaml").read_text())
     (copy / "Chart.yaml").write_text(yaml.safe_dump(chart | {"version": "99.0.0"}))
-    command = [HELM, "template", "airflow", str(copy), "--namespace", "airflow"]
-    for name in ("common", "kind"):
-        command += ["--values", str(ROOT / "values" / f"{name}.yaml")]
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert pods(one for one in yaml.safe_load_all(text) if one) == pods(render())
+    assert pods(render(chart=copy)) == pods(render())
 
 
 def test_the_local_platform_asks_for_little_memory():

@@ -1,17 +1,9 @@
 """`values/production.yaml` holds what it says: a node may be drained, and a release updated, with the platform up."""
 
-import os
-import shutil
-import subprocess
-from pathlib import Path
-
 import pytest
-import yaml
+from tests.chart.release import needs_helm, render
 
-ROOT = Path(__file__).resolve().parents[2]
-HELM = os.environ.get("HELM", "helm")
-
-pytestmark = pytest.mark.skipif(shutil.which(HELM) is None, reason="no helm: name it by $HELM")
+pytestmark = needs_helm
 
 #: What has to stay up: without an api-server no task can say how it ended; the others decide, follow and start.
 STAYS_UP = ("api-server", "scheduler", "triggerer", "launcher")
@@ -20,13 +12,10 @@ STAYS_UP = ("api-server", "scheduler", "triggerer", "launcher")
 @pytest.fixture(scope="module")
 def objects():
     """Kind and name to object, of the release's namespace; names without the release's."""
-    files = [word for name in ("common", "production") for word in ("--values", str(ROOT / "values" / f"{name}.yaml"))]
-    command = [HELM, "template", "airflow", str(ROOT / "charts" / "airflow-platform"), "--namespace", "airflow", *files]
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return {
         (one["kind"], one["metadata"]["name"].removeprefix("airflow-")): one
-        for one in yaml.safe_load_all(text)
-        if one and one["metadata"].get("namespace") == "airflow"
+        for one in render(values=("common", "production"))
+        if one["metadata"].get("namespace") == "airflow"
     }
 
 

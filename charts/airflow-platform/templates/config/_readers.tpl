@@ -1,6 +1,7 @@
 {{/*
 Which components read an option, or all of a section, where not all of them do: a change of it restarts no others. Taken from
-where Airflow 3.3.2 and its providers call conf.get. What is not here is read by all, as far as the chart knows.
+where Airflow 3.3.2 and its providers call conf.get, which another version may do elsewhere. What is not here is taken to be read
+by all.
 */}}
 {{- define "airflow-platform.option-readers" -}}
 {{- $readers := dict
