@@ -19,12 +19,6 @@ CLOSED = "causes.example/closed"
 CONFIG = "/var/lib/kubelet/config.yaml"
 #: The same, as it was before this test changed it.
 BEFORE = f"{CONFIG}.causes"
-#: A soft threshold, which leaves alone what the node says it can hold, and which each node is always below.
-SHORT = {
-    "evictionSoft": {"memory.available": "99%"},
-    "evictionSoftGracePeriod": {"memory.available": "1s"},
-    "evictionMaxPodGracePeriod": 5,
-}
 
 
 @contextmanager
@@ -41,12 +35,22 @@ def closed(node: str) -> Iterator[None]:
 def short_of_memory(node: str) -> Iterator[None]:
     """Kubelet is told that it has too little: it stops pods, one every ten seconds, those that use most first."""
     try:
-        config = yaml.safe_load(nodes.run(node, f"cat {CONFIG}"))
-        nodes.run(node, f"cp {CONFIG} {BEFORE} && cat > {CONFIG}", stdin=yaml.safe_dump(config | SHORT))
+        config = yaml.safe_load(nodes.run(node, f"cat {CONFIG}")) | _never_enough(node)
+        nodes.run(node, f"cp {CONFIG} {BEFORE} && cat > {CONFIG}", stdin=yaml.safe_dump(config))
         nodes.run(node, "systemctl restart kubelet")
         yield
     finally:
         mend(node)
+
+
+def _never_enough(node: str) -> dict:
+    """A threshold that each node is below: all that it has. A soft one, which leaves alone what pods may ask for."""
+    capacity = json.loads(kubectl("get", "node", node, "-o", "json"))["status"]["capacity"]["memory"]
+    return {
+        "evictionSoft": {"memory.available": capacity},
+        "evictionSoftGracePeriod": {"memory.available": "1s"},
+        "evictionMaxPodGracePeriod": 5,
+    }
 
 
 @contextmanager
