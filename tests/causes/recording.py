@@ -131,9 +131,9 @@ def _nodes(nodes: list[Json]) -> list[Json]:
             "metadata": {"name": one["metadata"]["name"], "labels": one["metadata"]["labels"]},
             "spec": {key: one["spec"][key] for key in ("taints", "unschedulable") if one["spec"].get(key)},
             "status": {
-                "allocatable": one["status"]["allocatable"],
+                "allocatable": one["status"].get("allocatable") or {},
                 "conditions": [
-                    {"type": each["type"], "status": each["status"]} for each in one["status"]["conditions"]
+                    {"type": each["type"], "status": each["status"]} for each in one["status"].get("conditions") or []
                 ],
             },
         }

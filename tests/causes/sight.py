@@ -62,8 +62,13 @@ class NodeRecord:
 
 
 def _gist(nodes: list[Json]) -> list[object]:
+    """What tells one state of the nodes from another. A node that has just been made says nothing of itself yet."""
     return [
-        (one["metadata"]["uid"], one["spec"], [(each["type"], each["status"]) for each in one["status"]["conditions"]])
+        (
+            one["metadata"]["uid"],
+            one["spec"],
+            [(each["type"], each["status"]) for each in one["status"].get("conditions") or []],
+        )
         for one in nodes
     ]
 
