@@ -93,13 +93,7 @@ def make_room(subject: Subject) -> None:
 def free_quota(subject: Subject) -> None:
     """What fills the quota goes, once the log has said that the task waits for it."""
     _until_told(subject)
-    # Whoever asks is told what the launcher was told.
-    subject.asked_for = fillers.pod("task-00000000", cpu="5m", priority="causes-full")
-    try:
-        subject.core.create_namespaced_pod(settings.TASK_NAMESPACE, subject.asked_for, dry_run="All")
-    except ApiException as error:
-        answer = json.loads(error.body)
-        subject.refusal = {"status": error.status, "reason": answer["reason"], "message": answer["message"]}
+    _ask(subject, fillers.pod("task-00000000", cpu="5m", priority="causes-full"))
     _delete(fillers.QUOTA)
 
 
@@ -112,7 +106,9 @@ def open_gate(subject: Subject) -> None:
 
 def remove_webhook(subject: Subject) -> None:
     """What must allow the pod, and does not answer, goes, once the log has said that it is waited for."""
-    subject.asked_for = fillers.pod("task-00000000", cpu="5m")
+    pod = fillers.pod("task-00000000", cpu="5m")
+    pod["metadata"]["labels"] = {"causes": "webhook"}
+    _ask(subject, pod)
     wait_for("the task's beginning", subject.shown, seconds=RUNS, every=0.2)
     with suppress(Problem):
         wait_for("a line that names it", subject.told, seconds=STAYS, every=0.5)
@@ -170,6 +166,16 @@ def _gone(pod: Pod) -> None:
 
 def _is_being_deleted(pod: Pod) -> bool:
     return bool(pod.manifest["metadata"].get("deletionTimestamp"))
+
+
+def _ask(subject: Subject, pod: dict) -> None:
+    """Ask for such a pod: whoever asks is told what the launcher was told."""
+    subject.asked_for = pod
+    try:
+        subject.core.create_namespaced_pod(settings.TASK_NAMESPACE, pod, dry_run="All")
+    except ApiException as error:
+        answer = json.loads(error.body)
+        subject.refusal = {"status": error.status, "reason": answer["reason"], "message": answer["message"]}
 
 
 def _running(subject: Subject) -> Pod:

@@ -111,7 +111,7 @@ def mend(node: str) -> None:
 
 
 def _is_ready(node: str) -> bool:
-    conditions = json.loads(kubectl("get", "node", node, "-o", "json"))["status"]["conditions"]
+    conditions = json.loads(kubectl("get", "node", node, "-o", "json"))["status"].get("conditions") or []
     return {one["type"]: one["status"] for one in conditions}.get("Ready") == "True"
 
 
