@@ -323,7 +323,7 @@ _ALL = (
     ),
     _of_node(
         "node-silent", "its node stands still, and goes on", "node-lost", acts.pause_node, pod_event("NodeNotReady"),
-        "node", "said nothing|not ready",
+        "node", "does not answer|said nothing|not ready",
     ),
     _of_node(
         "node-removed", "its node is gone, and removed from the cluster", "node-removed", acts.remove_node, taken,

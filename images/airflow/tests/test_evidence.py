@@ -126,7 +126,7 @@ async def test_a_node_that_is_silent_is_looked_at_anew_once(evidence):
         for _ in range(2):
             await known.look_around(pod)
         assert api.count("/api/v1/nodes") == 2
-        assert "Node n, where pod p is, has said nothing" in known.diagnose(pod).sentence
+        assert "Node n, where pod p is, does not answer any more" in known.diagnose(pod).sentence
         # It is back: what was known of it is no more.
         pod["status"]["conditions"][0]["status"] = "True"
         assert known.diagnose(pod) is None

@@ -438,12 +438,12 @@ def test_what_somebody_may_put_right_has_its_time_and_then_fails(make, cluster, 
     [refusal(503, "ServiceUnavailable", "away"), refusal(429, "TooManyRequests", "slowly"), HTTPError("no route")],
 )
 def test_an_api_server_that_is_away_is_waited_for_and_asked_once_a_turn(make, cluster, away):
-    cluster.fails["create"] = [away] * 6
+    cluster.fails["create"] = [away] * 4
     _, event = waits(make())
     # A process of the launcher is not held up by one that has waited already.
-    assert cluster.calls == ["create"] * 5
+    assert cluster.calls == ["create"] * 3
     waits(make(), event=event)
-    assert cluster.calls == ["create"] * 6
+    assert cluster.calls == ["create"] * 4
 
 
 def test_what_it_waits_for_may_change_and_its_time_begins_anew(make, cluster, said):

@@ -110,7 +110,7 @@ async def test_a_node_that_falls_silent_is_told_while_the_pod_may_still_run(foll
         unready = {"type": "Ready", "status": "False", "lastTransitionTime": ago(1)}
         spec = {"nodeName": "n", "containers": [{"name": "base"}]}
         await api.run("p", "Running", spec=spec, conditions=[unready])
-        await until(lambda: any("Node n, where pod p is, has said nothing" in line for line in lines()))
+        await until(lambda: any("Node n, where pod p is, does not answer any more" in line for line in lines()))
         await api.run("p", "Running", spec=spec, conditions=[{**unready, "status": "True"}])
         await api.run("p", "Succeeded", 0, spec=spec)
         assert await result(event) == TaskSuccessEvent()

@@ -14,7 +14,7 @@ import hashlib
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import cache
@@ -31,6 +31,7 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.sdk.listener import get_listener_manager
 from kubernetes.client import ApiClient, ApiException
 from kubernetes.client import models as k8s
+from tenacity import stop_after_attempt
 
 from airflow_platform import config, evidence, finisher, launch, memory, refusal
 from airflow_platform.attempt import Attempt
@@ -52,6 +53,8 @@ MAX_TRIES = "airflow-platform/max-tries"
 _NAME_LENGTH = 63
 #: Seconds that Airflow waits beyond the trigger's own deadline before it fails the task by itself.
 _GRACE = 120
+#: How often a pod is asked for in a few seconds, where the API server does not answer, before its task waits.
+_AT_FIRST = 3
 #: Seconds after which a pod is tried again at the earliest whose name is not free yet.
 _NOT_FREE = 2
 
@@ -291,7 +294,7 @@ class PodTask(KubernetesPodOperator):
     def _create(self, request: k8s.V1Pod) -> k8s.V1Pod | None:
         """The new pod; None where there is one of that name."""
         # One that waits has its turn again, and does not hold a process of the launcher until then.
-        create = self._create_once if self._attempt.refused else generic_api_retry(self._create_once)
+        create = self._create_once if self._attempt.refused else _a_few_times(self._create_once)
         pod = create(request)
         if pod and self._attempt.waits_for.startswith(_QUOTA_FULL):
             self._full_quota(request).let_in()
@@ -584,6 +587,11 @@ def pod_name(base: str, instance: str) -> str:
     """``base`` with eight hexadecimal digits of the task instance's id, at most 63 characters."""
     digits = hashlib.sha256(instance.encode()).hexdigest()[:8]
     return f"{base[: _NAME_LENGTH - 9].strip('-.')}-{digits}"
+
+
+def _a_few_times(call: Callable[[k8s.V1Pod], k8s.V1Pod | None]) -> Callable[[k8s.V1Pod], k8s.V1Pod | None]:
+    """As the provider asks again where the API server is away or busy, but not for so long that nobody is told."""
+    return generic_api_retry(call).retry_with(stop=stop_after_attempt(_AT_FIRST))
 
 
 def _pool(pod: k8s.V1Pod) -> config.NodePool | None:

@@ -8,6 +8,8 @@ from airflow_platform.diagnosis.verdict import Verdict, quoted
 #: Seconds until a pod that has a node and that its kubelet has not taken up is told. Kubelet's own watch takes less
 #: than one; a node is NotReady only after 50 s of silence (node_lifecycle_controller.go, ``nodeMonitorGracePeriod``).
 _TAKEN_UP = 30
+#: Seconds of silence that are worth to be counted.
+_AWHILE = 10
 
 
 def disrupted(case: Case) -> Verdict | None:
@@ -175,7 +177,9 @@ def node_away(case: Case) -> Verdict | None:
 
 
 def _silent(case: Case, since: float | None) -> Verdict:
-    silent = f" for {case.now - since:.0f} s" if since is not None and case.now > since else ""
+    silent = case.now - since if since is not None else 0
+    # It was silent for a while before Kubernetes noticed.
+    says = f"has said nothing for {silent:.0f} s" if silent >= _AWHILE else "does not answer any more"
     return Verdict(
         cause="node-lost",
         kind="infrastructure",
@@ -184,8 +188,8 @@ def _silent(case: Case, since: float | None) -> Verdict:
         since=since,
         # The node's silence is certain; that pod and container have stopped is not.
         certain=False,
-        sentence=f"Node {case.node_name}, where pod {case.name} is, has said nothing{silent}; the pod may still run "
-        "there, so wait until the node is back or has been removed.",
+        sentence=f"Node {case.node_name}, where pod {case.name} is, {says}; the pod may still run there, so wait until "
+        "the node is back or has been removed.",
     )
 
 
