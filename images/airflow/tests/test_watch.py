@@ -69,6 +69,22 @@ async def test_a_slow_follower_is_told_the_latest_alone(serve):
 
 
 @asynchronous
+async def test_of_many_followers_that_are_told_at_once_each_goes_on_in_a_round_of_its_own(serve):
+    async with serve() as (_, watch), contextlib.AsyncExitStack() as stack:
+        feeds = [await stack.enter_async_context(watch.follow(f"pod-{number}")) for number in range(50)]
+        following = [asyncio.create_task(feed.next(timeout=10)) for feed in feeds]
+        await asyncio.sleep(0)
+        for feed in feeds:
+            feed.put({"metadata": {"labels": {}}})
+        most = before = 0
+        while not all(one.done() for one in following):
+            await asyncio.sleep(0)
+            now = sum(one.done() for one in following)
+            most, before = max(most, now - before), now
+        assert most == 1
+
+
+@asynchronous
 async def test_the_state_known_already_comes_at_once(serve):
     async with serve() as (api, watch), watch.follow("a") as first:
         await api.put("a", "Running")

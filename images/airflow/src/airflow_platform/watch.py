@@ -139,6 +139,8 @@ class PodWatch:
         #: Why the API server refuses the watch, where it has for ``patience`` seconds.
         self.refusal: ApiError | None = None
         self._path = f"/api/v1/namespaces/{namespace}/pods"
+        #: Whose followers go on one by one, each in a round of the loop of its own.
+        self.turn = asyncio.Lock()
         self._pods: dict[str, Pod] = {}  # the one that changed last is the last
         self._gone: dict[str, Pod] = {}  # by uid, as they were last seen
         self._feeds: dict[str, list[Feed]] = {}
@@ -428,6 +430,9 @@ class Feed:
                     self._ask_at = self._later()
                     self._watch.ask(self._name)
                 self._woken.clear()
+        # A thousand pods may end at once: if all that follow them went on at once, nothing else would for seconds.
+        async with self._watch.turn:
+            await asyncio.sleep(0)
         self._news = False
         return self._state
 
