@@ -196,6 +196,7 @@ TYPES["nodePools"] = {
             },
             # What a quota with a scope may count.
             "quota": _amounts("^(pods|((requests|limits)[.])?(cpu|memory)|requests[.][^/]+/[^/]+)$"),
+            "shares": {"type": "object", "additionalProperties": {"type": "number", "minimum": 0.001}},
             "minNodes": _COUNT,
             "outOfMemoryFactor": {"type": "number", "minimum": 1},
         },

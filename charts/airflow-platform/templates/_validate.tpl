@@ -4,7 +4,7 @@ Combinations of values that the schema cannot judge. Each stops the render with 
 {{- define "airflow-platform.validate" -}}
 {{- range list
   "release" "database" "image" "generated-keys" "admin" "secrets-in-config" "chart-options" "executor" "launcher" "components"
-  "pre-stop" "service" "routes" "dags" "git-sync" "logs" "task-namespaces" "cluster-rights" "node-pools"
+  "pre-stop" "service" "routes" "dags" "git-sync" "logs" "task-namespaces" "cluster-rights" "node-pools" "kueue"
 -}}
 {{- include (printf "airflow-platform.validate.%s" .) $ -}}
 {{- end -}}
@@ -246,11 +246,45 @@ secret. `<option>_secret` names a sensitive option's place in a secrets backend,
 {{- $resource := $key | trimPrefix "requests." | trimPrefix "limits." -}}
 {{- $default := get (eq $part "limits" | ternary $limits (merge (dict) $requests $limits)) $resource -}}
 {{- if and (has $resource (list "cpu" "memory")) (not (toString $default)) -}}
-{{- fail (printf "%s has a quota of %s, so Kubernetes refuses a pod in which a container sets none. Set resources.%s.%s of the pool, for containers that do not." $name $key $part $resource) -}}
+{{- $why := $.root.Values.kueue.enabled | ternary "Kueue counts nothing for a container that sets none" "Kubernetes refuses a pod in which a container sets none" -}}
+{{- fail (printf "%s has a quota of %s, so %s. Set resources.%s.%s of the pool, for containers that do not." $name $key $why $part $resource) -}}
 {{- end -}}
 {{- range $what, $quantity := dict "resources" $default "largest" (eq $part "requests" | ternary (get $largest $resource) "") -}}
 {{- if and (toString $quantity) (include "airflow-platform.exceeds" (list $quantity $hard)) -}}
 {{- fail (printf "%s has a quota of %v %s, less than its %s gives one task, %v: such a task would never run. Lower the one or raise the other." $name $hard $key $what $quantity) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Kueue admits by what pods request, and shares a quota out to namespaces. */}}
+{{- define "airflow-platform.validate.kueue" -}}
+{{- $installed := .Capabilities.APIVersions.Has "kueue.x-k8s.io/v1beta2" -}}
+{{- /* A cluster serves the API of API services; "helm template" alone knows no cluster. */ -}}
+{{- if and .Values.kueue.enabled (.Capabilities.APIVersions.Has "apiregistration.k8s.io/v1") (not $installed) -}}
+{{- fail "kueue.enabled is true, but the cluster does not serve kueue.x-k8s.io/v1beta2. Install Kueue 0.15 or later first (docs/node-pools.md says with which configuration), or set kueue.enabled to false." -}}
+{{- end -}}
+{{- range $pool := .Values.nodePools -}}
+{{- $name := printf "nodePools: pool %q" .name -}}
+{{- if and .shares (not $.Values.kueue.enabled) -}}
+{{- fail (printf "%s has shares, which Kueue alone keeps. Set kueue.enabled to true, or take shares out." $name) -}}
+{{- end -}}
+{{- if and .shares (not .quota) -}}
+{{- fail (printf "%s has shares, but no quota that they could be of. Set its quota, or take shares out." $name) -}}
+{{- end -}}
+{{- range $namespace, $_ := .shares -}}
+{{- if not (has $namespace $.Values.tasks.namespaces) -}}
+{{- fail (printf "%s has a share of namespace %q, which is none of tasks.namespaces (%s). Correct its name, or add it there." $name $namespace (join ", " $.Values.tasks.namespaces)) -}}
+{{- end -}}
+{{- end -}}
+{{- if $.Values.kueue.enabled -}}
+{{- range $key, $_ := .quota -}}
+{{- if hasPrefix "limits." $key -}}
+{{- fail (printf "%s has a quota of %s, and Kueue counts requests alone. Set quota.%s instead." $name $key (replace "limits." "requests." $key)) -}}
+{{- end -}}
+{{- if and (hasPrefix "requests." $key) (hasKey $pool.quota (trimPrefix "requests." $key)) -}}
+{{- fail (printf "%s has a quota of %s and of %s, which are the same. Take one of them out." $name $key (trimPrefix "requests." $key)) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -21,8 +21,8 @@ from airflow_platform.cluster import ClusterRef
 
 class TaskServer(ApiServer):
     """``log``: lines of every container, with timestamps. ``events``: of every pod. ``nodes``: of the cluster, in pages
-    of ``node_page``. ``pods_on_nodes``: of the cluster. ``quotas``: of the namespace. ``deleted``: uids, in order, each
-    with the body of the request.
+    of ``node_page``. ``pods_on_nodes``: of the cluster. ``quotas``, ``workloads`` (Kueue's): of the namespace.
+    ``deleted``: uids, in order, each with the body of the request.
     """
 
     def __init__(self) -> None:
@@ -32,6 +32,7 @@ class TaskServer(ApiServer):
         self.node_page = 500
         self.pods_on_nodes: list[dict] = []
         self.quotas: list[dict] = []
+        self.workloads: list[dict] = []
         self.deleted: list[tuple[str, dict]] = []
         pod = "/api/v1/namespaces/{namespace}/pods/{name}"
         self._server.app.router.add_delete(pod, self._delete)
@@ -40,6 +41,8 @@ class TaskServer(ApiServer):
         self._server.app.router.add_get("/api/v1/nodes", self._nodes)
         self._server.app.router.add_get("/api/v1/pods", self._pods_on_nodes)
         self._server.app.router.add_get("/api/v1/namespaces/{namespace}/resourcequotas", self._quotas)
+        workloads = "/apis/kueue.x-k8s.io/v1beta2/namespaces/{namespace}/workloads"
+        self._server.app.router.add_get(workloads, self._workloads)
 
     async def run(self, name: str, phase: str, code: int | None = None, **more: Any) -> dict:
         """Give the pod a phase, and its base container a state."""
@@ -83,6 +86,9 @@ class TaskServer(ApiServer):
 
     async def _quotas(self, request: web.Request) -> web.Response:
         return web.json_response({"metadata": {}, "items": self.quotas})
+
+    async def _workloads(self, request: web.Request) -> web.Response:
+        return web.json_response({"metadata": {}, "items": self.workloads})
 
     async def _log(self, request: web.Request) -> web.StreamResponse:
         """The log; it ends when the pod does."""

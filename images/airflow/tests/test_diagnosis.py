@@ -74,6 +74,7 @@ def inputs(case):
         "nodes": case.get("nodes", []),
         "quotas": case.get("quotas", []),
         "crowd": Crowd(case["pods"]) if "pods" in case else None,
+        "workload": case.get("workload"),
         "refusal": Refusal(**refusal) if refusal else None,
         "now": seconds(case.get("now", NOW)),
         "deleted": case.get("deleted", False),
@@ -159,7 +160,10 @@ def test_the_inputs_are_left_as_they_were_and_the_same_gives_the_same(cause, cas
 def test_a_pod_without_volumes_environment_tolerations_and_affinity_is_enough(cause, case):
     given = inputs(case)
     spec = given["pod"]["spec"]
-    kept = ("nodeName", "nodeSelector", "restartPolicy", "activeDeadlineSeconds", "initContainers", "containers")
+    kept = (
+        "nodeName", "nodeSelector", "restartPolicy", "schedulingGates", "activeDeadlineSeconds", "initContainers",
+        "containers",
+    )  # fmt: skip
     given["pod"]["spec"] = {key: spec[key] for key in kept if key in spec}
     for container in given["pod"]["spec"]["containers"]:
         container.pop("env", None)
@@ -608,3 +612,13 @@ def test_a_text_of_kubernetes_is_cut_and_kept_on_one_line():
     verdict = diagnosed(refusal=Refusal(403, "Forbidden", "no\nway. " + "x" * 5000))
     assert "no way. x" in verdict.sentence
     assert len(verdict.sentence) < 500
+
+
+def test_a_pod_whose_gate_was_lifted_is_held_back_no_more():
+    condition = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}
+    status = {"startTime": None, "conditions": [condition]}
+    gated = {"spec": {"nodeName": None, "schedulingGates": [{"name": "example.com/gate"}]}, "status": status}
+    assert diagnosed(gated).cause == "held-back"
+    # It may be lifted at once.
+    assert diagnosed(gated, now=seconds("2026-01-01T00:00:05Z")) is None
+    assert diagnosed({"spec": {"nodeName": None}, "status": status}) is None

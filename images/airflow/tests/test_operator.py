@@ -148,6 +148,13 @@ def test_a_launch_creates_the_pod_and_defers(make, cluster, deferrable):
     assert cluster.calls == ["create"]
 
 
+@pytest.mark.parametrize("taken_in", [True, False])
+def test_a_pod_that_kueue_leaves_out_of_its_queue_is_told(make, capsys, taken_in):
+    labels = {"kueue.x-k8s.io/queue-name": "q"} | ({"kueue.x-k8s.io/managed": "true"} if taken_in else {})
+    launch(make(labels=labels))
+    assert taken_in != ("Kueue leaves namespace team out" in capsys.readouterr().out)
+
+
 def test_the_pod_says_whose_it_is(make, cluster, monkeypatch, tmp_path):
     monkeypatch.setattr(finisher, "_NAMESPACE", tmp_path / "outside of a pod")
     found = context(max_tries=2, map_index=4)

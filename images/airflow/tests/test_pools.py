@@ -196,6 +196,12 @@ def test_the_check_fails_where_a_pool_is_empty(check, capsys):
     assert "Pool gpu: no node has label node-pool=gpu (node-pool is light on the nodes)" in capsys.readouterr().out
 
 
+def test_the_check_fails_where_a_queue_does_not_work(check, capsys, monkeypatch):
+    monkeypatch.setattr(pools.queues, "problems", lambda platform, api: ["Pool gpu: queue q of namespace n is wrong"])
+    assert check(Nodes(node("w1", "light", taints=()), node("w2"))) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "Pool gpu: queue q of namespace n is wrong"
+
+
 def test_the_check_says_what_it_may_not_do(check):
     assert check(Nodes(status=403)) == ("The nodes cannot be listed: the API server answered 403: nodes is forbidden")
 

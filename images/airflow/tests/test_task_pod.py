@@ -1,9 +1,10 @@
 import pytest
 from airflow.exceptions import AirflowClusterPolicyViolation
+from airflow.sdk.exceptions import AirflowFailException
 from kubernetes.client import models as k8s
 
 from airflow_platform.config import PlatformConfig
-from airflow_platform.task_pod import fill_in, with_registry
+from airflow_platform.task_pod import fill_in, is_past_its_queue, with_registry
 
 
 def make_pod(container=None, **spec):
@@ -184,3 +185,46 @@ def test_without_a_service_account_the_namespaces_default_is_left():
     pod = make_pod()
     fill_in(pod, PlatformConfig(), None)
     assert pod.spec.service_account_name is None
+
+
+QUEUE = "kueue.x-k8s.io/queue-name"
+
+
+def queued(**pool):
+    pool = {"name": "gpu", "slots": 4, "quota": {"pods": "8"}, "localQueue": "airflow-gpu", **pool}
+    return PlatformConfig.model_validate({"nodePools": [pool]})
+
+
+def test_a_pod_goes_to_the_queue_of_its_pool():
+    platform, pod = queued(), make_pod()
+    fill_in(pod, platform, platform.node_pool("gpu"))
+    assert pod.metadata.labels == {QUEUE: "airflow-gpu"}
+
+
+def test_a_pod_of_a_pool_without_a_queue_goes_to_none(platform):
+    pod = make_pod()
+    fill_in(pod, platform, platform.node_pool("gpu"))
+    assert QUEUE not in (pod.metadata.labels or {})
+
+
+def test_a_task_that_leads_its_pod_past_the_pools_queue_fails():
+    platform, pod = queued(), make_pod()
+    pod.metadata.labels = {QUEUE: "other", "dag_id": "d", "task_id": "t"}
+    with pytest.raises(AirflowFailException, match=r"^Task d\.t has the label .*: 'other', but the quota"):
+        fill_in(pod, platform, platform.node_pool("gpu"))
+
+
+def test_a_queue_counts_pods_of_any_priority():
+    platform, pod = queued(priorityClassName="gpu-5"), make_pod(priority_class_name="urgent")
+    fill_in(pod, platform, platform.node_pool("gpu"))
+    assert pod.spec.priority_class_name == "urgent"
+
+
+@pytest.mark.parametrize(
+    ("labels", "past"),
+    [(None, False), ({QUEUE: "q"}, True), ({QUEUE: "q", "kueue.x-k8s.io/managed": "true"}, False)],
+)
+def test_a_pod_that_kueue_has_not_taken_in_is_known(labels, past):
+    pod = make_pod()
+    pod.metadata.labels = labels
+    assert is_past_its_queue(pod) is past

@@ -241,6 +241,8 @@ DRAINED = {
 }
 LOST = {**DRAINED, "reason": "DeletionByTaintManager"}
 REMOVED = {**DRAINED, "reason": "DeletionByPodGC"}
+PREEMPTED = {**DRAINED, "reason": "PreemptionByScheduler"}
+BY_KUEUE = {**DRAINED, "type": "TerminationTarget", "reason": "WorkloadEvictedDueToPreempted"}
 ON_NODE = {"nodeName": "n1", "containers": [{"name": "base", "image": "i"}]}
 #: Kubelet's end of a container that it was asked to stop.
 KILLED = [
@@ -260,7 +262,7 @@ async def taken(api, condition=DRAINED, phase="Failed", **metadata):
 
 
 @pytest.mark.parametrize("ends", [True, False])
-@pytest.mark.parametrize("condition", [DRAINED, LOST, REMOVED, {**DRAINED, "reason": "PreemptionByScheduler"}])
+@pytest.mark.parametrize("condition", [DRAINED, LOST, REMOVED, PREEMPTED, BY_KUEUE])
 @asynchronous
 async def test_a_pod_that_was_taken_away_is_started_again_without_a_retry(follow, lines, ends, condition):
     async with follow(ends=ends, infrastructure_retries=2, attempt={"again": 1}) as (api, _, event):
@@ -536,6 +538,48 @@ async def test_a_pod_that_does_not_start_in_time_fails_the_task_and_goes(follow,
         assert isinstance(await result(event), TaskFailedEvent)
         assert any(word in line for line in lines())
         assert len(api.deleted) == 1
+
+
+HELD = {
+    "spec": {"schedulingGates": [{"name": "kueue.x-k8s.io/admission"}]},
+    "conditions": [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}],
+}
+QUEUED = {"kubernetes_pod_operator": "True", "kueue.x-k8s.io/managed": "true"}
+
+
+@asynchronous
+async def test_a_pod_that_kueue_holds_is_waited_for_however_long_and_why_is_said(follow, lines, monkeypatch):
+    monkeypatch.setattr(trigger, "_LOOK_AGAIN", 0.2)
+    async with follow(ends=True, pod=False, schedule_timeout=1) as (api, _, event):
+        metadata = {"creationTimestamp": ago(3600), "labels": QUEUED, "uid": "u"}
+        api.workloads = [
+            {
+                "metadata": {"creationTimestamp": ago(60), "ownerReferences": [{"uid": "u"}]},
+                "spec": {"queueName": "airflow-gpu"},
+                "status": {
+                    "conditions": [
+                        {
+                            "type": "QuotaReserved",
+                            "status": "False",
+                            "message": "insufficient unused quota for cpu in flavor f, 2 more needed",
+                            "lastTransitionTime": ago(60),
+                        }
+                    ]
+                },
+            }
+        ]
+        await api.run("p", "Pending", metadata=metadata, **HELD)
+        why = "in queue airflow-gpu of namespace team, which is full: it lacks 2 CPU"
+        await until(lambda: any(why in line for line in lines()))
+        # Once it is let go, however long that took, the time until it must have a node begins.
+        let_go = time.time() + 1.2
+        await until(lambda: time.time() > let_go)
+        waits = {"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes"}]}
+        await api.run("p", "Pending", metadata=metadata, **waits)
+        before = time.time()
+        assert isinstance(await result(event), TaskFailedEvent)
+        assert time.time() - before > 0.8
+        assert any("had no node within 1 s" in line for line in lines())
 
 
 @asynchronous

@@ -66,9 +66,22 @@ def waiting(name, dag="d", pool="gpu", since=NOW - 60, state="scheduled"):
     return Waiting(dag_id=dag, task_id=name, run_id="r", map_index=-1, state=state, pool=pool, since=since)
 
 
-def described(node_pools=(GPU,), pools=None, nodes=(), pods=(), waiting=(), readable=None):
+def described(node_pools=(GPU,), pools=None, nodes=(), pods=(), waiting=(), workloads=None, readable=None):
     given = [airflow_pool()] if pools is None else pools
-    return describe(node_pools, given, nodes, pods, waiting, readable=readable, now=NOW)
+    return describe(node_pools, given, nodes, pods, waiting, workloads, readable=readable, now=NOW)
+
+
+def test_a_task_that_kueue_holds_waits_in_its_queue():
+    held = pod("held", phase="Pending")
+    held["spec"]["schedulingGates"] = [{"name": "kueue.x-k8s.io/admission"}]
+    full = "insufficient unused quota for cpu in flavor f, 1 more needed"
+    workload = {
+        "metadata": {},
+        "spec": {"queueName": "airflow-gpu"},
+        "status": {"conditions": [{"type": "QuotaReserved", "status": "False", "message": full}]},
+    }
+    ((one,),) = (pool["waiting"] for pool in described(pods=[held], workloads={"held": workload})["pools"])
+    assert one["why"].startswith("Pod held waits in queue airflow-gpu of namespace team, which is full: it lacks 1 CPU")
 
 
 def test_a_pool_shows_its_nodes_and_no_others():

@@ -142,6 +142,7 @@ nodePools:
     largest: {{ include "airflow-platform.quantities" .largest }}
     priorityClassName: {{ include "airflow-platform.priority-class.name" (dict "root" $ "pool" .) | quote }}
     quota: {{ include "airflow-platform.quantities" .quota }}
+    localQueue: {{ include "airflow-platform.local-queue.name" (dict "root" $ "pool" .) | quote }}
     minNodes: {{ hasKey . "minNodes" | ternary .minNodes 1 | int }}
     outOfMemoryFactor: {{ .outOfMemoryFactor | default 1 }}
   {{- else }} []

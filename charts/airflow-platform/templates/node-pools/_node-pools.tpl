@@ -6,12 +6,12 @@
 {{- end -}}
 
 {{/*
-Name of a pool's PriorityClass, empty where it has none; takes `root` and `pool`. A quota needs one, to tell the pool's pods.
-A PriorityClass is of no namespace, and cannot change: namespace and release are in its name, and so is what it says. It is
+Name of a pool's PriorityClass, empty where it has none; takes `root` and `pool`. A ResourceQuota needs one, to tell the pool's
+pods. A PriorityClass is of no namespace, and cannot change: namespace and release are in its name, and so is what it says. It is
 a value of a ResourceQuota's scope, which has the length of a label's.
 */}}
 {{- define "airflow-platform.priority-class.name" -}}
-{{- if or .pool.priorityClass .pool.quota -}}
+{{- if or .pool.priorityClass (and .pool.quota (not .root.Values.kueue.enabled)) -}}
 {{- $class := .pool.priorityClass | default dict -}}
 {{- $release := printf "%s.%s" .root.Release.Namespace (include "airflow-platform.fullname" .root) -}}
 {{- $name := printf "%s.%s-%d" $release (include "airflow-platform.node-pool.object-name" .pool) ($class.value | default 0 | int64) -}}
@@ -56,4 +56,49 @@ LimitRange would give one to each container.
 {{- if $named }}{{ $_ := set $largest $name $most }}{{ end -}}
 {{- end -}}
 {{- toJson $largest -}}
+{{- end -}}
+
+{{/* Name of a pool's LocalQueue of Kueue, empty where it has none; takes `root` and `pool`. Pods have it as a label's value. */}}
+{{- define "airflow-platform.local-queue.name" -}}
+{{- if and .root.Values.kueue.enabled .pool.quota -}}
+{{- $name := printf "%s-%s" (include "airflow-platform.fullname" .root) (include "airflow-platform.node-pool.object-name" .pool) -}}
+{{- if gt (len $name) 63 }}{{ $name = printf "%s-%s" ($name | trunc 54 | trimAll "-") ($name | sha256sum | trunc 8) }}{{ end -}}
+{{- $name -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+Name of a pool's Cohort and ResourceFlavor, and with `namespace` of the ClusterQueue of a namespace's share of it; takes `root`
+and `pool`. They are of no namespace, so the release's is in their names.
+*/}}
+{{- define "airflow-platform.cohort.name" -}}
+{{- $name := printf "%s.%s.%s" .root.Release.Namespace (include "airflow-platform.fullname" .root) (include "airflow-platform.node-pool.object-name" .pool) -}}
+{{- with .namespace }}{{ $name = printf "%s.%s" $name . }}{{ end -}}
+{{- $name -}}
+{{- end -}}
+
+{{/*
+What Kueue counts of a pool's pods, as a JSON map: each resource that they may ask for, with the quota of it. Kueue admits no
+pod that asks for a resource which its queue does not name, so what the quota leaves open is named too, with more than any
+cluster has.
+*/}}
+{{- define "airflow-platform.cohort.quota" -}}
+{{- $quota := dict -}}
+{{- range $part := list (dict "cpu" "" "memory" "" "ephemeral-storage" "") (dig "resources" "requests" dict .) (dig "resources" "limits" dict .) (.largest | default dict) -}}
+{{- range $name, $_ := $part }}{{ $_ := set $quota $name "1P" }}{{ end -}}
+{{- end -}}
+{{- range $name, $amount := .quota }}{{ $_ := set $quota (trimPrefix "requests." $name) (toString $amount) }}{{ end -}}
+{{- toJson $quota -}}
+{{- end -}}
+
+{{/* A resource group of Kueue with one flavor; takes `flavor`, and `quota`, a map of quantities. */}}
+{{- define "airflow-platform.resource-groups" -}}
+- coveredResources: {{ keys .quota | sortAlpha | toJson }}
+  flavors:
+    - name: {{ .flavor }}
+      resources:
+        {{- range $name := keys .quota | sortAlpha }}
+        - name: {{ $name }}
+          nominalQuota: {{ get $.quota $name | quote }}
+        {{- end }}
 {{- end -}}

@@ -18,7 +18,7 @@ import aiohttp
 import structlog
 from airflow.providers.common.compat.sdk import conf
 
-from airflow_platform import crowd, nodes, pod_status
+from airflow_platform import crowd, nodes, pod_status, workloads
 from airflow_platform.cluster import ApiError, Cluster
 from airflow_platform.diagnosis import Crowd, Verdict, diagnose
 from airflow_platform.pod_events import PodEvents
@@ -34,7 +34,7 @@ _TRY = re.compile(r"\.log(\.trigger\.[^/]*)?$")
 
 
 class Evidence:
-    """Of one pod: its events, the cluster's nodes, and what of the pod the watch leaves out.
+    """Of one pod: its events, the cluster's nodes, Kueue's queue, and what of the pod the watch leaves out.
 
     It is asked for where the pod is slow to start, and when it has failed; a task that does well costs nothing.
     """
@@ -47,6 +47,7 @@ class Evidence:
         #: Since when the pod's node was given up, where it was asked for because of that.
         self._given_up: float | None = None
         self._crowd: Crowd | None = None
+        self._workload: workloads.Workload | None = None
         #: What the watch leaves out does not change while the pod lives.
         self._spec: dict[str, Any] = {}
 
@@ -73,6 +74,10 @@ class Evidence:
             await self.gather(pod)
 
     async def _look_for_room(self, pod: dict[str, Any]) -> None:
+        if pod_status.held(pod):
+            found = await workloads.of(self._cluster, self._namespace)
+            self._workload = None if found is None else found.get(pod["metadata"]["uid"], workloads.Workload())
+            return  # before it is let go, no node matters
         self._nodes = await nodes.of(self._cluster)
         self._crowd = await crowd.of(self._cluster, self._namespace)
         self._spec = self._spec or await self._whole_spec(pod)
@@ -80,7 +85,8 @@ class Evidence:
     def diagnose(self, pod: dict[str, Any] | None, *, deleted: bool = False) -> Verdict | None:
         """What is wrong with the pod as it is now, by what was gathered until now; None while nothing is."""
         if pod is not None and self._spec:
-            pod = {**pod, "spec": {**self._spec, **pod["spec"]}}
+            # What may change while it lives is what the watch has seen: gates are lifted.
+            pod = {**pod, "spec": {**self._spec, "schedulingGates": None, **pod["spec"]}}
         try:
             return diagnose(
                 pod,
@@ -88,6 +94,7 @@ class Evidence:
                 events=self.events.items,
                 nodes=self._known_nodes(pod) if pod is not None else (),
                 crowd=self._crowd,
+                workload=self._workload,
                 now=time.time(),
                 deleted=deleted,
             )

@@ -33,7 +33,7 @@ from kubernetes.client import ApiClient, ApiException
 from kubernetes.client import models as k8s
 from tenacity import stop_after_attempt
 
-from airflow_platform import config, evidence, finisher, launch, memory, refusal
+from airflow_platform import config, evidence, finisher, launch, memory, refusal, task_pod
 from airflow_platform.attempt import Attempt
 from airflow_platform.cluster import ClusterRef
 from airflow_platform.diagnosis import Verdict, diagnose
@@ -264,6 +264,13 @@ class PodTask(KubernetesPodOperator):
             self._stand_behind_others(request, context)
         if pod := self._create(request):
             self.log.info("Pod %s: created in namespace %s", pod.metadata.name, pod.metadata.namespace)
+            if task_pod.is_past_its_queue(pod):
+                self.log.warning(
+                    "Pod %s counts in no quota: Kueue leaves namespace %s out; have it added to "
+                    "managedJobsNamespaceSelector in Kueue's configuration.",
+                    pod.metadata.name,
+                    pod.metadata.namespace,
+                )
             return pod
         there = self._read(request.metadata.name, request.metadata.namespace)
         over = {self._attempt.over, *ended}

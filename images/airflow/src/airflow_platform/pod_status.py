@@ -5,6 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+#: The scheduling gate of a pod that Kueue holds back (pkg/controller/jobs/pod/constants of sigs.k8s.io/kueue).
+_KUEUE_GATE = "kueue.x-k8s.io/admission"
+#: And the label that the pod has from then on.
+_KUEUE_LABEL = "kueue.x-k8s.io/managed"
+
 _SIDECAR_OF_ISTIO = "istio-proxy"
 
 
@@ -27,6 +32,16 @@ def scheduled_at(pod: dict[str, Any]) -> float | None:
 def is_unscheduled(pod: dict[str, Any]) -> bool:
     """Whether the scheduler has looked for a node, and found none."""
     return not pod["spec"].get("nodeName") and _condition(pod, "PodScheduled").get("status") == "False"
+
+
+def held(pod: dict[str, Any]) -> bool:
+    """Whether Kueue has yet to admit the pod, to a quota that is full perhaps."""
+    return any(one["name"] == _KUEUE_GATE for one in pod["spec"].get("schedulingGates") or [])
+
+
+def queued(pod: dict[str, Any]) -> bool:
+    """Whether Kueue admits the pod, or has admitted it."""
+    return (pod["metadata"].get("labels") or {}).get(_KUEUE_LABEL) == "true"
 
 
 def ended_at(pod: dict[str, Any]) -> float:

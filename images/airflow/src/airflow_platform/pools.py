@@ -1,7 +1,7 @@
 """What the nodes of each node pool can hold; and the check of ``helm test``: ``python -m airflow_platform.pools``.
 
 The check lists the nodes, says of each pool what it found, and ends with 1 where a pool has fewer nodes than it is to
-have, or none that holds the largest task that it promises.
+have, none that holds the largest task that it promises, or a queue that does not work.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
-from airflow_platform import config
+from airflow_platform import config, queues
 from airflow_platform.config import ConfigError, NodePool
 from airflow_platform.diagnosis.node import (
     TAINTS_OF_KUBERNETES,
@@ -231,16 +231,19 @@ def list_nodes(api: Api) -> list[Json]:
 
 
 def main() -> None:
-    """Say of each node pool what its nodes can hold."""
+    """Say of each node pool what its nodes can hold, and what is wrong with its queues."""
     try:
-        pools = config.load().node_pools
-        nodes = list_nodes(api_server()) if pools else []
+        platform = config.load()
+        pools = platform.node_pools
+        api = api_server() if pools else None
+        nodes = list_nodes(api) if api else []
+        wrong = queues.problems(platform, api) if api else []
     except (ConfigError, RuntimeError, OSError) as error:
         sys.exit(str(error))
     found = [capacity(pool, nodes) for pool in pools]
-    for one in found:
-        print(one.sentence)
-    if any(one.problem for one in found):
+    for sentence in [*(one.sentence for one in found), *wrong]:
+        print(sentence)
+    if wrong or any(one.problem for one in found):
         sys.exit(1)
 
 

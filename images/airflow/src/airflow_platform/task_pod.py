@@ -24,6 +24,11 @@ log = logging.getLogger(__name__)
 _XCOM_SIDECAR = "airflow-xcom-sidecar"
 _NOBODY = 65534
 
+#: The label by which Kueue finds a pod's LocalQueue (pkg/controller/constants of sigs.k8s.io/kueue).
+_QUEUE = "kueue.x-k8s.io/queue-name"
+#: And that which Kueue adds (pkg/constants).
+_MANAGED = "kueue.x-k8s.io/managed"
+
 _TMP = "/tmp"
 _TMP_VOLUME = "task-tmp"
 
@@ -42,7 +47,7 @@ def fill_in(pod: k8s.V1Pod, platform: PlatformConfig, pool: NodePool | None) -> 
         AirflowFailException: the pod asks for what its pool does not give, or for no amount at all.
     """
     spec = pod.spec
-    if wrong := settle(spec, platform, pool):
+    if wrong := settle(spec, platform, pool) or _queue(pod, pool):
         wrong = f"{_task_of(pod)} {wrong}"
         # The exception alone would be at the end of a traceback.
         log.error(wrong)
@@ -85,13 +90,32 @@ def settle(
         return None
     if spec.priority_class_name is None:
         spec.priority_class_name = pool.priority_class_name or None
-    elif pool.quota and spec.priority_class_name != pool.priority_class_name:
+    elif pool.quota and not pool.local_queue and spec.priority_class_name != pool.priority_class_name:
         return (
             f"has the priority class {spec.priority_class_name!r}, but the quota of pool {pool.name!r} counts pods of "
             "the pool's own. Take priority_class_name out."
         )
     task_resources.fill_in(spec, pool.resources)
     return task_resources.excess(spec, pool, platform.node_pools)
+
+
+def _queue(pod: k8s.V1Pod, pool: NodePool | None) -> str | None:
+    """Lead the pod, in place, to its pool's queue of Kueue, where that has one; as `settle`."""
+    if pool is None or not pool.local_queue:
+        return None
+    pod.metadata.labels = labels = pod.metadata.labels or {}
+    if (own := labels.setdefault(_QUEUE, pool.local_queue)) != pool.local_queue:
+        return (
+            f"has the label {_QUEUE}: {own!r}, but the quota of pool {pool.name!r} is that of its queue "
+            f"{pool.local_queue!r}. Take the label out."
+        )
+    return None
+
+
+def is_past_its_queue(pod: k8s.V1Pod) -> bool:
+    """Whether a pod that was created names a queue of Kueue, and Kueue has not taken it in."""
+    labels = pod.metadata.labels or {}
+    return _QUEUE in labels and _MANAGED not in labels
 
 
 def with_registry(image: str | None, registry: str) -> str | None:

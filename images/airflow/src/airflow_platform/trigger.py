@@ -156,6 +156,8 @@ class PodTrigger(BaseTrigger):
         self.version = version
         self._fired = False
         self._uid = uid
+        #: When the pod was last known to be held by Kueue, or may have been; in seconds since the epoch.
+        self._held = 0.0
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path and arguments, all of them JSON."""
@@ -171,6 +173,7 @@ class PodTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """One event: the task's end, or what the launcher is to do."""
+        self._held = time.time()
         try:
             event = await self._follow()
         except asyncio.CancelledError:
@@ -242,6 +245,8 @@ class PodTrigger(BaseTrigger):
                     return await self._gone(at, None)
                 if newer is None:
                     return await self._gone(at, feed.last)
+                if pod_status.held(newer if pod is None else pod):
+                    self._held = time.time()  # until now: of what does not change, nothing is said
                 pod = newer
                 self._uid = pod["metadata"]["uid"]
             if pod_status.deleted_before_it_ran(pod):
@@ -313,7 +318,11 @@ class PodTrigger(BaseTrigger):
         if pod is not None and pod_status.phase(pod) == "Pending":
             scheduled = pod_status.scheduled_at(pod)
             if scheduled is None:
+                if pod_status.held(pod):
+                    return deadlines  # for room in a quota is waited without end
                 created = pod_status.created_at(pod)
+                if pod_status.queued(pod):
+                    created = max(created, self._held)
                 why = f"the pod had no node within {self.schedule_timeout} s (schedule_timeout_seconds)"
                 deadlines.append((created + self.schedule_timeout, why))
             else:

@@ -70,6 +70,7 @@ class Spec(TypedDict, total=False):
     priority: int | None
     priorityClassName: str | None
     restartPolicy: str
+    schedulingGates: list[dict[str, Any]] | None
     activeDeadlineSeconds: int | None
     resources: Any
     overhead: dict[str, str] | None

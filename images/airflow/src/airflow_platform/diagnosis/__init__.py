@@ -2,8 +2,8 @@
 
 A pure function of objects as the Kubernetes API gives them: no request, no clock, no Airflow. The rules are in the
 order in which a pod's life may go wrong, the last things first, as what a pod ended with says more than what it waited
-for: `refused` (it was not created), `ended`, `lost` (taken away; its node is silent), `placement` (no node), `image`
-and `start` (no container). In each, the first rule that knows the case holds.
+for: `refused` (it was not created), `ended`, `lost` (taken away; its node is silent), `queue` (Kueue holds it),
+`placement` (no node), `image` and `start` (no container). In each, the first rule that knows the case holds.
 
 What may heal by itself (an image that does not exist yet, a secret) is final only once it has been seen for 30 s; at
 once is what the pod itself is at fault for, as a name that is not valid. What is not certain is never final while the
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow_platform.diagnosis import ended, image, lost, placement, refused, start
+from airflow_platform.diagnosis import ended, image, lost, placement, queue, refused, start
 from airflow_platform.diagnosis.case import LASTING, Case
 from airflow_platform.diagnosis.crowd import Crowd
 from airflow_platform.diagnosis.verdict import Refusal, Verdict
@@ -37,6 +37,7 @@ _RULES = (
     lost.node_away,
     lost.not_taken_up,
     # It does not run yet.
+    queue.held,
     placement.without_node,
     image.unavailable,
     start.not_started,
@@ -54,6 +55,7 @@ def diagnose(
     nodes: Sequence[Mapping[str, Any]] = (),
     quotas: Sequence[Mapping[str, Any]] = (),
     crowd: Crowd | None = None,
+    workload: Mapping[str, Any] | None = None,
     refusal: Refusal | None = None,
     now: float,
     deleted: bool = False,
@@ -71,6 +73,8 @@ def diagnose(
             ``requested`` beside its ``status``: what all pods that it has ask for, in quantities.
         quotas: the ResourceQuotas of the namespace, for a pod that one has refused.
         crowd: the pods of tasks, for one that has no node yet.
+        workload: Kueue's Workload of a pod that Kueue holds; empty: it has made none, None: that is not known. It may
+            have a mapping ``standing``, as `airflow_platform.workloads.Standing`.
         refusal: the API server's answer where it does not create the pod.
         now: seconds since the epoch.
         deleted: whether the pod is gone; ``pod`` is then as it was seen last.
@@ -78,7 +82,7 @@ def diagnose(
     Raises:
         ValueError: a time or a quantity is none.
     """
-    case = Case(pod or {}, base, events, nodes, quotas, crowd, now, deleted)
+    case = Case(pod or {}, base, events, nodes, quotas, crowd, workload, now, deleted)
     if refusal is not None:
         return refused.diagnose(case, refusal)
     if pod is None:

@@ -30,6 +30,7 @@ class Case:
     nodes: Sequence[Json]
     quotas: Sequence[Json]
     crowd: Crowd | None
+    workload: Json | None
     now: float
     deleted: bool
 

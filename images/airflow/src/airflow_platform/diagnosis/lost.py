@@ -10,15 +10,23 @@ from airflow_platform.diagnosis.verdict import Verdict, quoted
 _TAKEN_UP = 30
 #: Seconds of silence that are worth to be counted.
 _AWHILE = 10
+#: Of Kueue's reasons for an eviction (apis/kueue/v1beta2/workload_types.go): a person's, or a limit that the pod has.
+_DEACTIVATED = "WorkloadEvictedDueToDeactivated"
+#: Of Kueue's preemptions (pkg/scheduler/preemption), that within one queue.
+_OF_HIGHER_PRIORITY = "due to prioritization in the ClusterQueue"
 
 
 def disrupted(case: Case) -> Verdict | None:
-    """The condition DisruptionTarget says who takes the pod (k8s.io/api, core/v1/types.go, and where each is set)."""
-    condition = case.condition("DisruptionTarget")
+    """A condition says who takes the pod: DisruptionTarget (k8s.io/api, core/v1/types.go, and where each is set), or
+    Kueue's TerminationTarget (sigs.k8s.io/kueue, pkg/controller/jobs/pod).
+    """
+    condition = case.condition("DisruptionTarget") or case.condition("TerminationTarget")
     at = seconds(condition.get("lastTransitionTime"))
     if condition.get("status") != "True" or _ended_before(case, at) or _given_up(case, at):
         return None
     reason = condition.get("reason") or ""
+    if _DEACTIVATED in reason:
+        return None  # somebody meant it: as where somebody deletes the pod
     if reason == "DeletionByTaintManager" and _was_well(case.node, at):
         # Somebody has closed it to pods like this one.
         reason = "EvictionByEvictionAPI"
@@ -82,6 +90,18 @@ def _disruption(case: Case, reason: str, message: str) -> tuple[str, str, str, s
             return (
                 "stopped-by-node", "node", node,
                 f"Node {node} stopped pod {pod} ({message or 'it does not say why'}); try again.",
+            )  # fmt: skip
+        case "WorkloadEvictedDueToPreempted" if _OF_HIGHER_PRIORITY in message:
+            return (
+                "preempted", "pod", pod,
+                f"Pod {pod} was stopped by Kueue to make room in its queue for a pod of higher priority; try again, or "
+                "give the task a priority class that is as high.",
+            )  # fmt: skip
+        case "WorkloadEvictedDueToPreempted":
+            return (
+                "preempted", "pod", pod,
+                f"Pod {pod} was stopped by Kueue, as another namespace needs its share of the quota, of which this one "
+                "had more than its own; try again.",
             )  # fmt: skip
     return (
         "disrupted", "pod", pod,

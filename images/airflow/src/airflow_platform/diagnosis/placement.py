@@ -61,6 +61,9 @@ _NODE_COMES = ("TriggeredScaleUp", "Nominated")
 #: Seconds for which such an event holds.
 _NODE_TAKES = 900
 
+#: Seconds until a pod that is held back is told. Who holds it back may let it go at once, or is asked for more by then.
+_GATED = 15
+
 #: What the rest of the reasons mean, for a person.
 _PLAIN = {
     _AFFINITY: "without the label that it asks for",
@@ -211,13 +214,15 @@ def _not_considered(case: Case) -> Verdict | None:
     )
 
 
-def _gated(search: _Search) -> Verdict:
-    """pkg/registry/core/pod/strategy.go. Kueue and the like hold pods back so."""
+def _gated(search: _Search) -> Verdict | None:
+    """pkg/registry/core/pod/strategy.go. Kueue holds pods back so (`queue` knows why), and others."""
     gates = ", ".join(one["name"] for one in search.case.spec.get("schedulingGates") or [])
+    if not gates or search.case.now - (search.since or 0) < _GATED:
+        return None  # the scheduler has not looked at the pod since it was let go, or it may be at once
     return search.verdict(
         "held-back", "capacity",
-        f"Pod {search.case.name} is held back by {gates or 'a scheduling gate'}, and starts once that lets it go.",
-        object_kind="scheduling gate" if gates else "pod", name=gates, retry_helps=None,
+        f"Pod {search.case.name} is held back by {gates}, and starts once that lets it go.",
+        object_kind="scheduling gate", name=gates, retry_helps=None,
     )  # fmt: skip
 
 

@@ -66,6 +66,7 @@ def describe(
     nodes: Sequence[Mapping[str, Any]] | None,
     pods: Sequence[Mapping[str, Any]],
     waiting: Iterable[Waiting],
+    workloads: Mapping[str, Mapping[str, Any]] | None = None,
     *,
     readable: Collection[str] | None,
     now: float,
@@ -76,11 +77,12 @@ def describe(
         nodes: all nodes of the cluster; None where they cannot be listed.
         pods: the task pods that have not ended.
         waiting: task instances that have no pod yet.
+        workloads: Kueue's Workloads, by their pods' uids.
         readable: the DAGs whose names may be told; None: all.
         now: seconds since the epoch.
     """
     by_pool = defaultdict(list)
-    for one in [*waiting, *_pending(pods, nodes or (), now)]:
+    for one in [*waiting, *_pending(pods, nodes or (), workloads or {}, now)]:
         by_pool[one.pool].append(one)
     known = {pool.name: pool for pool in airflow_pools}
     described = []
@@ -168,7 +170,12 @@ def _phrases(of: Amounts, shown: Amounts | None = None) -> list[str]:
     return [phrase(name, of[name]) for name in names]
 
 
-def _pending(pods: Iterable[Mapping[str, Any]], nodes: Sequence[Mapping[str, Any]], now: float) -> Iterable[Waiting]:
+def _pending(
+    pods: Iterable[Mapping[str, Any]],
+    nodes: Sequence[Mapping[str, Any]],
+    workloads: Mapping[str, Mapping[str, Any]],
+    now: float,
+) -> Iterable[Waiting]:
     """Task pods that do not run yet, each with what its verdict says."""
     pods = list(pods)
     crowd = Crowd(pods)
@@ -177,7 +184,8 @@ def _pending(pods: Iterable[Mapping[str, Any]], nodes: Sequence[Mapping[str, Any
             continue
         try:
             around = {} if pod["spec"].get("nodeName") else {"nodes": nodes, "crowd": crowd}
-            verdict = diagnose(pod, base=owner.base, now=now, **around)
+            workload = workloads.get(pod["metadata"]["uid"])
+            verdict = diagnose(pod, base=owner.base, workload=workload, now=now, **around)
         except ValueError:
             verdict = None
         yield Waiting(

@@ -17,7 +17,7 @@ from airflow.utils.session import create_session
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from airflow_platform import config, crowd, nodes
+from airflow_platform import config, crowd, nodes, pod_status, workloads
 from airflow_platform.cluster import DEFAULT_CONNECTION, ApiError, Cluster, ClusterConfigError, ClusterRef
 from airflow_platform.ui.node_pools import AirflowPool, Waiting, describe
 
@@ -39,9 +39,9 @@ async def node_pools(readable: Collection[str] | None) -> dict[str, Any]:
     Args:
         readable: the DAGs whose names may be told; None: all.
     """
-    (pools, waiting), (found_nodes, pods) = await asyncio.gather(asyncio.to_thread(_of_airflow), _of_cluster())
+    (pools, waiting), (found_nodes, pods, queued) = await asyncio.gather(asyncio.to_thread(_of_airflow), _of_cluster())
     platform = config.load()
-    return describe(platform.node_pools, pools, found_nodes, pods, waiting, readable=readable, now=time.time())
+    return describe(platform.node_pools, pools, found_nodes, pods, waiting, queued, readable=readable, now=time.time())
 
 
 def _of_airflow() -> tuple[list[AirflowPool], list[Waiting]]:
@@ -103,8 +103,11 @@ def waiting_tasks(session: Session) -> list[Waiting]:
     ]
 
 
-async def _of_cluster() -> tuple[list[nodes.Node] | None, list[dict[str, Any]]]:
-    """All nodes, and the task pods in the namespaces of tasks; what cannot be read is left out."""
+async def _of_cluster() -> tuple[list[nodes.Node] | None, list[dict[str, Any]], dict[str, workloads.Workload]]:
+    """All nodes, the task pods in the namespaces of tasks, and Kueue's Workloads where it holds one of them.
+
+    What cannot be read is left out.
+    """
     try:
         cluster = await Cluster.get(ClusterRef(DEFAULT_CONNECTION))
         found, *of_namespaces = await asyncio.gather(
@@ -112,8 +115,13 @@ async def _of_cluster() -> tuple[list[nodes.Node] | None, list[dict[str, Any]]]:
         )
     except ClusterConfigError as error:
         log.warning("The cluster of the node pools cannot be read: %s", error)
-        return None, []
-    return found or None, [pod for pods in of_namespaces for pod in pods]
+        return None, [], {}
+    pods = [pod for pods in of_namespaces for pod in pods]
+    holding = {pod["metadata"]["namespace"] for pod in pods if pod_status.held(pod)}
+    queued: dict[str, workloads.Workload] = {}
+    for namespace in holding:
+        queued |= await workloads.of(cluster, namespace) or {}
+    return found or None, pods, queued
 
 
 async def _pods(cluster: Cluster, namespace: str) -> list[dict[str, Any]]:
