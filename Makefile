@@ -67,6 +67,10 @@ semantics: ## What Airflow says of a task holds for its pod, on the cluster that
 semantics-short: ## Some of them: one pod a task, a limit, callbacks, what a person marks
 	@$(PYTHON) -m pytest tests/semantics -k "one_pod or 40528 or 46224_each or 62398"
 
+.PHONY: kueue
+kueue: ## Kueue divides a pool between two teams: its controller is built (once; minutes), installed, and removed again
+	@$(PYTHON) -m pytest tests/kueue --durations=5 $(TEST)
+
 .PHONY: faults
 faults: ## Take parts away from running tasks (hours); some: SCENARIO="s3 postgresql" LAUNCH=platform N=20
 	@$(PYTHON) -m tests.faults $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(LAUNCH),--launch $(LAUNCH)) $(if $(N),-n $(N))

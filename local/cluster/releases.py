@@ -67,10 +67,13 @@ def _stand_ins() -> list[images.Image]:
     return images.stand_ins(toolchain.programs("go"))
 
 
-def namespaces() -> None:
-    """Namespaces that refuse whatever is not Pod Security "restricted", each with the registry's pull secret."""
+def namespaces(*more: str) -> None:
+    """Namespaces that refuse whatever is not Pod Security "restricted", each with the registry's pull secret.
+
+    :param more: names of namespaces beside those of `make up`.
+    """
     objects = []
-    for name in (settings.NAMESPACE, settings.STAND_INS, settings.TASK_NAMESPACE):
+    for name in (settings.NAMESPACE, settings.STAND_INS, settings.TASK_NAMESPACE, *more):
         labels = {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted"}
         objects.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
         objects.append(

@@ -1,4 +1,4 @@
-"""Build the Go programs of ``tools/go`` and ``tools/containerd``, once, into the cache.
+"""Build the Go programs of the modules in ``tools``, once, into the cache.
 
 The key is what determines them: go.mod, go.sum, the Go files, how they are compiled and the Go version.
 ``python -m local.cluster.toolchain`` builds all and prints the folders.
@@ -21,7 +21,7 @@ HERE = settings.REPO / "tools"
 #: The Kubernetes version that is built, as kubeadm wants to see it.
 KUBERNETES = re.search(r"k8s\.io/kubernetes (v\S+)", (HERE / "go" / "go.mod").read_text()).group(1)  # type: ignore[union-attr]
 #: Build tags, by module.
-TAGS = {"go": "", "containerd": "no_btrfs,no_devmapper,no_zfs"}
+TAGS = {"go": "", "containerd": "no_btrfs,no_devmapper,no_zfs", "kueue": ""}
 ENVIRONMENT = {
     "CGO_ENABLED": "0",
     "GOOS": "linux",
@@ -64,12 +64,20 @@ def schemas() -> Path:
         with step("Kubernetes' schemas: making them (once)"):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            words = ["go", "list", "-m", "-f", "{{.Dir}}", "k8s.io/kubernetes"]
-            run(["go", "mod", "download", "k8s.io/kubernetes"], log="go", env=ENVIRONMENT, cwd=HERE / "go")
-            source = run(words, log="go", env=ENVIRONMENT, cwd=HERE / "go").splitlines()[-1]
-            run([sys.executable, script, f"{source}/api/openapi-spec", folder], log="go", doing="making schemas")
+            specs = source("go", "k8s.io/kubernetes") / "api" / "openapi-spec"
+            run([sys.executable, script, specs, folder], log="go", doing="making schemas")
         (folder / "complete").touch()
     return folder
+
+
+def source(module: str, of: str) -> Path:
+    """The folder with the sources of the Go module ``of``, at the version that ``module``, a key of :data:`TAGS`, pins.
+
+    :raises Problem: they could not be had.
+    """
+    run(["go", "mod", "download", of], log="go", env=ENVIRONMENT, cwd=HERE / module)
+    words = ["go", "list", "-m", "-f", "{{.Dir}}", of]
+    return Path(run(words, log="go", env=ENVIRONMENT, cwd=HERE / module).splitlines()[-1])
 
 
 def _key(module: str) -> str:
