@@ -114,7 +114,9 @@ def _others(own: Mapping[str, Any], message: str) -> str:
     """How many of the queue are admitted, how many come before this one, and how many are stopped for it."""
     told = []
     if standing := own.get("standing"):
-        told += [f"{standing['admitted']} admitted", f"{standing['before']} waiting before it"]
+        told.append(f"{standing['admitted']} admitted")
+        if before := standing["before"]:
+            told.append(f"{before} {'task' if before == 1 else 'tasks'} ahead")
     if found := _STOPS_OTHERS.search(message):
         told.append(f"{found[1]} being stopped for it")
     return f" ({', '.join(told)})" if told else ""
