@@ -62,7 +62,7 @@ _NODE_COMES = ("TriggeredScaleUp", "Nominated")
 _NODE_TAKES = 900
 
 #: Seconds until a pod that is held back is told. Who holds it back may let it go at once, or is asked for more by then.
-_GATED = 15
+_GATED = 8
 
 #: What the rest of the reasons mean, for a person.
 _PLAIN = {
