@@ -9,11 +9,12 @@ from __future__ import annotations
 import argparse
 import sys
 
-from airflow_platform.client import ClientError
+from airflow_platform.command_error import CommandError
+from airflow_platform.official_chart import command as convert_values
 from airflow_platform.why import command as why
 
 #: The sub-commands, in the order in which the help names them.
-_COMMANDS = (why,)
+_COMMANDS = (why, convert_values)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return options.do(options)
-    except ClientError as error:
+    except CommandError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -9,6 +9,7 @@ import os
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
+from airflow_platform.command_error import CommandError
 from airflow_platform.ui import PREFIX
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ URL, TOKEN, USER, PASSWORD = (f"AIRFLOW_PLATFORM_{name}" for name in ("URL", "TO
 _TIMEOUT = 60
 
 
-class ClientError(Exception):
+class ClientError(CommandError):
     """What was asked cannot be answered; the message says why, and what to do."""
 
 
