@@ -1,7 +1,8 @@
-"""Values of the official Airflow chart (apache-airflow/airflow) as values of this one: ``airflow-platform convert-values``.
+"""Values of the official Airflow chart (apache-airflow/airflow) as values of this one: the command ``convert-values``.
 
-`given` reads their files; `table` says of each value what becomes of it, by the forms of `release`, `components`, `configuration`
-and `environment`; `implied` adds what follows from what the files leave out; `written` and `report` say the result.
+`given` reads their files; `table` says of each value what becomes of it, by the forms of `release`, `components`,
+`configuration` and `environment`; `implied` adds what follows from what the files leave out; `written`
+and `report` say the result.
 """
 
 from __future__ import annotations

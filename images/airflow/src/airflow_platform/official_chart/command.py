@@ -18,8 +18,8 @@ def add(commands: Any) -> ArgumentParser:
         "convert-values",
         help="values of the official Airflow chart as values of this one",
         description=(
-            "Read values of the official Airflow chart (apache-airflow/airflow, 1.19 to 1.22) and write this chart's, with a "
-            "report on stderr of what became of each. Secrets are not copied. "
+            "Read values of the official Airflow chart (apache-airflow/airflow, 1.19 to 1.22) and write this chart's, "
+            "with a report on stderr of what became of each. Secrets are not copied. "
             f"Ends with 0 where nothing is left to do, with {BY_HAND} where something is, with 1 after an error."
         ),
     )
@@ -53,7 +53,8 @@ def run(options: Namespace) -> int:
 
     if options.namespace in options.task_namespaces:
         raise CommandError(
-            f"--task-namespace {options.namespace} is the release's own: a task's pod could mount its Secrets. Name another"
+            f"--task-namespace {options.namespace} is the release's own: a task's pod could mount its Secrets. "
+            "Name another"
         )
     try:
         conversion = convert(

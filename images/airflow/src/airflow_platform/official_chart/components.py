@@ -19,8 +19,8 @@ _EVERY = {
     "podAnnotations", "podLabels", "nodeSelector", "tolerations", "affinity",
 }  # fmt: skip
 _DEPLOYED = _EVERY | {
-    "replicas", "strategy", "podDisruptionBudget", "terminationGracePeriodSeconds", "extraContainers", "priorityClassName",
-    "topologySpreadConstraints", "startupProbe", "livenessProbe",
+    "replicas", "strategy", "podDisruptionBudget", "terminationGracePeriodSeconds", "extraContainers",
+    "priorityClassName", "topologySpreadConstraints", "startupProbe", "livenessProbe",
 }  # fmt: skip
 
 #: The fields of ours.
@@ -34,8 +34,8 @@ FIELDS = {
     "migrations": _EVERY,
 }
 
-#: What a component's `resources` and `strategy` have by default in this chart: helm merges maps, so what a file does not name
-#: has to be taken out.
+#: What a component's `resources` and `strategy` have by default in this chart: helm merges maps, so what a file does
+#: not name has to be taken out.
 RESOURCES = {"requests": ("cpu", "memory"), "limits": ("memory",)}
 ROLLING_UPDATE = ("maxUnavailable", "maxSurge")
 
@@ -85,7 +85,7 @@ def field(name: str, change: Any = None) -> Any:
         # The specific ones come first, and win.
         weak = component in ("webserver", "workers")
         paths = [f"{one}.{name}" for one in where]
-        if value not in (None, {}, []) and all([conversion.put(one, value, weak=weak) for one in paths]):
+        if value not in (None, {}, []) and conversion.put_all(paths, value, weak=weak):
             kind = Kind.FORM if component == "webserver" else Kind.CARRIED
             note = "Airflow 3 has no webserver: its api-server serves the UI" if component == "webserver" else ""
             conversion.say(path, kind, paths, note)
@@ -119,6 +119,14 @@ def strategy(_: Conversion, component: str, value: Any) -> dict[str, Any]:
     return {"type": "RollingUpdate", "rollingUpdate": {name: given.get(name) for name in ROLLING_UPDATE}}
 
 
+def grace(conversion: Conversion, component: str, value: Any) -> int | None:
+    """Seconds of a pod's end; the api-server's have to be more than those that it waits first."""
+    if component == "webserver" and int(value) <= 10:
+        conversion.hand("an api-server's pod serves for ten seconds more: set apiServer.preStopSleepSeconds too")
+        return None
+    return int(value)
+
+
 def labels(_: Conversion, __: str, value: Any) -> dict[str, str]:
     """Labels or annotations: all texts."""
     return {str(key): str(one).lower() if isinstance(one, bool) else str(one) for key, one in value.items()}
@@ -132,8 +140,8 @@ def environment(conversion: Conversion, _: str, value: Any) -> list[dict[str, An
 def containers(conversion: Conversion, component: str, value: Any) -> list[dict[str, Any]]:
     """Containers, without secrets in their variables, and without names that this chart's containers have."""
     taken = {
-        "api-server", "scheduler", "dag-processor", "triggerer", "launcher", "base", "migrations", "wait-for-migrations",
-        "generate-secrets", "git-sync", "git-sync-once",
+        "api-server", "scheduler", "dag-processor", "triggerer", "launcher", "base", "migrations",
+        "wait-for-migrations", "generate-secrets", "git-sync", "git-sync-once",
     }  # fmt: skip
     found = []
     for one in value:
@@ -245,8 +253,8 @@ def autoscaling_keda(conversion: Conversion, _: str, value: Any) -> dict[str, An
             found[ours] = int(value.get(theirs) if value.get(theirs) is not None else default)
     if found["enabled"]:
         conversion.hand(
-            "it goes by the tasks that wait in the broker, not by a query of the database: the broker's Secret needs the keys "
-            "`address` (host:port) and `password` too"
+            "it goes by the tasks that wait in the broker, not by a query of the database: the broker's Secret needs "
+            "the keys `address` (host:port) and `password` too"
         )
     return found
 
@@ -266,7 +274,7 @@ def for_every(name: str, change: Any = None) -> Any:
     def form(conversion: Conversion, _: str, path: str, value: Any) -> None:
         value = change(conversion, path, value) if change else value
         where = [f"{one}.{name}" for one in conversion.components() if name in FIELDS[one]]
-        if value and all([conversion.put(one, value, weak=True) for one in where]):
+        if value and conversion.put_all(where, value, weak=True):
             conversion.say(path, Kind.CARRIED, where)
 
     return form

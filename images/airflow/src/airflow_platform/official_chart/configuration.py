@@ -110,8 +110,9 @@ def logs(conversion: Conversion) -> None:
             conversion.say(path, Kind.FORM, ["logs.s3.bucket", *(["logs.s3.prefix"] if match[2] else [])])
         if connection := given.get("remote_log_conn_id"):
             conversion.hand(
-                f"what the connection {connection[1]} has of an address and a region goes to logs.s3.endpoint and logs.s3.region; "
-                "its keys to a Secret that logs.s3.existingSecret names. Without one, pods use their own identity",
+                f"what the connection {connection[1]} has of an address and a region goes to logs.s3.endpoint and "
+                "logs.s3.region; its keys to a Secret that logs.s3.existingSecret names. Without one, pods use their "
+                "own identity",
                 connection[0],
             )
     else:

@@ -1,4 +1,4 @@
-"""A conversion while it is made: our values, what is said of each of theirs, and the Secrets that are to be made by hand."""
+"""A conversion while it is made: our values, what is said of each of theirs, and the Secrets to make by hand."""
 
 from __future__ import annotations
 
@@ -46,8 +46,11 @@ class Said:
 
 @dataclass
 class Conversion:
-    """Its state. ``release`` and ``namespace`` are those of the helm release; ``task_namespaces`` and ``image`` are chosen by who
-    converts, as the official chart knows nothing of them."""
+    """Its state.
+
+    ``release`` and ``namespace`` are those of the helm release. ``task_namespaces`` and ``image`` are chosen by who
+    converts, as the official chart knows nothing of them.
+    """
 
     given: Given
     release: str = "airflow"
@@ -130,6 +133,11 @@ class Conversion:
             where[last] = value
         return True
 
+    def put_all(self, paths: Sequence[str], value: Any, *, weak: bool) -> bool:
+        """Set several of ours to one value; True if all were."""
+        done = [self.put(path, value, weak=weak) for path in paths]
+        return all(done)
+
     def filled(self, value: Any) -> Any:
         """The value with name and namespace of the release put in; None, and said, if it cannot be copied."""
         texts = list(_texts(value))
@@ -173,7 +181,13 @@ class Conversion:
 
     def say(self, official: str, kind: Kind, ours: Sequence[str] = (), note: str = "") -> None:
         """Say what becomes of a value, once."""
-        one = Said(official, kind, tuple(ours), note, self.given.place(official))
+        one = Said(
+            official,
+            kind,
+            tuple(ours),
+            note,
+            self.given.place(official) if self.given.get(official) is not None else "",
+        )
         if one not in self.said:
             self.said.append(one)
 

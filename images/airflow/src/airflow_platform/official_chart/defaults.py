@@ -1,7 +1,8 @@
 """What the official chart knows: the paths of its values in the releases that are read here, and their defaults.
 
-``paths.txt`` has a path a line, and digests of what its default was; ``tools/official_chart_paths.py`` makes it from the chart's
-own files. A default is needed only to tell whether a file changes it, as many begin as a copy of the whole ``values.yaml``.
+``paths.txt`` has a path a line, and digests of what its default was; ``tools/official_chart_paths.py`` makes it from
+the chart's own files. A default is needed only to tell whether a file changes it, as many begin as a copy of the whole
+``values.yaml``.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from airflow_platform.official_chart import configuration, release
 from airflow_platform.official_chart.conversion import Conversion, Kind
 
@@ -71,7 +70,7 @@ def _fernet(conversion: Conversion) -> None:
         conversion.put("fernetKey.existingSecret", f"{conversion.fullname}-fernet-key")
         conversion.say(
             "fernetKeySecretName (none by default)", Kind.FORM, ["fernetKey.existingSecret"],
-            "the Secret that the official release made, which its uninstall leaves: what the database holds is encrypted by it",
+            "the Secret that the official release made, which its uninstall leaves: the database is encrypted by it",
         )  # fmt: skip
 
 
@@ -126,8 +125,8 @@ def _task_namespaces(conversion: Conversion) -> None:
     conversion.put("tasks.namespaces", names)
     if not conversion.task_namespaces:
         conversion.hand(
-            "pods of tasks run in other namespaces than the release's: make airflow-tasks, with what tasks need there (Secrets, "
-            "ConfigMaps), or name others by --task-namespace",
+            "pods of tasks run in other namespaces than the release's: make airflow-tasks, with what tasks need there "
+            "(Secrets, ConfigMaps), or name others by --task-namespace",
             "multiNamespaceMode",
         )
         conversion.commands.append("kubectl create namespace airflow-tasks")
@@ -137,7 +136,7 @@ def _metrics(conversion: Conversion) -> None:
     if conversion.given.get("statsd.enabled", True) and not conversion.given.get("config.metrics.statsd_host"):
         conversion.say(
             "statsd (on by default)", Kind.GONE, (),
-            "no exporter is made, and metrics are off: config.metrics.statsd_on and statsd_host send them to one of yours",
+            "no exporter is made, metrics are off: config.metrics.statsd_on and statsd_host send them to one of yours",
         )  # fmt: skip
 
 

@@ -74,7 +74,8 @@ def registry(conversion: Conversion, _: str, path: str, value: Any) -> None:
         conversion.put("imagePullSecrets", [{"name": "registry"}])
     conversion.commands.append(
         f"kubectl --namespace {conversion.namespace} create secret docker-registry registry "
-        f"--docker-server={value.get('host', '<host>')} --docker-username={value.get('user', '<user>')} --docker-password=<password>"
+        f"--docker-server={value.get('host', '<host>')} --docker-username={value.get('user', '<user>')} "
+        "--docker-password=<password>"
     )
     conversion.hand("a secret, which is not copied: make the pull secret registry", path)
 
@@ -112,7 +113,8 @@ def database(conversion: Conversion, _: str, path: str, value: Mapping[str, Any]
     if conversion.get("database.existingSecret"):
         return
     host = f"{value.get('host', '<host>')}:{value.get('port', 5432)}"
-    url = f"postgresql://{quote(str(value.get('user', '<user>')), safe='<>')}:<password>@{host}/{value.get('db', '<name>')}"
+    user = quote(str(value.get("user", "<user>")), safe="<>")
+    url = f"postgresql://{user}:<password>@{host}/{value.get('db', '<name>')}"
     found = conversion.secret("airflow-database", "url", url)
     conversion.put("database.existingSecret", found["name"])
 
@@ -139,7 +141,7 @@ def admin_off(conversion: Conversion, _: str, path: str, value: Any) -> None:
 
 
 def ingress(conversion: Conversion, _: str, path: str, value: Mapping[str, Any]) -> None:
-    """The Ingress of the UI; `ingress.web` is that of Airflow 2, which counts where `ingress.apiServer` says nothing."""
+    """The Ingress of the UI; `ingress.web`, Airflow 2's, counts where `ingress.apiServer` says nothing."""
     if not value.get("enabled", conversion.given.get("ingress.enabled", False)):
         conversion.say(path, Kind.GONE, (), "it is off")
         return
@@ -193,7 +195,8 @@ def ingress(conversion: Conversion, _: str, path: str, value: Mapping[str, Any])
         conversion.hand(f"{', '.join(more)}: make an Ingress of your own for other paths", path)
     if base.startswith("https://"):
         conversion.hand(
-            "name the Ingress controller's addresses by FORWARDED_ALLOW_IPS in apiServer.extraEnv: else redirects lead to http://",
+            "name the Ingress controller's addresses by FORWARDED_ALLOW_IPS in apiServer.extraEnv: else redirects lead "
+            "to http://",
             path,
         )
 
@@ -235,8 +238,10 @@ def git_sync(conversion: Conversion, _: str, path: str, value: Mapping[str, Any]
     for key, note in left.items():
         if value.get(key):
             conversion.hand(note, f"{path}.{key}")
-    for key in ("containerName", "containerLifecycleHooks", "httpPort", "livenessProbe", "readinessProbe", "startupProbe",
-                "recommendedProbeSetting", "securityContext", "securityContexts", "emptyDirConfig"):  # fmt: skip
+    for key in (
+        "containerName", "containerLifecycleHooks", "httpPort", "livenessProbe", "readinessProbe", "startupProbe",
+        "recommendedProbeSetting", "securityContext", "securityContexts", "emptyDirConfig",
+    ):  # fmt: skip
         if key in value:
             conversion.say(f"{path}.{key}", Kind.GONE, (), "the chart's own")
 

@@ -1,6 +1,6 @@
 """What becomes of each value of the official chart: one row a value, or a part with all that is in it.
 
-``<component>`` stands for any of `components.COMPONENTS`. Rows are done in this order, so what is more special comes first.
+``<component>`` stands for any of `components.COMPONENTS`. Rows are done in this order: what is special comes first.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ class Row:
     form: Form
 
 
-def _gone(official: str, note: str) -> Row:
-    return Row(official, "", note, gone(note))
+def _gone(note: str, *names: str) -> list[Row]:
+    return [Row(name, "", note, gone(note)) for name in names]
 
 
-def _hand(official: str, note: str) -> Row:
-    return Row(official, "", f"by hand: {note}", hand(note))
+def _hand(note: str, *names: str) -> list[Row]:
+    return [Row(name, "", f"by hand: {note}", hand(note)) for name in names]
 
 
-def _part(official: str, note: str) -> Row:
-    return Row(official, "", f"by hand, where it is on: {note}", part(note))
+def _part(note: str, *names: str) -> list[Row]:
+    return [Row(name, "", f"by hand, where it is on: {note}", part(note)) for name in names]
 
 
 def _same(official: str, ours: str, change: Any = None) -> Row:
@@ -50,85 +50,124 @@ def _field(official: str, ours: str, change: Any = None, note: str = "") -> Row:
     return Row(f"<component>.{official}", f"<component>.{ours}", note, field(ours, change))
 
 
-_URL = "postgresql://<user>:<password>@<host>:5432/<name>"
-_POOLS = "make a node pool of nodePools for the tasks of each, by pool; a queue is Celery's"
+_RESTRICTED = 'pods and containers keep to Pod Security "restricted", with a read-only root file system'
+_NAMES = "names begin with fullnameOverride, or the release's name"
+_IMAGE = "by hand: it has to be this project's image, or built FROM it (`--image`)"
+_HOOKS = "the api-server waits before it ends (apiServer.preStopSleepSeconds); others need none"
+_SCHEDULER = "pods go by the cluster's default scheduler"
+_WEBSERVER_CONFIG = "make a ConfigMap of it, and mount it by apiServer.extraVolumes at /opt/airflow/webserver_config.py"
+_ACCOUNTS = "each component has a ServiceAccount of its own, and a token only where it needs one"
+_TRIGGERER = "a triggerer holds a thousand tasks: set triggerer.replicas"
+_COLLECTOR = "send to a collector of yours: config.metrics.otel_on, config.traces.otel_on"
+_QUEUES = "make a node pool of nodePools for the tasks of each, by pool; a queue is Celery's"
+_NO_POLICIES = "there are no NetworkPolicies in the chart"
+_NO_SECRET = "the chart makes no such Secret"
+_VOLUME = "no component keeps anything on a volume; logs are in S3"
+_KERBEROS = "Kerberos is no part of the chart"
+_MAKE = "by hand: make the Secret"
+_OWN = "of each that has none of its own"
+_BROKER = "launcher.celery.broker"
+_SECRET_IN_IT = "a secret in it becomes a Secret, by hand"
 
 ROWS = (
     # The release.
-    Row("fullnameOverride", "fullnameOverride", "", same("fullnameOverride")),
-    _gone("nameOverride", "names begin with fullnameOverride, or the release's name"),
-    _gone("useStandardNaming", "names begin with fullnameOverride, or the release's name"),
-    Row("executor", "launcher.kind", "`celery` for Celery's executors, `local` for others; Python tasks have a worker pod each", release.executor),
+    _same("fullnameOverride", "fullnameOverride"),
+    *_gone(_NAMES, "nameOverride", "useStandardNaming"),
+    Row(
+        "executor", "launcher.kind",
+        "`celery` for Celery's executors, `local` for others; every task that is no pod has a worker pod",
+        release.executor,
+    ),
     Row("airflowVersion", "", "2.x: by hand, upgrade to Airflow 3 first", release.image),
     *(
-        Row(name, "image", "by hand: it has to be this project's image, or built FROM it (`--image`)", release.image)
+        Row(name, "image", _IMAGE, release.image)
         for name in (
-            "defaultAirflowRepository", "defaultAirflowTag", "defaultAirflowDigest",
-            "images.airflow.repository", "images.airflow.tag", "images.airflow.digest",
-            "images.pod_template.repository", "images.pod_template.tag",
+            "defaultAirflowRepository", "defaultAirflowTag", "defaultAirflowDigest", "images.airflow.repository",
+            "images.airflow.tag", "images.airflow.digest", "images.pod_template.repository", "images.pod_template.tag",
         )
     ),
     Row("images.airflow.pullPolicy", "image.pullPolicy", "", release.pull_policy),
     Row("images.pod_template.pullPolicy", "image.pullPolicy", "", release.pull_policy),
-    _gone("images.useDefaultImageForMigration", "the migrations Job runs the one image"),
-    Row("images.migrationsWaitTimeout", "migrations.waitTimeout", "", same("migrations.waitTimeout")),
+    *_gone("the migrations Job runs the one image", "images.useDefaultImageForMigration"),
+    _same("images.migrationsWaitTimeout", "migrations.waitTimeout"),
     Row("images.gitSync", "dags.gitSync.image", "of git-sync 4; 3 has other variables", release.git_sync_image),
-    *(_gone(f"images.{name}", "the chart has none") for name in ("flower", "statsd", "redis", "pgbouncer", "pgbouncerExporter", "otelCollector")),
+    *_gone(
+        "the chart has none", "images.flower", "images.statsd", "images.redis", "images.pgbouncer",
+        "images.pgbouncerExporter", "images.otelCollector",
+    ),
     Row("imagePullSecrets", "imagePullSecrets", "", release.pull_secrets),
     Row("registry.secretName", "imagePullSecrets", "", release.pull_secrets),
     Row("registry.connection", "imagePullSecrets", "by hand: make the pull secret", release.registry),
-    _gone("uid", "the image's user is 50000"),
-    _gone("gid", "the image's group is 0"),
-    _gone("securityContext", 'pods and containers keep to Pod Security "restricted", with a read-only root file system'),
-    _gone("securityContexts", 'pods and containers keep to Pod Security "restricted", with a read-only root file system'),
-    _gone("airflowHome", "the image's is /opt/airflow"),
-    _gone("revisionHistoryLimit", "Kubernetes' own, 10"),
-    _gone("enableServiceLinks", "always off"),
-    _gone("containerLifecycleHooks", "the api-server waits before it ends (apiServer.preStopSleepSeconds); others need none"),
-    _hand("schedulerName", "pods go by the cluster's default scheduler"),
-    _gone("airflowConfigAnnotations", "ConfigMaps have none"),
-    _gone("allowJobLaunching", "KubernetesJobOperator has no rights by this chart: add a Role of your own"),
-    _gone("allowPodLaunching", "it is what the chart is for"),
-    _hand("rbac.create", "the chart makes its Roles; whoever installs it has to be allowed to"),
-    _hand("rbac.createSCCRoleBinding", "bind the SCC to the ServiceAccounts: oc adm policy add-scc-to-user"),
-    _hand("multiNamespaceMode", "name the namespaces: tasks.namespaces. Rights are made in those alone"),
-    _part("networkPolicies", "write NetworkPolicies of your own"),
-    _hand("priorityClasses", "make PriorityClasses of your own; nodePools has its own for tasks"),
-    _hand("quotas", "nodePools[].quota is one of the pods of tasks; others make yourself"),
-    _hand("limits", "make a LimitRange of your own; nodePools[].resources says what a task gets"),
-    _hand("airflowLocalSettings", "put airflow_local_settings.py into the image, below /opt/python or on PYTHONPATH"),
-    _hand("podTemplate", "workers has what pods of workers may differ in; the template is the chart's own"),
+    *_gone("the image's user is 50000, its group 0", "uid", "gid"),
+    *_gone(_RESTRICTED, "securityContext", "securityContexts"),
+    *_gone("the image's is /opt/airflow", "airflowHome"),
+    *_gone("Kubernetes' own, 10", "revisionHistoryLimit"),
+    *_gone("always off", "enableServiceLinks"),
+    *_gone(_HOOKS, "containerLifecycleHooks"),
+    *_hand(_SCHEDULER, "schedulerName"),
+    *_gone("ConfigMaps have none", "airflowConfigAnnotations"),
+    *_hand("KubernetesJobOperator needs rights that the chart does not give: add a Role", "allowJobLaunching"),
+    *_gone("it is what the chart is for", "allowPodLaunching"),
+    *_hand("the chart makes its Roles; whoever installs it has to be allowed to", "rbac.create"),
+    *_hand("bind the SCC to the ServiceAccounts: oc adm policy add-scc-to-user", "rbac.createSCCRoleBinding"),
+    *_hand("name the namespaces: tasks.namespaces. Rights are made in those alone", "multiNamespaceMode"),
+    *_part("write NetworkPolicies of your own", "networkPolicies"),
+    *_hand("make PriorityClasses of your own; nodePools has its own for tasks", "priorityClasses"),
+    *_hand("nodePools[].quota is one of the pods of tasks; others make yourself", "quotas"),
+    *_hand("make a LimitRange of your own; nodePools[].resources says what a task gets", "limits"),
+    *_hand("put airflow_local_settings.py into the image, on PYTHONPATH", "airflowLocalSettings"),
+    *_hand("workers has what pods of workers may differ in; the template is the chart's own", "podTemplate"),
     # Secrets.
-    Row("data.metadataSecretName", "database.existingSecret", "its key is `connection`; without `?sslmode=…` in the URL: set PGSSLMODE by extraEnv", secret_name("database", "connection")),
-    Row("data.metadataConnection", "database.existingSecret", "by hand: make the Secret. `sslmode` becomes PGSSLMODE in extraEnv", release.database),
-    Row("data.brokerUrlSecretName", "launcher.celery.broker.existingSecret", "its key is `connection`", secret_name("launcher.celery.broker", "connection")),
-    Row("data.brokerUrl", "launcher.celery.broker.existingSecret", "by hand: make the Secret", secret_text("launcher.celery.broker", "airflow-broker", "url", "redis://:<password>@<host>:6379/0")),
-    *(
-        _gone(f"data.{name}", "results of Celery's tasks go to the broker")
-        for name in ("resultBackendSecretName", "resultBackendConnection", "resultBackendConnectionSecretAnnotations")
+    Row(
+        "data.metadataSecretName", "database.existingSecret",
+        "its key is `connection`. Its URL has no `?sslmode=…`: set PGSSLMODE by extraEnv",
+        secret_name("database", "connection"),
     ),
-    _gone("data.brokerUrlSecretAnnotations", "the chart makes no such Secret"),
+    Row(
+        "data.metadataConnection", "database.existingSecret",
+        "by hand: make the Secret. `sslmode` becomes PGSSLMODE in extraEnv", release.database,
+    ),
+    Row(
+        "data.brokerUrlSecretName", f"{_BROKER}.existingSecret", "its key is `connection`",
+        secret_name(_BROKER, "connection"),
+    ),
+    Row(
+        "data.brokerUrl", f"{_BROKER}.existingSecret", _MAKE,
+        secret_text(_BROKER, "airflow-broker", "url", "redis://:<password>@<host>:6379/0"),
+    ),
+    *_gone(
+        "results of Celery's tasks go to the broker", "data.resultBackendSecretName", "data.resultBackendConnection",
+        "data.resultBackendConnectionSecretAnnotations",
+    ),
     Row("fernetKeySecretName", "fernetKey.existingSecret", "", secret_name("fernetKey", "fernet-key")),
-    Row("fernetKey", "fernetKey.existingSecret", "by hand: make the Secret", secret_text("fernetKey", "airflow-keys", "fernet-key")),
+    Row("fernetKey", "fernetKey.existingSecret", _MAKE, secret_text("fernetKey", "airflow-keys", "fernet-key")),
     Row("apiSecretKeySecretName", "apiSecretKey.existingSecret", "", secret_name("apiSecretKey", "api-secret-key")),
-    Row("webserverSecretKeySecretName", "apiSecretKey.existingSecret", "where apiSecretKeySecretName is not set", secret_name("apiSecretKey", "webserver-secret-key")),
-    Row("apiSecretKey", "apiSecretKey.existingSecret", "by hand: make the Secret", secret_text("apiSecretKey", "airflow-keys", "api-secret-key")),
-    Row("webserverSecretKey", "apiSecretKey.existingSecret", "by hand: make the Secret", secret_text("apiSecretKey", "airflow-keys", "api-secret-key")),
-    Row("jwtSecretName", "jwtSecret.existingSecret", "", secret_name("jwtSecret", "jwt-secret")),
-    Row("jwtSecret", "jwtSecret.existingSecret", "by hand: make the Secret", secret_text("jwtSecret", "airflow-keys", "jwt-secret")),
-    *(
-        _gone(name, "the chart makes no such Secret")
-        for name in ("fernetKeySecretAnnotations", "apiSecretAnnotations", "jwtSecretAnnotations", "webserverSecretAnnotations")
+    Row(
+        "webserverSecretKeySecretName", "apiSecretKey.existingSecret", "where apiSecretKeySecretName is not set",
+        secret_name("apiSecretKey", "webserver-secret-key"),
     ),
-    _hand("enableBuiltInSecretEnvVars", "the chart sets these variables from Secrets; give yours by extraEnv, which wins"),
+    *(
+        Row(name, "apiSecretKey.existingSecret", _MAKE, secret_text("apiSecretKey", "airflow-keys", "api-secret-key"))
+        for name in ("apiSecretKey", "webserverSecretKey")
+    ),
+    Row("jwtSecretName", "jwtSecret.existingSecret", "", secret_name("jwtSecret", "jwt-secret")),
+    Row("jwtSecret", "jwtSecret.existingSecret", _MAKE, secret_text("jwtSecret", "airflow-keys", "jwt-secret")),
+    *_gone(
+        _NO_SECRET, "data.brokerUrlSecretAnnotations", "fernetKeySecretAnnotations", "apiSecretAnnotations",
+        "jwtSecretAnnotations", "webserverSecretAnnotations",
+    ),
+    *_hand("the chart sets these variables from Secrets; yours by extraEnv win", "enableBuiltInSecretEnvVars"),
     # The first user.
     Row("createUserJob.enabled", "admin.enabled", "", release.admin_off),
     Row("createUserJob.defaultUser", "admin", "by hand: make the Secret with the password", release.admin),
-    Row("webserver.defaultUser", "admin", "as createUserJob.defaultUser", release.admin),
-    _gone("createUserJob", "the migrations Job makes the user: migrations"),
+    Row("webserver.defaultUser", "admin", "by hand: make the Secret with the password", release.admin),
+    *_gone("the migrations Job makes the user: migrations", "createUserJob"),
     # Components.
     _field("replicas", "replicas"),
-    _field("resources", "resources", components.resources, "as given: what a file leaves out is not this chart's default. Of Celery's workers: the launcher's"),
+    _field(
+        "resources", "resources", components.resources,
+        "as given: what a file leaves out is not this chart's default. Of Celery's workers: the launcher's",
+    ),
     _field("nodeSelector", "nodeSelector"),
     _field("affinity", "affinity"),
     _field("tolerations", "tolerations"),
@@ -136,111 +175,130 @@ ROWS = (
     _field("priorityClassName", "priorityClassName"),
     _field("podAnnotations", "podAnnotations", components.labels),
     Row("migrateDatabaseJob.annotations", "migrations.podAnnotations", "", field("podAnnotations", components.labels)),
-    Row("<component>.safeToEvict", "<component>.podAnnotations", "the annotation of the cluster's autoscaler", components.safe_to_evict),
+    Row(
+        "<component>.safeToEvict", "<component>.podAnnotations", "the annotation of the cluster's autoscaler",
+        components.safe_to_evict,
+    ),
     _field("labels", "podLabels", components.labels),
-    _field("env", "extraEnv", components.environment, "a secret in it becomes a Secret, by hand"),
-    _field("extraContainers", "extraContainers", components.containers, "not of workers: extraInitContainers with `restartPolicy: Always`"),
+    _field("env", "extraEnv", components.environment, _SECRET_IN_IT),
+    _field(
+        "extraContainers", "extraContainers", components.containers,
+        "not of worker pods: extraInitContainers with `restartPolicy: Always`",
+    ),
     _field("extraInitContainers", "extraInitContainers", components.containers),
     _field("extraVolumes", "extraVolumes", components.volumes),
     _field("extraVolumeMounts", "extraVolumeMounts", components.mounts),
-    _field("terminationGracePeriodSeconds", "terminationGracePeriodSeconds"),
+    _field("terminationGracePeriodSeconds", "terminationGracePeriodSeconds", components.grace),
     _field("strategy", "strategy", components.strategy),
-    Row("<component>.serviceAccount.annotations", "<component>.serviceAccount.annotations", "", field("serviceAccount.annotations", components.labels)),
-    Row("<component>.serviceAccount", "", "each component has a ServiceAccount of its own, and a token only where it needs one", gone("each component has a ServiceAccount of its own, and a token only where it needs one")),
-    _field("podDisruptionBudget", "podDisruptionBudget", components.disruption, "on by default here, where there are two pods"),
+    _field("serviceAccount.annotations", "serviceAccount.annotations", components.labels),
+    *_gone(_ACCOUNTS, "<component>.serviceAccount"),
+    _field(
+        "podDisruptionBudget", "podDisruptionBudget", components.disruption,
+        "on by default here, where there are two pods",
+    ),
     _field("startupProbe", "startupProbe", components.probe, "its timing"),
     _field("livenessProbe", "livenessProbe", components.probe, "its timing"),
     _field("readinessProbe", "readinessProbe", components.probe, "its timing"),
     _field("hpa", "autoscaling.hpa", components.autoscaling_hpa, "by CPU alone"),
-    Row("triggerer.keda", "", "by hand: a triggerer holds a thousand tasks; set triggerer.replicas", part("a triggerer holds a thousand tasks; set triggerer.replicas")),
-    _field("keda", "autoscaling.keda", components.autoscaling_keda, "by the tasks that wait in the broker; its Secret needs `address` and `password`"),
+    *_part(_TRIGGERER, "triggerer.keda"),
+    _field(
+        "keda", "autoscaling.keda", components.autoscaling_keda,
+        "by the tasks that wait in the broker; its Secret needs `address` and `password`",
+    ),
     Row("apiServer.service", "apiServer.service", "type, annotations, one port", components.service),
     Row("webserver.service", "apiServer.service", "where apiServer.service says nothing", components.service),
-    *(
-        _hand(f"workers.celery.{name}", _POOLS) for name in ("sets", "queue", "enableDefault")
+    *_hand(_QUEUES, "workers.celery.sets", "workers.celery.queue", "workers.celery.enableDefault"),
+    *_gone("always on", "<component>.enabled"),
+    *_gone("the chart's own", "<component>.command", "<component>.args"),
+    *_gone("Kubernetes' own, 10", "<component>.revisionHistoryLimit"),
+    *_gone("those of pods are podAnnotations", "<component>.annotations"),
+    *_gone(
+        "all components are Deployments: strategy", "<component>.updateStrategy", "<component>.podManagementPolicy",
     ),
-    *(
-        _gone(f"<component>.{name}", note)
-        for name, note in (
-            ("enabled", "always on"),
-            ("command", "the chart's own"),
-            ("args", "the chart's own"),
-            ("revisionHistoryLimit", "Kubernetes' own, 10"),
-            ("annotations", "those of pods are podAnnotations"),
-            ("updateStrategy", "all components are Deployments: strategy"),
-            ("podManagementPolicy", "all components are Deployments"),
-            ("securityContext", 'pods and containers keep to Pod Security "restricted"'),
-            ("securityContexts", 'pods and containers keep to Pod Security "restricted"'),
-            ("containerLifecycleHooks", "the api-server waits before it ends (apiServer.preStopSleepSeconds); others need none"),
-            ("persistence", "no component keeps anything on a volume; logs are in S3"),
-            ("volumeClaimTemplates", "no component keeps anything on a volume: extraVolumes"),
-            ("logGroomerSidecar", "no logs are kept on disks: they are in S3"),
-            ("waitForMigrations", "every pod waits: migrations.waitTimeout"),
-            ("extraPorts", "nothing else listens"),
-            ("networkPolicy", "there are no NetworkPolicies in the chart"),
-            ("extraNetworkPolicies", "there are no NetworkPolicies in the chart"),
-            ("configMapAnnotations", "ConfigMaps have none"),
-            ("allowPodLogReading", "logs come from S3, and from triggerer and launcher while a task runs"),
-            ("schedulerName", "pods go by the cluster's default scheduler"),
-            ("runtimeClassName", "pods have none"),
-            ("kerberosSidecar", "Kerberos is no part of the chart"),
-            ("kerberosInitContainer", "Kerberos is no part of the chart"),
-            ("jobAnnotations", "the Job has none"),
-            ("restartPolicy", "migrations.backoffLimit says how often the Job is tried again"),
-            ("useHelmHooks", "no object is a hook: helm --wait, Argo CD and Flux need nothing special"),
-            ("applyCustomEnv", "extraEnv is in every container"),
-        )
+    *_gone(_RESTRICTED, "<component>.securityContext", "<component>.securityContexts"),
+    *_gone(_HOOKS, "<component>.containerLifecycleHooks"),
+    *_gone(_VOLUME, "<component>.persistence", "<component>.volumeClaimTemplates", "<component>.logGroomerSidecar"),
+    *_gone("every pod waits: migrations.waitTimeout", "<component>.waitForMigrations"),
+    *_gone("nothing else listens", "<component>.extraPorts"),
+    *_gone(_NO_POLICIES, "<component>.networkPolicy", "<component>.extraNetworkPolicies"),
+    *_gone("ConfigMaps have none", "<component>.configMapAnnotations"),
+    *_gone(
+        "logs come from S3, and from triggerer and launcher while a task runs", "<component>.allowPodLogReading",
     ),
-    _hand("<component>.hostAliases", "pods have none: let DNS know the name"),
-    Row("migrateDatabaseJob.ttlSecondsAfterFinished", "migrations.ttlSecondsAfterFinished", "", same("migrations.ttlSecondsAfterFinished")),
-    Row("apiServer.apiServerConfigConfigMapName", "apiServer.extraVolumes", "mounted as webserver_config.py", release.webserver_config),
-    Row("webserver.webserverConfigConfigMapName", "apiServer.extraVolumes", "mounted as webserver_config.py", release.webserver_config),
-    _hand("apiServer.apiServerConfig", "make a ConfigMap of it, and mount it by apiServer.extraVolumes at /opt/airflow/webserver_config.py"),
-    _hand("webserver.webserverConfig", "make a ConfigMap of it, and mount it by apiServer.extraVolumes at /opt/airflow/webserver_config.py"),
+    *_hand(_SCHEDULER, "<component>.schedulerName"),
+    *_hand("pods have none: a RuntimeClass is the nodes' to default", "<component>.runtimeClassName"),
+    *_gone(_KERBEROS, "<component>.kerberosSidecar", "<component>.kerberosInitContainer"),
+    *_gone("the Job has none", "<component>.jobAnnotations"),
+    *_gone("migrations.backoffLimit says how often the Job is tried again", "<component>.restartPolicy"),
+    *_gone(
+        "no object is a hook: helm --wait, Argo CD and Flux need nothing special", "<component>.useHelmHooks",
+    ),
+    *_gone("extraEnv is in every container", "<component>.applyCustomEnv"),
+    *_hand("pods have none: let DNS know the name", "<component>.hostAliases"),
+    _same("migrateDatabaseJob.ttlSecondsAfterFinished", "migrations.ttlSecondsAfterFinished"),
+    *(
+        Row(name, "apiServer.extraVolumes", "mounted as webserver_config.py", release.webserver_config)
+        for name in ("apiServer.apiServerConfigConfigMapName", "webserver.webserverConfigConfigMapName")
+    ),
+    *_hand(_WEBSERVER_CONFIG, "apiServer.apiServerConfig", "webserver.webserverConfig"),
     Row("dagProcessor.dagBundleConfigList", "config.dag_processor.dag_bundle_config_list", "", release.bundles),
     # For all pods.
-    Row("nodeSelector", "<component>.nodeSelector", "of each that has none of its own", for_every("nodeSelector")),
-    Row("affinity", "<component>.affinity", "of each that has none of its own", for_every("affinity")),
-    Row("tolerations", "<component>.tolerations", "of each that has none of its own", for_every("tolerations")),
-    Row("topologySpreadConstraints", "<component>.topologySpreadConstraints", "of each that has none of its own", for_every("topologySpreadConstraints")),
+    *(
+        Row(name, f"<component>.{name}", _OWN, for_every(name))
+        for name in ("nodeSelector", "affinity", "tolerations", "topologySpreadConstraints")
+    ),
     Row("volumes", "<component>.extraVolumes", "of each", for_every("extraVolumes", components.volumes)),
     Row("volumeMounts", "<component>.extraVolumeMounts", "of each", for_every("extraVolumeMounts", components.mounts)),
     _same("labels", "podLabels", components.labels),
     _same("airflowPodAnnotations", "podAnnotations", components.labels),
-    # Airflow's configuration and environment: variables win over options, so they come last.
-    Row("config", "config", "what another value says is left out; S3 becomes logs.s3; secrets become Secrets, by hand", configuration.options),
-    Row("env", "extraEnv", "a secret in it becomes a Secret, by hand", environment.variables),
+    # Airflow's configuration and environment.
+    Row(
+        "config", "config",
+        "what another value says is left out; S3 becomes logs.s3; secrets become Secrets, by hand",
+        configuration.options,
+    ),
+    Row("env", "extraEnv", _SECRET_IN_IT, environment.variables),
     Row("secret", "extraEnv", "", environment.from_secrets),
-    Row("extraEnv", "extraEnv", "helm's templates but the release's name and namespace: by hand", environment.variables),
+    Row(
+        "extraEnv", "extraEnv", "templates of helm's, but the release's name and namespace, by hand",
+        environment.variables,
+    ),
     Row("extraEnvFrom", "extraEnv", "by hand: variables go by name", environment.env_from),
     Row("extraSecrets", "", "by hand: make the Secrets", environment.objects("Secret", "secret generic")),
     Row("extraConfigMaps", "", "by hand: make the ConfigMaps", environment.objects("ConfigMap", "configmap")),
     # The way in.
     Row("ingress.apiServer", "apiServer.ingress", "and apiServer.baseUrl, from its first host", release.ingress),
     Row("ingress.web", "apiServer.ingress", "where ingress.apiServer is off", release.ingress),
-    _gone("ingress.enabled", "apiServer.ingress.enabled"),
-    *(_gone(f"ingress.{name}", "the chart has none") for name in ("flower", "statsd", "pgbouncer")),
-    Row("ports.apiServer", "apiServer.service.port", "", another("apiServer.service.port", "clients use it; in the pod it is 8080")),
-    Row("ports.airflowUI", "", "the api-server's is apiServer.service.port", gone("the api-server's is apiServer.service.port")),
-    _gone("ports", "the chart's own"),
-    # DAGs, logs.
-    Row("dags.gitSync", "dags.gitSync", "`branch` and `rev` become `ref`; known hosts are a key of the Secret", release.git_sync),
-    Row("dags.persistence", "<component>.extraVolumes", "mounted at /opt/airflow/dags; not needed with git-sync", release.dags_volume),
-    _gone("dags.mountPath", "the chart's own"),
-    _part("logs.persistence", "logs are kept in S3 alone: logs.s3"),
-    _gone("logs.emptyDirConfig", "the chart's own"),
+    *_gone("apiServer.ingress.enabled says it", "ingress.enabled"),
+    *_gone("the chart has none", "ingress.flower", "ingress.statsd", "ingress.pgbouncer"),
+    Row(
+        "ports.apiServer", "apiServer.service.port", "",
+        another("apiServer.service.port", "clients use it; in the pod it is 8080"),
+    ),
+    *_gone("the api-server's is apiServer.service.port", "ports.airflowUI"),
+    *_gone("the chart's own", "ports"),
+    # DAGs and logs.
+    Row(
+        "dags.gitSync", "dags.gitSync", "`branch` and `rev` become `ref`; known hosts are a key of the Secret",
+        release.git_sync,
+    ),
+    Row(
+        "dags.persistence", "<component>.extraVolumes", "mounted at /opt/airflow/dags; not needed with git-sync",
+        release.dags_volume,
+    ),
+    *_gone("the chart's own", "dags.mountPath", "logs.emptyDirConfig"),
+    *_part("logs are kept in S3 alone: logs.s3", "logs.persistence"),
     # Parts that this chart has not.
-    _part("flower", "run Flower yourself; airflow-platform why and the UI say why a task waits"),
-    _gone("statsd", "no exporter is made: config.metrics sends metrics to one of yours"),
-    Row("otelCollector", "", "by hand: send to a collector of yours: config.metrics.otel_on, config.traces.otel_on", hand("send to a collector of yours: config.metrics.otel_on, config.traces.otel_on")),
-    _part("pgbouncer", "run PgBouncer before the database, and name it in the database's Secret"),
-    _gone("redis", "the chart brings no broker"),
-    _gone("postgresql", "the chart brings no database"),
-    _part("elasticsearch", "logs are kept in S3: logs.s3"),
-    _part("opensearch", "logs are kept in S3: logs.s3"),
-    _part("cleanup", "nothing: pods of workers are deleted (config.kubernetes_executor), those of tasks by the triggerer"),
-    _part("databaseCleanup", "make a CronJob that runs `airflow db clean`"),
-    _part("kerberos", "put a sidecar with its ticket into extraContainers"),
+    *_part("run Flower yourself; airflow-platform why and the UI say why a task waits", "flower"),
+    *_gone("no exporter is made: config.metrics sends metrics to one of yours", "statsd"),
+    *_hand(_COLLECTOR, "otelCollector"),
+    *_part("run PgBouncer before the database, and name it in the database's Secret", "pgbouncer"),
+    *_gone("the chart brings no broker", "redis"),
+    *_gone("the chart brings no database", "postgresql"),
+    *_part("logs are kept in S3: logs.s3", "elasticsearch", "opensearch"),
+    *_gone("the executor deletes pods of workers, the triggerer those of tasks", "cleanup"),
+    *_part("make a CronJob that runs `airflow db clean`", "databaseCleanup"),
+    *_part("put a sidecar with its ticket into extraContainers", "kerberos"),
 )  # fmt: skip
 
 
@@ -258,10 +316,9 @@ def expanded(row: Row) -> Iterator[tuple[str, str]]:
 def by_path() -> dict[Path, tuple[int, str, Row]]:
     """The rows by path: place in the order, component, row. The first of a path holds."""
     found: dict[Path, tuple[int, str, Row]] = {}
-    for place, (row, path, component) in enumerate(
-        (row, path, component) for row in ROWS for path, component in expanded(row)
-    ):
-        found.setdefault(tuple(path.split(".")), (place, component, row))
+    for row in ROWS:
+        for path, component in expanded(row):
+            found.setdefault(tuple(path.split(".")), (len(found), component, row))
     return found
 
 

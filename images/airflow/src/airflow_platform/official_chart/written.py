@@ -8,13 +8,12 @@ from typing import Any
 import yaml
 
 from airflow_platform.official_chart.conversion import Conversion, Kind
-from airflow_platform.official_chart.defaults import releases
 
 #: The order of this chart's values.yaml.
 _ORDER = (
     "fullnameOverride", "image", "imagePullSecrets", "podAnnotations", "podLabels", "extraEnv", "database", "fernetKey",
-    "apiSecretKey", "jwtSecret", "admin", "config", "apiServer", "scheduler", "dagProcessor", "triggerer", "launcher", "workers",
-    "migrations", "dags", "logs", "tasks",
+    "apiSecretKey", "jwtSecret", "admin", "config", "apiServer", "scheduler", "dagProcessor", "triggerer", "launcher",
+    "workers", "migrations", "dags", "logs", "tasks",
 )  # fmt: skip
 
 
@@ -25,7 +24,7 @@ def written(conversion: Conversion, names: list[str]) -> str:
         if one.kind is Kind.FORM and one.ours:
             comments.setdefault(one.ours[0], []).append(f"{one.official}{f': {one.note}' if one.note else ''}")
     lines = [
-        f"# Made by airflow-platform convert-values from values of the official Airflow chart ({releases()}): {', '.join(names)}.",
+        f"# Made by airflow-platform convert-values from {', '.join(names)}, values of the official Airflow chart.",
     ]
     values = {name: conversion.ours[name] for name in _ORDER if name in conversion.ours}
     for number, one in enumerate(conversion.by_hand):

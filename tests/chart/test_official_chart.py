@@ -1,0 +1,108 @@
+"""Values of the official Airflow chart, converted: this chart renders with them, and does what that one did.
+
+`official/examples` holds values after the official documentation's examples. What each changes in the official chart's
+render is recorded in `official/recorded.json`. With the chart at hand (``OFFICIAL_CHART=<folder of 1.22.0>``) the record
+is checked too, and with ``RECORD=1`` as well it is made anew.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.chart.official import facts
+from tests.chart.release import CHART, ROOT, needs_helm, render
+
+sys.path.append(str(ROOT / "images" / "airflow" / "src"))
+
+from airflow_platform.official_chart import components, convert
+from airflow_platform.official_chart.written import written
+
+FOLDER = Path(__file__).parent / "official"
+EXAMPLES = sorted((FOLDER / "examples").glob("*.yaml"))
+RECORDED = FOLDER / "recorded.json"
+OFFICIAL = os.environ.get("OFFICIAL_CHART")
+
+NOTHING = object()
+
+
+def example(path):
+    """The values of an example, and what its comments of `differs` and `hand` say."""
+    return yaml.safe_load(path.read_text())
+
+
+def official(path, folder):
+    """The facts of the official chart's render that the example changes."""
+    (folder / "theirs.yaml").write_text(yaml.safe_dump(example(path)["values"]))
+    base = {"executor": example(path)["values"].get("executor", "CeleryExecutor")}
+    (folder / "base.yaml").write_text(yaml.safe_dump(base))
+    before, after = (
+        facts.of(render(values=(), files=[folder / name], chart=Path(OFFICIAL)), official=True)
+        for name in ("base.yaml", "theirs.yaml")
+    )
+    return {name: value for name, value in after.items() if value != before.get(name, NOTHING) and value is not None}
+
+
+def ours(path, folder):
+    """The conversion of an example, and this chart's facts with it."""
+    (folder / "theirs.yaml").write_text(yaml.safe_dump(example(path)["values"]))
+    conversion = convert([str(folder / "theirs.yaml")])
+    (folder / "ours.yaml").write_text(written(conversion, ["theirs.yaml"]))
+    return conversion, facts.of(render(values=(), files=[folder / "ours.yaml"]), official=False)
+
+
+@needs_helm
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_this_chart_does_what_the_official_one_did(path, tmp_path):
+    expected = json.loads(RECORDED.read_text())[path.stem]
+    _, found = ours(path, tmp_path)
+    differs = example(path).get("differs") or {}
+    wrong = {
+        name: (value, found.get(name))
+        for name, value in expected.items()
+        if found.get(name) != value and not any(name.startswith(other) for other in differs)
+    }
+    assert not wrong, "\n".join(f"{name}: {one[0]} was, {one[1]} is" for name, one in wrong.items())
+    # What is said to differ does so: no excuse outlives its reason.
+    for prefix in differs:
+        assert any(name.startswith(prefix) and found.get(name) != value for name, value in expected.items()), prefix
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_what_is_left_to_do_is_said(path, tmp_path):
+    (tmp_path / "theirs.yaml").write_text(yaml.safe_dump(example(path)["values"]))
+    conversion = convert(
+        [str(tmp_path / "theirs.yaml")], task_namespaces=["tasks"], image="registry.example.com/airflow:1"
+    )
+    assert sorted({one.official for one in conversion.by_hand}) == sorted(example(path).get("hand") or [])
+
+
+@needs_helm
+@pytest.mark.skipif(not OFFICIAL, reason="no official chart: name its folder by $OFFICIAL_CHART")
+def test_the_record_is_of_the_official_chart(tmp_path):
+    found = {path.stem: official(path, tmp_path) for path in EXAMPLES}
+    if os.environ.get("RECORD"):
+        RECORDED.write_text(json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    assert json.loads(RECORDED.read_text()) == json.loads(json.dumps(found))
+
+
+def test_every_place_that_a_value_goes_to_is_one_of_this_chart():
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+
+    def at(path):
+        found = values
+        for key in path.split("."):
+            assert key in found, path
+            found = found[key]
+        return found
+
+    for component, fields in components.FIELDS.items():
+        for name in fields:
+            at(f"{component}.{name}")
+        # Helm merges maps: what the converter has to take out, because a file does not name it.
+        for part, given in at(f"{component}.resources").items():
+            assert set(given) == set(components.RESOURCES[part]), (component, part)
+        if "strategy" in fields:
+            assert set(at(f"{component}.strategy.rollingUpdate")) == set(components.ROLLING_UPDATE)
