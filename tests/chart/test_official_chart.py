@@ -1,8 +1,8 @@
 """Values of the official Airflow chart, converted: this chart renders with them, and does what that one did.
 
 `official/examples` holds values after the official documentation's examples. What each changes in the official chart's
-render is recorded in `official/recorded.json`. With the chart at hand (``OFFICIAL_CHART=<folder of 1.22.0>``) the record
-is checked too, and with ``RECORD=1`` as well it is made anew.
+render is recorded in `official/recorded.json`. With the chart at hand (``OFFICIAL_CHART=<folder of 1.22.0>``) the
+record is checked too, and with ``RECORD=1`` as well it is made anew.
 """
 
 import json

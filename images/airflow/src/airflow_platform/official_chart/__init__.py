@@ -13,7 +13,7 @@ from typing import Any
 from airflow_platform.official_chart import table
 from airflow_platform.official_chart.conversion import Conversion
 from airflow_platform.official_chart.defaults import Path
-from airflow_platform.official_chart.given import read
+from airflow_platform.official_chart.given import Given, ValuesError, read
 from airflow_platform.official_chart.implied import complete
 
 
@@ -28,18 +28,24 @@ def convert(
     """Convert values of the official chart; later files win, as with ``helm --values``.
 
     Raises:
-        ValuesError: a file is missing, is no YAML, or has keys that the official chart does not.
+        ValuesError: a file is missing, is no YAML, or has keys or values that the official chart does not take.
     """
     given = read(files)
     conversion = Conversion(given, release, namespace, task_namespaces, image)
-    for _, component, row, path, value in sorted(_units(given.values, ()), key=lambda unit: unit[0]):
+    for _, component, row, path, value in sorted(_units(given, given.values, ()), key=lambda unit: unit[0]):
         conversion.row = ".".join(path)
-        row.form(conversion, component, conversion.row, value)
+        try:
+            row.form(conversion, component, conversion.row, value)
+        except (AttributeError, TypeError, ValueError, KeyError) as error:
+            # Its schema refuses such a value as well.
+            raise ValuesError(
+                f"{given.place(conversion.row)}: {conversion.row} is not what the official chart takes"
+            ) from error
     complete(conversion)
     return conversion
 
 
-def _units(values: Mapping[str, Any], path: Path) -> Iterator[tuple[int, str, table.Row, Path, Any]]:
+def _units(given: Given, values: Mapping[str, Any], path: Path) -> Iterator[tuple[int, str, table.Row, Path, Any]]:
     # A row of a part takes what no row of a value in it has.
     rows = table.by_path()
     for key, value in values.items():
@@ -49,7 +55,7 @@ def _units(values: Mapping[str, Any], path: Path) -> Iterator[tuple[int, str, ta
             left = {}
             for name, one in value.items():
                 if _has_row((*below, name), rows):
-                    yield from _units({name: one}, below)
+                    yield from _units(given, {name: one}, below)
                 else:
                     left[name] = one
             value = left
@@ -59,7 +65,7 @@ def _units(values: Mapping[str, Any], path: Path) -> Iterator[tuple[int, str, ta
             place, component, row = rows[below]
             yield place, component, row, below, value
         else:
-            raise LookupError(f"no row for {'.'.join(below)}")
+            raise ValuesError(f"{given.places[below]}: {'.'.join(below)} is a map of keys")
 
 
 def _has_row(path: Path, rows: Mapping[Path, Any]) -> bool:

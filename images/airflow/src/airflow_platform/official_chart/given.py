@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as File
@@ -18,6 +19,15 @@ _ANCHORS = ("x-", "_", ".")
 
 class ValuesError(CommandError):
     """A file cannot be read as values of the official chart; the message says which, where, and what to do."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads y and n as helm does: they are booleans."""
+
+    bool_values = {**yaml.SafeLoader.bool_values, "y": True, "n": False}
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("[yYnN]$"), list("yYnN"))
 
 
 @dataclass
@@ -80,7 +90,7 @@ def _keys(name: str) -> Iterator[tuple[Path, Any, int]]:
         raise ValuesError(f"{name}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ValuesError(f"{name}: is no text in UTF-8") from error
-    loader = yaml.SafeLoader(text)
+    loader = _Loader(text)
     try:
         node = loader.get_single_node()
         if node is None:

@@ -121,10 +121,10 @@ def database(conversion: Conversion, _: str, path: str, value: Mapping[str, Any]
 
 def admin(conversion: Conversion, _: str, path: str, value: Mapping[str, Any]) -> None:
     """The first user."""
-    if value.get("enabled") is False:
-        conversion.put("admin.enabled", False)
-        conversion.say(path, Kind.FORM, ["admin.enabled"])
-        return
+    if "enabled" in value:
+        admin_off(conversion, "", f"{path}.enabled", value["enabled"])
+        if not value["enabled"]:
+            return
     for key in ("username", "email", "firstName", "lastName"):
         if key in value and conversion.put(f"admin.{key}", str(value[key]), weak=path.startswith("webserver")):
             conversion.say(f"{path}.{key}", Kind.CARRIED, [f"admin.{key}"])
