@@ -140,13 +140,13 @@ def test_anchors_at_the_top_and_merge_keys_are_yaml(converted):
 
 
 def test_texts_stay_texts_for_helm(converted, tmp_path):
-    _, conversion = converted("labels: {a: 'y', b: '1e3', c: '0x1f', d: plain}\nscheduler: {safeToEvict: y}\n")
+    _, conversion = converted("labels: {a: 'y', b: '1e3', c: '0x1f', d: plain}\nscheduler: {safeToEvict: n}\n")
     text = written(conversion, [])
     assert "a: 'y'" in text
     assert "b: '1e3'" in text
     assert "c: '0x1f'" in text
     assert "d: plain" in text
-    assert "safe-to-evict: 'true'" in text
+    assert "safe-to-evict: 'false'" in text
 
 
 def test_later_files_win_key_by_key(converted):

@@ -215,7 +215,7 @@ def autoscaling_hpa(conversion: Conversion, _: str, value: Any) -> dict[str, Any
     if "minReplicaCount" in value or found["enabled"]:
         found["minReplicas"] = max(1, int(value.get("minReplicaCount") or 1))
     if "maxReplicaCount" in value or found["enabled"]:
-        found["maxReplicas"] = int(value.get("maxReplicaCount", 5))
+        found["maxReplicas"] = max(int(value.get("maxReplicaCount", 5)), found.get("minReplicas", 1))
     target = _cpu(value.get("metrics"))
     if target is None:
         conversion.hand("this chart scales by CPU alone: set targetCPU, or make a HorizontalPodAutoscaler of your own")
