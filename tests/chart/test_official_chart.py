@@ -8,6 +8,7 @@ record is checked too, and with ``RECORD=1`` as well it is made anew.
 import json
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -33,15 +34,18 @@ def example(path):
     return yaml.safe_load(path.read_text())
 
 
+@cache
+def official_by_default(executor):
+    """The facts of the official chart with nothing but an executor."""
+    return facts.of(render(f"executor={json.dumps(executor)}", values=(), chart=Path(OFFICIAL)), official=True)
+
+
 def official(path, folder):
     """The facts of the official chart's render that the example changes."""
-    (folder / "theirs.yaml").write_text(yaml.safe_dump(example(path)["values"]))
-    base = {"executor": example(path)["values"].get("executor", "CeleryExecutor")}
-    (folder / "base.yaml").write_text(yaml.safe_dump(base))
-    before, after = (
-        facts.of(render(values=(), files=[folder / name], chart=Path(OFFICIAL)), official=True)
-        for name in ("base.yaml", "theirs.yaml")
-    )
+    values = example(path)["values"]
+    (folder / "theirs.yaml").write_text(yaml.safe_dump(values))
+    before = official_by_default(values.get("executor", "CeleryExecutor"))
+    after = facts.of(render(values=(), files=[folder / "theirs.yaml"], chart=Path(OFFICIAL)), official=True)
     return {name: value for name, value in after.items() if value != before.get(name, NOTHING) and value is not None}
 
 

@@ -107,6 +107,23 @@ def test_an_unknown_key_is_an_error_that_says_where_and_what_is_like_it(command,
     assert f"values.yaml:{line}: {path} is no value of the official chart (1.19.0, 1.22.0): did you mean {near}?" in err
 
 
+def test_values_of_postgresqls_own_chart_are_known_and_of_no_use(converted):
+    _, conversion = converted("postgresql: {primary: {persistence: {size: 8Gi}}}\n")
+    assert kinds(conversion, "postgresql") == {Kind.GONE}
+
+
+def test_values_for_a_dependency_are_to_be_a_file_of_their_own(command):
+    code, _, err = command("airflow: {executor: KubernetesExecutor}\n")
+    assert code == 1
+    assert "values.yaml:1: airflow is a dependency of a chart of yours" in err
+
+
+def test_a_proxy_that_is_named_is_not_asked_for(converted):
+    text = "ingress: {apiServer: {enabled: true, hosts: [{name: a.example.com, tls: {enabled: true}}]}}\n"
+    named = "apiServer: {env: [{name: FORWARDED_ALLOW_IPS, value: 10.0.0.0/8}]}\n"
+    assert kinds(converted(text)[1], "ingress.apiServer") > kinds(converted(text + named)[1], "ingress.apiServer")
+
+
 def test_all_unknown_keys_are_said_at_once(command):
     _, _, err = command("scheduler: {replica: 1}\ntriggerer: {replica: 1}\n")
     assert "scheduler.replica " in err

@@ -77,6 +77,8 @@ def read(names: Sequence[str]) -> Given:
 
 
 def _unknown(path: Path, place: str) -> str:
+    if path == ("airflow",):
+        return f"{place}: airflow is a dependency of a chart of yours: write what is below it to a file of its own"
     near = like(path)
     hint = f"did you mean {near}?" if near else "take it out, or correct it"
     return f"{place}: {'.'.join(path)} is no value of the official chart ({releases()}): {hint}"

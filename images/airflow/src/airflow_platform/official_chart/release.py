@@ -80,13 +80,13 @@ def registry(conversion: Conversion, _: str, path: str, value: Any) -> None:
     conversion.hand("a secret, which is not copied: make the pull secret registry", path)
 
 
-def secret_name(ours: str, key: str) -> Any:
+def secret_name(ours: str, key: str, note: str = "") -> Any:
     """A form for the name of a Secret whose key the official chart prescribes."""
 
     def form(conversion: Conversion, _: str, path: str, value: Any) -> None:
         if conversion.put(f"{ours}.existingSecret", value, weak=path.startswith("webserver")):
             conversion.put(f"{ours}.secretKey", key, weak=path.startswith("webserver"))
-            conversion.say(path, Kind.CARRIED, [f"{ours}.existingSecret", f"{ours}.secretKey"])
+            conversion.say(path, Kind.CARRIED, [f"{ours}.existingSecret", f"{ours}.secretKey"], note)
 
     return form
 
@@ -112,9 +112,10 @@ def database(conversion: Conversion, _: str, path: str, value: Mapping[str, Any]
         conversion.say(f"{path}.sslmode", Kind.FORM, ["extraEnv"], "PGSSLMODE; not in the URL, which asyncpg reads too")
     if conversion.get("database.existingSecret"):
         return
+    # What is not said is the official chart's default, if anything is.
+    user, name = (value.get(key, "postgres") if value else f"<{key}>" for key in ("user", "db"))
     host = f"{value.get('host', '<host>')}:{value.get('port', 5432)}"
-    user = quote(str(value.get("user", "<user>")), safe="<>")
-    url = f"postgresql://{user}:<password>@{host}/{value.get('db', '<name>')}"
+    url = f"postgresql://{quote(str(user), safe='<>')}:<password>@{host}/{name}"
     found = conversion.secret("airflow-database", "url", url)
     conversion.put("database.existingSecret", found["name"])
 
@@ -193,7 +194,8 @@ def ingress(conversion: Conversion, _: str, path: str, value: Mapping[str, Any])
     )
     if more := [key for key in ("precedingPaths", "succeedingPaths") if value.get(key)]:
         conversion.hand(f"{', '.join(more)}: make an Ingress of your own for other paths", path)
-    if base.startswith("https://"):
+    variables = [*(conversion.get("extraEnv") or []), *(conversion.get("apiServer.extraEnv") or [])]
+    if base.startswith("https://") and "FORWARDED_ALLOW_IPS" not in {one["name"] for one in variables}:
         conversion.hand(
             "name the Ingress controller's addresses by FORWARDED_ALLOW_IPS in apiServer.extraEnv: else redirects lead "
             "to http://",

@@ -121,7 +121,7 @@ ROWS = (
     Row(
         "data.metadataSecretName", "database.existingSecret",
         "its key is `connection`. Its URL has no `?sslmode=…`: set PGSSLMODE by extraEnv",
-        secret_name("database", "connection"),
+        secret_name("database", "connection", "its URL must have no ?sslmode=…: set PGSSLMODE by extraEnv instead"),
     ),
     Row(
         "data.metadataConnection", "database.existingSecret",
