@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,7 +52,10 @@ def _map(values: Mapping[str, Any], path: str, indent: str, comments: Mapping[st
 
 
 def _comment(text: str, indent: str) -> list[str]:
-    return [f"{indent}# {' '.join(text.split())}"]
+    # A further line of one entry stands in from the first.
+    return textwrap.wrap(
+        text, 120, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}#   ", break_on_hyphens=False
+    )
 
 
 class _Dumper(yaml.SafeDumper):
