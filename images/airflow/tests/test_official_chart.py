@@ -309,6 +309,13 @@ def test_the_executor_says_which_launcher_and_where_the_workers_values_go(conver
     assert ours["workers"]["nodeSelector"] == {"a": "b"}
 
 
+def test_a_broker_without_celery_is_not_asked_for(converted):
+    ours, conversion = converted("executor: KubernetesExecutor\ndata: {brokerUrl: 'redis://:pass@redis:6379/0'}\n")
+    assert kinds(conversion, "data.brokerUrl") == {Kind.GONE}
+    assert "airflow-broker" not in conversion.secrets
+    assert ours["launcher"] == {"kind": "local"}
+
+
 def test_an_executor_of_ones_own_is_a_persons_to_add(converted):
     _, conversion = converted("executor: mine.Executor\n")
     assert Kind.HAND in kinds(conversion, "executor")

@@ -84,6 +84,8 @@ def secret_name(ours: str, key: str, note: str = "") -> Any:
     """A form for the name of a Secret whose key the official chart prescribes."""
 
     def form(conversion: Conversion, _: str, path: str, value: Any) -> None:
+        if _is_of_celery_alone(conversion, ours, path):
+            return
         if conversion.put(f"{ours}.existingSecret", value, weak=path.startswith("webserver")):
             conversion.put(f"{ours}.secretKey", key, weak=path.startswith("webserver"))
             conversion.say(path, Kind.CARRIED, [f"{ours}.existingSecret", f"{ours}.secretKey"], note)
@@ -91,10 +93,19 @@ def secret_name(ours: str, key: str, note: str = "") -> Any:
     return form
 
 
+def _is_of_celery_alone(conversion: Conversion, ours: str, path: str) -> bool:
+    if conversion.celery or not ours.startswith("launcher.celery"):
+        return False
+    conversion.say(path, Kind.GONE, (), "the executor is not Celery's, so it had no effect")
+    return True
+
+
 def secret_text(ours: str, name: str, key: str, shown: str = "") -> Any:
     """A form for a secret in plain text: it goes to a Secret that is to be made."""
 
     def form(conversion: Conversion, _: str, path: str, value: Any) -> None:
+        if _is_of_celery_alone(conversion, ours, path):
+            return
         if not conversion.get(f"{ours}.existingSecret"):
             found = conversion.secret(name, key, shown)
             conversion.put(f"{ours}.existingSecret", found["name"])
