@@ -112,6 +112,14 @@ def test_values_of_postgresqls_own_chart_are_known_and_of_no_use(converted):
     assert kinds(conversion, "postgresql") == {Kind.GONE}
 
 
+def test_a_budget_may_have_whatever_kubernetes_takes(converted):
+    ours, _ = converted(
+        "scheduler: {replicas: 3, podDisruptionBudget: {enabled: true, config: {maxUnavailable: 2, "
+        "unhealthyPodEvictionPolicy: AlwaysAllow}}}\n"
+    )
+    assert ours["scheduler"]["podDisruptionBudget"] == {"enabled": True, "maxUnavailable": 2}
+
+
 def test_values_for_a_dependency_are_to_be_a_file_of_their_own(command):
     code, _, err = command("airflow: {executor: KubernetesExecutor}\n")
     assert code == 1
@@ -345,6 +353,7 @@ def test_a_component_that_airflow_2_called_webserver_yields_to_the_api_server(co
     assert ours["apiServer"]["replicas"] == 2
     assert ours["apiServer"]["priorityClassName"] == "high"
     assert kinds(conversion, "webserver.priorityClassName") == {Kind.FORM}
+    assert kinds(conversion, "webserver.replicas") == {Kind.GONE}
 
 
 def test_a_list_for_all_pods_is_of_each_that_has_none(converted):

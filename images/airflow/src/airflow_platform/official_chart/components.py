@@ -85,12 +85,20 @@ def field(name: str, change: Any = None) -> Any:
         # The specific ones come first, and win.
         weak = component in ("webserver", "workers")
         paths = [f"{one}.{name}" for one in where]
+        if weak and not (paths := _without(conversion, paths)):
+            conversion.say(path, Kind.GONE, (), "what is set for the component itself wins")
+            return
         if value not in (None, {}, []) and conversion.put_all(paths, value, weak=weak):
             kind = Kind.FORM if component == "webserver" else Kind.CARRIED
             note = "Airflow 3 has no webserver: its api-server serves the UI" if component == "webserver" else ""
             conversion.say(path, kind, paths, note)
 
     return form
+
+
+def _without(conversion: Conversion, paths: list[str]) -> list[str]:
+    # Lists of what is extra grow: there is room for more.
+    return [one for one in paths if ".extra" in one or conversion.get(one) is None]
 
 
 def _nowhere(conversion: Conversion, component: str, name: str) -> str:
@@ -273,8 +281,10 @@ def for_every(name: str, change: Any = None) -> Any:
 
     def form(conversion: Conversion, _: str, path: str, value: Any) -> None:
         value = change(conversion, path, value) if change else value
-        where = [f"{one}.{name}" for one in conversion.components() if name in FIELDS[one]]
-        if value and conversion.put_all(where, value, weak=True):
+        where = _without(conversion, [f"{one}.{name}" for one in conversion.components() if name in FIELDS[one]])
+        if not where:
+            conversion.say(path, Kind.GONE, (), "each component has its own")
+        elif value and conversion.put_all(where, value, weak=True):
             conversion.say(path, Kind.CARRIED, where)
 
     return form

@@ -46,12 +46,10 @@ def _inner() -> frozenset[Path]:
 
 def is_known(path: Path) -> bool:
     """Whether the chart has this path, or takes anything below one that leads to it."""
-    # PostgreSQL's is a chart of its own.
-    return (
-        path[0] == "postgresql"
-        or path in _inner()
-        or any(path[:length] in paths() for length in range(1, len(path) + 1))
-    )
+    # PostgreSQL's is a chart of its own, and a budget is taken as it is.
+    if path[0] == "postgresql" or path[-3:-1] == ("podDisruptionBudget", "config"):
+        return True
+    return path in _inner() or any(path[:length] in paths() for length in range(1, len(path) + 1))
 
 
 def is_default(path: Path, value: Any) -> bool:
