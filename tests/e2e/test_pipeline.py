@@ -7,12 +7,14 @@ import pytest
 import requests
 from local.cluster import smoke
 from local.cluster.console import Problem, wait_for
-from tests.observe.dags import wait_for_source
+from tests.observe.dags import wait_for_launchers, wait_for_source
 
 DAG = "e2e_places"
 
 
-def test_a_pushed_change_is_parsed_run_on_the_right_nodes_and_logged(airflow, found, push, run_dag, get, capsys):
+def test_a_pushed_change_is_parsed_run_on_the_right_nodes_and_logged(
+    airflow, found, push, run_dag, get, kubectl, capsys
+):
     revision = str(int(time.time()))
     push("places.py", lambda text: text.replace('REVISION = "0"', f'REVISION = "{revision}"'))
     seconds = wait_for_source(airflow, DAG, f'REVISION = "{revision}"')
@@ -20,6 +22,7 @@ def test_a_pushed_change_is_parsed_run_on_the_right_nodes_and_logged(airflow, fo
         print(f"\n      git push to the new DAG parsed: {seconds:.1f} s")
     assert seconds <= 30
 
+    wait_for_launchers(kubectl, "places.py", f'REVISION = "{revision}"')
     state, instances = run_dag(DAG)
     assert state == "success"
 
