@@ -100,6 +100,12 @@ def known_pools() -> set[str]:
 
 
 @pytest.fixture(scope="session")
+def platform_values() -> dict:
+    """Return what DAGs notice of the local environment: its node pools."""
+    return {"nodePools": yaml.safe_load((REPOSITORY / "values" / "kind.yaml").read_text())["nodePools"]}
+
+
+@pytest.fixture(scope="session")
 def catalogue() -> dict[str, str]:
     """Return the version of each task image."""
     return yaml.safe_load((DAGS / "images.yaml").read_text())

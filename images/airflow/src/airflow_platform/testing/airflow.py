@@ -1,13 +1,15 @@
 """An Airflow of one process: its own scheduler, database and execution API, made for a test session and empty.
 
-What decides when a task runs is Airflow's `SchedulerJobRunner`, step by step: dependencies, trigger rules, mapped tasks,
-retries, pools, limits. Only what it waits for is simulated.
+What decides when a task runs is Airflow's `SchedulerJobRunner`, step by step: dependencies, trigger rules, mapped
+tasks, retries, pools, limits. Only what it waits for is simulated.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
+import json
 import logging
 import os
 from collections import defaultdict
@@ -100,7 +102,7 @@ class _Handler(logging.Handler):
 
 
 class Airflow:
-    """Airflow's database and scheduler; a context.
+    """Airflow's database and scheduler; a context, outside of which the process's Airflow is what it was.
 
     Args:
         folder: for the database and the files of configuration.
@@ -111,19 +113,30 @@ class Airflow:
 
     def __init__(self, folder: Path, dags: Path, kubeconfig: Path, platform: Mapping[str, Any]) -> None:
         self.logs = Logs()
-        self._folder, self._path, self._kubeconfig = folder, dags, kubeconfig
+        self._folder, self._path = folder, dags
         self._platform = {"launcher": {"kind": "local"}, **platform}
-        self._stack = contextlib.ExitStack()
+        self._environment = self._write(kubeconfig)
+        self._dags: dict[str, Any] = {}
+        self.scheduler: Any = None
 
     def __enter__(self) -> Airflow:
-        with self._stack:
-            self._stack.enter_context(patch.dict(os.environ, self._environment()))
-            config.read.cache_clear()
-            self._stack.callback(config.read.cache_clear)
-            self._open_database()
-            self._load()
-            self._stack.enter_context(self.logs.gathered())
-            self._stack = self._stack.pop_all()
+        from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
+
+        from airflow_platform.testing import phases
+
+        with contextlib.ExitStack() as stack:
+            # Called last: when the environment is what it was.
+            stack.callback(_connect)
+            stack.enter_context(patch.dict(os.environ, self._environment))
+            _connect()
+            if self.scheduler is None:
+                self._make()
+            stack.enter_context(patch.object(phases, "dags", self._dags))
+            # It is the platform's own, of whose pods the policy takes care.
+            stack.enter_context(patch.object(KubernetesHook, "is_in_cluster", property(lambda _: True)))
+            stack.enter_context(self.logs.gathered())
+            self.forget_runs()
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -137,16 +150,14 @@ class Airflow:
         """
         from airflow.utils.session import create_session
 
-        from airflow_platform.testing.phases import dags
-
-        if dag_id not in dags:
-            errors = "".join(f"\n{path}: {error}" for path, error in self.errors.items())
-            known = ", ".join(sorted(dags)) or "none"
+        if dag_id not in self._dags:
+            errors = "".join(f"\n{path}: {error}" for path, error in self._errors.items())
+            known = ", ".join(sorted(self._dags)) or "none"
             raise DagError(f"There is no DAG {dag_id!r} in {self._path}. Known: {known}.{errors}")
         with create_session() as session:
             return self.scheduler.scheduler_dag_bag.get_latest_version_of_dag(dag_id, session=session)
 
-    def reset(self) -> None:
+    def forget_runs(self) -> None:
         """Forget all runs."""
         from airflow.models.dagrun import DagRun
         from airflow.models.trigger import Trigger
@@ -161,7 +172,9 @@ class Airflow:
             executor.running.clear()
         self.logs.lines.clear()
 
-    def create_run(self, dag_id: str, logical_date: datetime | None, conf: dict[str, Any] | None) -> tuple[str, datetime]:
+    def create_run(
+        self, dag_id: str, logical_date: datetime | None, conf: dict[str, Any] | None
+    ) -> tuple[str, datetime]:
         """Create the DAG's next run: of its schedule, not before the date; one by hand where it has no schedule.
 
         Returns:
@@ -274,9 +287,7 @@ class Airflow:
         from airflow.utils.session import create_session
         from sqlalchemy import select
 
-        from airflow_platform.testing.phases import dags
-
-        order = [task.task_id for task in dags[dag_id].topological_sort()]
+        order = [task.task_id for task in self._dags[dag_id].topological_sort()]
         with create_session() as session:
             query = select(TaskInstance).where(TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id)
             found = sorted(session.scalars(query), key=lambda one: (order.index(one.task_id), one.map_index))
@@ -311,20 +322,20 @@ class Airflow:
             runs = session.execute(select(DagRun.id, DagRun.state))
             return [*map(tuple, tasks), *map(tuple, runs)]
 
-    def _environment(self) -> dict[str, str]:
+    def _write(self, kubeconfig: Path) -> dict[str, str]:
         platform = self._folder / "platform.yaml"
         platform.write_text(yaml.safe_dump(self._platform))
-        connection = f'{{"conn_type": "kubernetes", "extra": {{"kube_config_path": "{self._kubeconfig}"}}}}'
+        connection = {"conn_type": "kubernetes", "extra": {"kube_config_path": str(kubeconfig)}}
         return {
             **_OPTIONS,
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self._folder}/airflow.db",
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self._folder / "logs"),
             "AIRFLOW__CORE__DAGS_FOLDER": str(self._path),
-            "AIRFLOW_CONN_KUBERNETES_DEFAULT": connection,
+            "AIRFLOW_CONN_KUBERNETES_DEFAULT": json.dumps(connection),
             config.ENVIRONMENT_VARIABLE: str(platform),
         }
 
-    def _open_database(self) -> None:
+    def _make(self) -> None:
         from airflow.executors.executor_loader import ExecutorLoader
         from airflow.jobs.job import Job
         from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
@@ -333,11 +344,6 @@ class Airflow:
 
         from airflow_platform import triggerer
 
-        _forget_executors()
-        self._stack.callback(_forget_executors)
-        # Called when the environment is what it was.
-        self._stack.callback(_connect)
-        _connect()
         initdb()
         triggerer.change_events()
         job = Job()
@@ -347,7 +353,10 @@ class Airflow:
         executors = ExecutorLoader.init_executors()
         for executor in executors:
             executor.start()
+        self._load()
         self.scheduler = SchedulerJobRunner(job=job, executors=executors)
+        # All that was imported stays: looking through it for garbage would take a third of each run.
+        gc.freeze()
 
     def _load(self) -> None:
         """Parse the DAGs, under the platform's policies, and store them as a DAG processor does."""
@@ -358,15 +367,10 @@ class Airflow:
         from airflow.utils.session import create_session
         from sqlalchemy import update
 
-        from airflow_platform.testing.phases import dags
-
         bag = DagBag(self._path, bundle_path=self._path, bundle_name=_BUNDLE, load_op_links=False)
         DagBundlesManager().sync_bundles_to_db()
         sync_bag_to_db(bag, _BUNDLE, None)
-        dags.clear()
-        dags.update(bag.dags)
-        self._stack.callback(dags.clear)
-        self.errors = dict(bag.import_errors)
+        self._dags, self._errors = dict(bag.dags), dict(bag.import_errors)
         known = {pool["name"]: pool["slots"] for pool in self._platform.get("nodePools") or ()}
         # Where no node pools are known, the policy lets a task name any.
         named = {} if known else {task.pool: SLOTS for dag in bag.dags.values() for task in dag.tasks}
@@ -377,15 +381,12 @@ class Airflow:
 
 
 def _connect() -> None:
+    """Have Airflow read its settings from the environment as it is now."""
     from airflow import settings
+    from airflow.executors import executor_loader
 
     settings.configure_vars()
     settings.configure_orm()
-
-
-def _forget_executors() -> None:
-    from airflow.executors import executor_loader
-
     for known in (
         executor_loader._alias_to_executors_per_team,
         executor_loader._module_to_executors_per_team,

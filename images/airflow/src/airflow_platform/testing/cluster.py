@@ -138,6 +138,11 @@ class Pod:
         return {one["name"]: one["value"] for one in self.container.get("env") or [] if one.get("value") is not None}
 
     @property
+    def limits(self) -> dict[str, str]:
+        """Of the base container: the most that it may use, by resource."""
+        return (self.container.get("resources") or {}).get("limits") or {}
+
+    @property
     def secrets(self) -> dict[str, str]:
         """What it has of Secrets, as ``secret/key``, by variable; as ``secret``, by where a volume is mounted."""
         found = {}
@@ -366,10 +371,12 @@ class Cluster:
         self.faults: dict[str, Fault] = {}
         self.befallen: set[Key] = set()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        #: Timers by which nothing happens to a pod.
+        self._idle: set[int] = set()
         self._listeners: set[Callable[[], None]] = set()
 
     def pod(self, task_id: str, *, map_index: int | None = None, try_number: int | None = None) -> PodScript:
-        """Say what the next pod of a task does; said again, the one after it. All others succeed after 10 s.
+        """Say what the next pod of a task does; said again, the one after it. All others succeed.
 
         Args:
             task_id: of the task.
@@ -385,6 +392,11 @@ class Cluster:
     def _say(self, script: PodScript) -> PodScript:
         self._scripts.append(script)
         return script
+
+    def say_again(self) -> None:
+        """What was said of pods is said anew, of those to come."""
+        for script in self._scripts:
+            script.renew()
 
     # For `airflow_platform.testing.kubernetes_api`, in whose thread all of it happens.
 
@@ -460,9 +472,17 @@ class Cluster:
         self.compacted = self.version
         self.tell()
 
-    def at(self, moment: float, call: Callable[[], None]) -> None:
-        """Have something happen at a time."""
-        heapq.heappush(self._timers, (moment, next(self.numbers), call))
+    @property
+    def has_plans(self) -> bool:
+        """Whether anything is to happen to a pod without anyone's doing."""
+        return len(self._timers) > len(self._idle)
+
+    def at(self, moment: float, call: Callable[[], None], *, idle: bool = False) -> None:
+        """Have something happen at a time; ``idle``: not to a pod."""
+        number = next(self.numbers)
+        heapq.heappush(self._timers, (moment, number, call))
+        if idle:
+            self._idle.add(number)
 
     def listen(self, call: Callable[[], None]) -> Callable[[], None]:
         """Be told of every change, until what is returned is called."""
@@ -477,7 +497,8 @@ class Cluster:
     def pass_until(self, moment: float) -> None:
         """Do what was to happen until then."""
         while self._timers and self._timers[0][0] <= moment:
-            _, _, call = heapq.heappop(self._timers)
+            _, number, call = heapq.heappop(self._timers)
+            self._idle.discard(number)
             call()
 
     def fill_quota(self, seconds: float) -> None:

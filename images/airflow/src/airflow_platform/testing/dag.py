@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from airflow_platform.testing.airflow import Airflow
@@ -14,10 +14,10 @@ from airflow_platform.testing.faults import Fault
 from airflow_platform.testing.kubernetes_api import KubernetesApi
 from airflow_platform.testing.triggerer import Triggerer
 
-#: Simulated time after which a run is given up that has not ended.
-LONGEST = timedelta(days=30)
-#: The same, of real seconds.
-_REAL = 120
+#: Simulated seconds in which nothing happens but what the platform does by itself, after which a run is given up.
+_QUIET = 2 * 3600
+#: Real seconds after which it is given up.
+_REAL = 300
 #: Seconds after a run's end in which pods are deleted.
 _AFTER = 10
 
@@ -120,10 +120,7 @@ class Run:
             pool: of tasks in this pool alone.
         """
         pods = [
-            pod
-            for one in self.tasks
-            for pod in one.pods
-            if task_id in (None, one.task_id) and pool in (None, one.pool)
+            pod for one in self.tasks for pod in one.pods if task_id in (None, one.task_id) and pool in (None, one.pool)
         ]
         return most_at_once(pods)
 
@@ -187,9 +184,9 @@ class Simulation:
         run_id, due = self.airflow.create_run(dag_id, logical_date, conf)
         if due.timestamp() > self.clock.now:
             self.clock.jump(due)
-        until, given_up = self.clock.now + LONGEST.total_seconds(), real_monotonic() + _REAL
+        given_up = real_monotonic() + _REAL
         while (state := self.airflow.state_of(dag_id, run_id)) in ("queued", "running"):
-            if not self.step(until):
+            if not self.step():
                 raise Stuck(self._why(dag_id, run_id, "nothing more happens"))
             if real_monotonic() > given_up:
                 raise Stuck(self._why(dag_id, run_id, f"it goes on for {_REAL} s of real time"))
@@ -198,21 +195,25 @@ class Simulation:
             pass
         return Run(dag_id, run_id, state, list(self._instances(dag_id, run_id)))
 
-    def step(self, until: float) -> bool:
+    def step(self) -> bool:
         """Let the scheduler do what it can; where that is nothing, let time pass. Whether anything may still come."""
         if self.airflow.schedule():
             return True
-        return self.pass_time(until)
+        return self.pass_time()
 
-    def pass_time(self, until: float) -> bool:
+    def pass_time(self, until: float = float("inf")) -> bool:
         """Let time pass until a trigger has an event or Airflow has something to do; whether it did."""
+        if (due := self.airflow.next_moment()) is not None and due <= self.clock.now:
+            due = None  # the scheduler has looked at it, and left it
+        quiet = None
         while not self._triggers():
-            due = self.airflow.next_moment()
-            if due is not None and due <= self.clock.now:
-                due = None  # the scheduler has looked at it, and left it
+            if due is not None or self.cluster.has_plans:
+                quiet = None
+            elif quiet is None:
+                quiet = self.clock.now
             moments = (due, self.cluster.next_moment, self._triggerer.loop.next_moment)
             moment = min((one for one in moments if one is not None), default=None)
-            if moment is None or moment > until:
+            if moment is None or moment > until or (quiet is not None and moment > quiet + _QUIET):
                 return False
             self.clock.pass_until(moment)
             if due == moment:
@@ -281,15 +282,14 @@ class Dag:
         faults, simulation = list(faults), self._simulation
         well = self._run_under({}, logical_date, conf)
         tasks = list(dict.fromkeys(one.task_id for one in well.tasks if one.pods))
-        assert well.state == "success" and tasks, f"Without any fault, there is nothing to recover: {well}"
+        assert well.state == "success", f"Without any fault, it does not succeed: {well}"
+        assert tasks, f"It has no task with a pod: {well}"
         found = []
         for turn in range(len(faults)):
             at = {task: faults[(turn + place) % len(faults)] for place, task in enumerate(tasks)}
-            if self._wrong(well, at, logical_date, conf):
-                for task, fault in at.items():
-                    found += self._wrong(well, {task: fault}, logical_date, conf)
-                else:
-                    found += [] if found else self._wrong(well, at, logical_date, conf)
+            if together := self._wrong(well, at, logical_date, conf):
+                alone = [self._wrong(well, {task: fault}, logical_date, conf) for task, fault in at.items()]
+                found += [one for wrong in alone for one in wrong] or together
         simulation.cluster.faults = {}
         assert not found, f"{self.dag_id} does not recover from:\n" + "\n".join(found)
 
@@ -311,10 +311,13 @@ class Dag:
         befallen = {key[2] for key in self._simulation.cluster.befallen if key[1] == run.run_id}
         wrong += [f"{task} had no pod" for task in at if task not in befallen]
         logs = [f"  {one.name}: {line}" for one in run.tasks if one.state == "failed" for line in one.log[-8:]]
-        return [f"- {where}: " + "; ".join(dict.fromkeys(wrong)) + "".join(f"\n{line}" for line in logs)] if wrong else []
+        return (
+            [f"- {where}: " + "; ".join(dict.fromkeys(wrong)) + "".join(f"\n{line}" for line in logs)] if wrong else []
+        )
 
     def _run_under(self, at: dict[str, Fault], logical_date: datetime | None, conf: dict[str, Any] | None) -> Run:
         simulation = self._simulation
-        simulation.airflow.reset()
+        simulation.airflow.forget_runs()
         simulation.cluster.faults = at
+        simulation.cluster.say_again()
         return simulation.run(self.dag_id, logical_date, conf)

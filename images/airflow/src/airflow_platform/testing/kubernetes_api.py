@@ -113,6 +113,8 @@ class KubernetesApi:
         self._moves += 1
         try:
             return await handler(request)
+        except ConnectionResetError:
+            return web.Response()  # nobody reads any more
         finally:
             self._moves += 1
 
@@ -160,7 +162,7 @@ class KubernetesApi:
         await response.prepare(request)
         changed, over = asyncio.Event(), []
         until = self._cluster.now + int(request.query.get("timeoutSeconds", 3600))
-        self._cluster.at(until, lambda: (over.append(True), changed.set()))
+        self._cluster.at(until, lambda: (over.append(True), changed.set()), idle=True)
         deaf = self._cluster.listen(changed.set)
         place = 0
         try:
@@ -253,7 +255,14 @@ def _json(content: dict[str, Any], status: int = 200) -> web.Response:
 
 
 def _status_body(code: int, reason: str, message: str) -> dict[str, Any]:
-    return {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason, "message": message}
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "status": "Failure",
+        "code": code,
+        "reason": reason,
+        "message": message,
+    }
 
 
 def _status(code: int, reason: str, message: str) -> web.Response:

@@ -15,7 +15,7 @@ from airflow.utils.state import TaskInstanceState
 from airflow_platform import limits, resume
 from airflow_platform.testing.triggerer import log_of
 
-#: The DAGs as they were parsed, which are copied for each phase: a phase renders its task's templates in place.
+#: The DAGs as they were parsed. A phase renders its task's templates in place, so it has a copy of the task.
 dags: dict[str, DAG] = {}
 
 
@@ -48,12 +48,18 @@ class _InProcess(BaseExecutor):
     def _run(self, instance: Any) -> None:
         names = ("id", "task_id", "dag_id", "run_id", "try_number", "map_index", "dag_version_id")
         what = TaskInstance(**{name: getattr(instance, name) for name in names})
-        task = copy.deepcopy(dags[instance.dag_id]).get_task(instance.task_id)
+        task = _fresh(dags[instance.dag_id], instance.task_id)
         token = log_of.set((what.dag_id, what.run_id, what.task_id, what.map_index))
         try:
             InProcessTestSupervisor.start(what=what, task=task)
         finally:
             log_of.reset(token)
+
+
+def _fresh(dag: DAG, task_id: str) -> Any:
+    """A copy of a task, as a process has one that has parsed the DAG."""
+    shared = (dag, *dag.task_group.get_task_group_dict().values())
+    return copy.deepcopy(dag.get_task(task_id), {id(one): one for one in shared})
 
 
 class Launcher(_InProcess):

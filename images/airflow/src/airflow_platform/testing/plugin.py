@@ -23,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def platform_values() -> dict[str, Any]:
-    """What the platform's chart is installed with, as far as DAGs notice it: ``nodePools``, ``tasks``, ``imageRegistry``.
+    """What the platform's chart is installed with, as far as DAGs notice it: ``nodePools``, ``tasks``, …
 
     A conftest.py replaces it, most often by reading the values file of an environment. By default there are no node
     pools, and a task may name any pool.
@@ -42,14 +42,13 @@ def _airflow(
 
     folder = tmp_path_factory.mktemp("airflow")
     dags = Path(pytestconfig.rootpath, pytestconfig.getini("airflow_dags"))
+    if not dags.exists():
+        raise pytest.UsageError(f"There are no DAGs at {dags}. Name their folder in the option airflow_dags.")
     labels = {f"{pool['name']}-1": pool.get("nodeSelector") or {} for pool in platform_values.get("nodePools") or ()}
     cluster = Cluster(labels or {"node-1": {}})
     api = KubernetesApi(cluster)
-    try:
-        with Airflow(folder, dags, api.kubeconfig(folder / "kubeconfig"), platform_values) as airflow:
-            yield airflow, cluster, api
-    finally:
-        api.close()
+    yield Airflow(folder, dags, api.kubeconfig(folder / "kubeconfig"), platform_values), cluster, api
+    api.close()
 
 
 @pytest.fixture
@@ -59,14 +58,11 @@ def _simulation(_airflow: Any) -> Iterator[Simulation]:
     from airflow_platform.testing.dag import Simulation
 
     airflow, cluster, api = _airflow
-    with Clock(EPOCH) as clock:
-        airflow.reset()
+    with airflow, Clock(EPOCH) as clock:
         api.do(lambda: cluster.reset(lambda: clock.now))
         simulation = Simulation(airflow, clock, cluster, api)
-        try:
-            yield simulation
-        finally:
-            simulation.close()
+        yield simulation
+        simulation.close()
 
 
 @pytest.fixture

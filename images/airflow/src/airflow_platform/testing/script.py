@@ -168,13 +168,17 @@ class PodScript:
             pod.task_id == self.task_id
             and self.map_index in (None, pod.map_index)
             and self.try_number in (None, pod.try_number)
-            and pod.key not in self._taken
+            and (pod.dag_id, pod.map_index) not in self._taken
         )
 
     def take(self, pod: Pod) -> None:
-        """It is that pod's, and of no later one of its task instance unless it is said of every pod."""
+        """It is that pod's, and of no later one of the task, or of that instance of it, unless it is of every pod."""
         if not self.every:
-            self._taken.add(pod.key)
+            self._taken.add((pod.dag_id, pod.map_index))
+
+    def renew(self) -> None:
+        """It is no pod's."""
+        self._taken.clear()
 
     def under(self, fault: Fault) -> PodScript:
         """The same with a fault."""
