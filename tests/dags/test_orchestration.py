@@ -60,12 +60,12 @@ def test_a_day_without_tickets_is_skipped(load_dag, cluster):
     assert "[base] no tickets on 2026-01-31" in run["extract"].log
 
 
-def test_a_training_that_runs_out_of_memory_is_tried_again_with_more(load_dag, cluster):
-    cluster.pod("train").out_of_memory(after=1800)
+def test_a_batch_that_runs_out_of_memory_is_tried_again_with_more(load_dag, cluster):
+    cluster.pod("score", map_index=0).out_of_memory()
     run = load_dag("ticket_sentiment__acme").run(logical_date=DAY)
     assert run.state == "success"
-    assert run["train"].tries == 2
-    assert [pod.limits["memory"] for pod in run["train"].pods] == ["2Gi", "4Gi"]
+    assert run["score", 0].tries == 2
+    assert [pod.limits["memory"] for pod in run["score", 0].pods] == ["768Mi", "1536Mi"]
 
 
 def test_no_report_where_a_batch_fails_for_good(load_dag, cluster):
