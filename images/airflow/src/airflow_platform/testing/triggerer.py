@@ -48,6 +48,9 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         #: Set when it is to come to its end: then it does wait.
         self.ends = False
         super().__init__(_Selector(self))
+        # Seconds since the epoch, as a float, are no finer than some tenths of a microsecond: a timer to which the
+        # clock has jumped is due.
+        self._clock_resolution = 1e-5
 
     def time(self) -> float:
         """Simulated seconds."""

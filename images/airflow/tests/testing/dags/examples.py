@@ -51,8 +51,8 @@ with dag("mapped"):
 with dag("daily", schedule="@daily"):
     pod("work", arguments=["{{ data_interval_start | ds }}"], retries=1)
 
-with dag("not_safe"):
-    pod("work", retries=1, executor_config={"infrastructure_retries": 0})
+with dag("half_safe"):
+    pod("first", retries=1) >> pod("second", retries=0)
 
 with dag("nowhere"):
     pod("work", retries=0, node_selector={"gpu": "a100"}, schedule_timeout_seconds=300)
