@@ -2,8 +2,10 @@
 
 import pytest
 
-from airflow_platform.testing import Fault, every_transient_fault
+from airflow_platform import pod_status, retry
+from airflow_platform.testing import every_transient_fault
 from airflow_platform.testing.dag import Run, TaskInstance, most_at_once
+from airflow_platform.trigger import PodTrigger
 
 #: What the log of the task says of each.
 SAID = {
@@ -79,6 +81,30 @@ def test_of_several_faults_in_a_run_the_report_names_the_one_that_is_not_survive
         load_dag("half_safe").recovers_from([drained, failed])
     found = [line.split(": ")[0] for line in str(raised.value).splitlines() if line.startswith("- ")]
     assert found == ["- failed try at second"]
+
+
+def test_it_is_the_platforms_own_code_that_recovers(load_dag, monkeypatch):
+    drained = every_transient_fault[0]
+    load_dag("no_retry").recovers_from([drained])
+    monkeypatch.setattr(retry, "costs_no_retry", lambda *_, **__: False)
+    with pytest.raises(AssertionError, match="node drained at only: the run is failed"):
+        load_dag("no_retry").recovers_from([drained])
+
+
+def test_a_second_pod_beside_one_on_a_silent_node_is_found_out(load_dag, monkeypatch):
+    lost = next(fault for fault in every_transient_fault if fault.name == "node lost")
+
+    def gives_up(self, at, pod):
+        """As a trigger that takes a pod for lost whose node is silent."""
+        silent = pod and pod_status.node_given_up_at(pod, self.base)
+        return self._fails(at, "failed", "given up", None) if silent else None
+
+    async def late(self, at, pod):
+        return gives_up(self, at, pod)
+
+    monkeypatch.setattr(PodTrigger, "_late", late)
+    with pytest.raises(AssertionError, match="node lost at first: first: two of its pods were at work at once"):
+        load_dag("line").recovers_from([lost])
 
 
 def test_a_dag_that_does_not_succeed_without_a_fault_proves_nothing(load_dag, cluster):
