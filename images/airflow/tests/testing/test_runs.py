@@ -34,6 +34,11 @@ def test_a_run_by_hand_begins_where_it_is_said_and_one_of_a_schedule_at_its_next
         dag.run(logical_date=datetime(2026, 3, 2, tzinfo=UTC))
 
 
+def test_a_run_that_is_yet_to_come_is_refused(load_dag):
+    with pytest.raises(DagError, match="yet to come"):
+        load_dag("daily").run(logical_date=datetime(2200, 1, 1, tzinfo=UTC))
+
+
 def test_a_retry_waits_for_its_delay_and_counts(load_dag, cluster):
     cluster.pod("first").exits(3)
     run = load_dag("line").run()

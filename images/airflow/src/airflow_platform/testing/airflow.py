@@ -23,6 +23,7 @@ import structlog
 import yaml
 
 from airflow_platform import config
+from airflow_platform.testing.clock import real_time
 
 #: Slots of a pool of which the platform's configuration says nothing.
 SLOTS = 128
@@ -206,6 +207,9 @@ class Airflow:
         kind = DagRunType.SCHEDULED if info else DagRunType.MANUAL
         by_hand = last.logical_date + timedelta(days=1) if last else earliest
         date, due = (info.logical_date, info.run_after) if info else (by_hand, by_hand)
+        if due.timestamp() > real_time():
+            # A query of the scheduler's compares with the clock of the database (models/dagrun.py, ``func.now``).
+            raise DagError(f"The next run of DAG {dag_id} is due at {due}, which is yet to come. Name an earlier date.")
         interval = info.data_interval if info else dag.timetable.infer_manual_data_interval(run_after=by_hand)
         with create_session() as session:
             run = dag.create_dagrun(

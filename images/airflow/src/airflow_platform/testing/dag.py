@@ -303,17 +303,16 @@ class Dag:
         wrong = run.twice()
         if run.states != well.states:
             wrong.append(f"the run is {run.state}: {run.states}")
+        completed = {one.name: one.completed for one in well.tasks}
         wrong += [
             f"{one.name}: {one.completed} of its pods did the work to its end: {one.pods}"
             for one in run.tasks
-            if one.completed != well[one.task_id, one.map_index].completed
+            if one.completed != completed.get(one.name, 0)
         ]
         befallen = {key[2] for key in self._simulation.cluster.befallen if key[1] == run.run_id}
         wrong += [f"{task} had no pod" for task in at if task not in befallen]
         logs = [f"  {one.name}: {line}" for one in run.tasks if one.state == "failed" for line in one.log[-8:]]
-        return (
-            [f"- {where}: " + "; ".join(dict.fromkeys(wrong)) + "".join(f"\n{line}" for line in logs)] if wrong else []
-        )
+        return ["\n".join([f"- {where}: " + "; ".join(dict.fromkeys(wrong)), *logs])] if wrong else []
 
     def _run_under(self, at: dict[str, Fault], logical_date: datetime | None, conf: dict[str, Any] | None) -> Run:
         simulation = self._simulation

@@ -7,6 +7,7 @@ loop of its own; what happens in the cluster happens there.
 from __future__ import annotations
 
 import asyncio
+import bisect
 import json
 import threading
 from collections.abc import Callable
@@ -164,13 +165,13 @@ class KubernetesApi:
         until = self._cluster.now + int(request.query.get("timeoutSeconds", 3600))
         self._cluster.at(until, lambda: (over.append(True), changed.set()), idle=True)
         deaf = self._cluster.listen(changed.set)
-        place = 0
+        place = bisect.bisect_right(self._cluster.history, version, key=lambda one: one[0])
         try:
             while not over and version >= self._cluster.compacted:
                 changed.clear()
                 history = self._cluster.history
-                for at, where, _, labels, line in history[place:]:
-                    if at > version and where == namespace and chosen(labels):
+                for _, where, _, labels, line in history[place:]:
+                    if where == namespace and chosen(labels):
                         self._moves += 1
                         await response.write(line)
                 place = len(history)

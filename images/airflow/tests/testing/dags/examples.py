@@ -37,7 +37,7 @@ with dag("rules"):
     broken >> pod("whatever", trigger_rule=TriggerRule.ALL_DONE)
 
 with dag("values"):
-    given = pod("given", do_xcom_push=True)
+    given = pod("given", retries=1, do_xcom_push=True)
 
     @task(do_xcom_push=True)
     def double(value):
