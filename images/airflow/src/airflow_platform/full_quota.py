@@ -41,7 +41,8 @@ class FullQuota:
     def now(self) -> Quota | None:
         """What others wait for, as it was when it refused a pod; None where nothing is known of that."""
         try:
-            if time.time() - self._file.stat().st_mtime < _FRESH:
+            # One of a time that is yet to come is none of now: the clock was set back.
+            if 0 <= time.time() - self._file.stat().st_mtime < _FRESH:
                 return _read(self._file.read_text())
         except (OSError, ValueError, KeyError):
             pass
@@ -53,12 +54,19 @@ class FullQuota:
         with contextlib.suppress(OSError):
             self._file.parent.mkdir(parents=True, exist_ok=True)
             new.write_text(_written(quota))
+            _touch(new)
             new.replace(self._file)
 
     def let_in(self) -> None:
         """It has let in the pod of a task that had waited; others may wait still."""
         with contextlib.suppress(OSError):
-            os.utime(self._file)
+            _touch(self._file)
+
+
+def _touch(file: Path) -> None:
+    """Give a file the time of this process's clock, by which it is read."""
+    now = time.time()
+    os.utime(file, (now, now))
 
 
 def _written(quota: Quota) -> str:

@@ -67,6 +67,18 @@ def test_a_dag_recovers_from_every_transient_fault(load_dag):
     load_dag("line").recovers_from(every_transient_fault)
 
 
+def test_an_xcom_of_a_pod_that_was_taken_is_that_of_the_next(load_dag, cluster):
+    cluster.every_pod("given").returns_xcom(21)
+    load_dag("values").recovers_from(every_transient_fault[:2])
+
+
+def test_a_full_quota_is_of_one_task_and_one_time(load_dag):
+    (full,) = (fault for fault in every_transient_fault if fault.name == "quota full")
+    dag = load_dag("no_retry")
+    dag.recovers_from([full])
+    assert not any("Quota" in line for line in dag.run()["only"].log)
+
+
 def test_a_dag_without_a_retry_does_not_recover_from_a_failed_try(load_dag):
     (failed,) = (fault for fault in every_transient_fault if fault.name == "failed try")
     with pytest.raises(

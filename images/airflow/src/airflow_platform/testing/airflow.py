@@ -12,6 +12,7 @@ import itertools
 import json
 import logging
 import os
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
@@ -133,6 +134,9 @@ class Airflow:
             if self.scheduler is None:
                 self._make()
             stack.enter_context(patch.object(phases, "dags", self._dags))
+            # What the launcher keeps in files is of a simulated time, and so of one test.
+            files = stack.enter_context(tempfile.TemporaryDirectory(dir=self._folder))
+            stack.enter_context(patch.object(tempfile, "tempdir", files))
             # It is the platform's own, of whose pods the policy takes care.
             stack.enter_context(patch.object(KubernetesHook, "is_in_cluster", property(lambda _: True)))
             stack.enter_context(self.logs.gathered())

@@ -501,10 +501,11 @@ class Cluster:
             self._idle.discard(number)
             call()
 
-    def fill_quota(self, seconds: float) -> None:
-        """Have the namespaces' quota full for a while."""
-        used = {"pods": "10"}
-        self.quotas["full"] = {"metadata": {"name": "full"}, "status": {"hard": {"pods": "10"}, "used": used}}
+    def fill_quota(self, namespace: str, seconds: float) -> None:
+        """Have a namespace's quota full for a while."""
+        hard, used = {"pods": "10"}, {"pods": "10"}
+        metadata = {"name": "full", "namespace": namespace}
+        self.quotas[namespace] = {"metadata": metadata, "spec": {"hard": hard}, "status": {"hard": hard, "used": used}}
         self.at(self.now + seconds, lambda: used.update(pods="0"))
 
     def another_node(self, like: str) -> str:

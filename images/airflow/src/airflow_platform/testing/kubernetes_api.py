@@ -231,8 +231,9 @@ class KubernetesApi:
         items = [event for pod in self._cluster.pods if not uid or pod.uid == uid for event in pod.events]
         return _json({"kind": "EventList", "metadata": {}, "items": items})
 
-    async def _quotas(self, _: web.Request) -> web.Response:
-        items = list(self._cluster.quotas.values())
+    async def _quotas(self, request: web.Request) -> web.Response:
+        found = self._cluster.quotas.get(request.match_info["namespace"])
+        items = [found] if found else []
         return _json({"kind": "ResourceQuotaList", "metadata": {}, "items": items})
 
     async def _nodes(self, _: web.Request) -> web.Response:

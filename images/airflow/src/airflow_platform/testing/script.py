@@ -140,7 +140,7 @@ class PodScript:
 
             if pod.key not in until:
                 until[pod.key] = cluster.now + seconds
-                cluster.fill_quota(seconds)
+                cluster.fill_quota(pod.namespace, seconds)
             message = (
                 f'pods "{pod.name}" is forbidden: exceeded quota: full, requested: pods=1, used: pods=10, '
                 "limited: pods=10"
