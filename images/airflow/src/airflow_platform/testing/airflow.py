@@ -131,6 +131,7 @@ class Airflow:
             stack.callback(_connect)
             stack.enter_context(patch.dict(os.environ, self._environment))
             _connect()
+            _as_scheduler_and_triggerer(stack)
             if self.scheduler is None:
                 self._make()
             stack.enter_context(patch.object(phases, "dags", self._dags))
@@ -350,19 +351,13 @@ class Airflow:
         from airflow.utils.db import initdb
         from airflow.utils.session import create_session
 
-        from airflow_platform import triggerer
-
         initdb()
-        triggerer.change_events()
         job = Job()
         job.job_type = SchedulerJobRunner.job_type
         with create_session() as session:
             session.add(job)
-        executors = ExecutorLoader.init_executors()
-        for executor in executors:
-            executor.start()
         self._load()
-        self.scheduler = SchedulerJobRunner(job=job, executors=executors)
+        self.scheduler = SchedulerJobRunner(job=job, executors=ExecutorLoader.init_executors())
         # All that was imported stays: looking through it for garbage would take a third of each run.
         gc.freeze()
 
@@ -386,6 +381,22 @@ class Airflow:
             session.execute(update(DagModel).values(is_paused=False))
             for name, slots in {**named, **known}.items():
                 Pool.create_or_update_pool(name, slots, "", include_deferred=True, session=session)
+
+
+def _as_scheduler_and_triggerer(stack: contextlib.ExitStack) -> None:
+    """Change of Airflow what the launcher and the triggerer change of it, until the stack is closed."""
+    from airflow.jobs import scheduler_job_runner
+    from airflow.models.trigger import handle_event_submit
+    from airflow.triggers.base import BaseTaskEndEvent, TriggerEvent
+
+    from airflow_platform import limits, triggerer
+
+    for owner, name in ((scheduler_job_runner, "EXECUTION_STATES"), (scheduler_job_runner.ConcurrencyMap, "load")):
+        stack.enter_context(patch.object(owner, name, getattr(owner, name)))
+    for event in (BaseTaskEndEvent, TriggerEvent):
+        stack.callback(handle_event_submit.register, event, handle_event_submit.dispatch(event))
+    limits.count_deferred()
+    triggerer.change_events()
 
 
 def _connect() -> None:

@@ -12,7 +12,7 @@ from airflow.sdk.api.datamodels._generated import TaskInstance
 from airflow.sdk.execution_time.supervisor import InProcessTestSupervisor
 from airflow.utils.state import TaskInstanceState
 
-from airflow_platform import limits, resume
+from airflow_platform import resume
 from airflow_platform.testing.triggerer import log_of
 
 #: The DAGs as they were parsed. A phase renders its task's templates in place, so it has a copy of the task.
@@ -23,10 +23,6 @@ class _InProcess(BaseExecutor):
     """Runs each phase as Airflow's task runner does, against Airflow's own execution API."""
 
     jwt_generator = None
-
-    def start(self) -> None:
-        """Have limits count what is deferred."""
-        limits.count_deferred()
 
     def queue_workload(self, workload: Any, session: Any) -> None:
         """Queue a phase."""
