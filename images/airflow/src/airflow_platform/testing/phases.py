@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from airflow.executors.base_executor import BaseExecutor
@@ -17,6 +18,14 @@ from airflow_platform.testing.triggerer import log_of
 
 #: The DAGs as they were parsed. A phase renders its task's templates in place, so it has a copy of the task.
 dags: dict[str, DAG] = {}
+
+
+class _Supervisor(InProcessTestSupervisor):
+    """Airflow's, without the socket for processes that a task starts: its thread would go on after the phase."""
+
+    @contextlib.contextmanager
+    def _setup_subprocess_socket(self) -> Iterator[None]:
+        yield
 
 
 class _InProcess(BaseExecutor):
@@ -47,7 +56,7 @@ class _InProcess(BaseExecutor):
         task = _fresh(dags[instance.dag_id], instance.task_id)
         token = log_of.set((what.dag_id, what.run_id, what.task_id, what.map_index))
         try:
-            InProcessTestSupervisor.start(what=what, task=task)
+            _Supervisor.start(what=what, task=task)
         finally:
             log_of.reset(token)
 
