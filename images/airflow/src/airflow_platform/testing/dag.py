@@ -64,7 +64,8 @@ class TaskInstance:
         Raises:
             AssertionError: it had none.
         """
-        assert self.pods, f"{self.name} had no pod; its state is {self.state}. Its log:\n" + "\n".join(self.log)
+        if not self.pods:
+            raise AssertionError(f"{self.name} had no pod; its state is {self.state}. Its log:\n" + "\n".join(self.log))
         return self.pods[-1]
 
     @property
@@ -282,8 +283,10 @@ class Dag:
         faults, simulation = list(faults), self._simulation
         well = self._run_under({}, logical_date, conf)
         tasks = list(dict.fromkeys(one.task_id for one in well.tasks if one.pods))
-        assert well.state == "success", f"Without any fault, it does not succeed: {well}"
-        assert tasks, f"It has no task with a pod: {well}"
+        if well.state != "success":
+            raise AssertionError(f"Without any fault, it does not succeed: {well}")
+        if not tasks:
+            raise AssertionError(f"It has no task with a pod: {well}")
         found = []
         for turn in range(len(faults)):
             at = {task: faults[(turn + place) % len(faults)] for place, task in enumerate(tasks)}
@@ -291,7 +294,8 @@ class Dag:
                 alone = [self._wrong(well, {task: fault}, logical_date, conf) for task, fault in at.items()]
                 found += [one for wrong in alone for one in wrong] or together
         simulation.cluster.faults = {}
-        assert not found, f"{self.dag_id} does not recover from:\n" + "\n".join(found)
+        if found:
+            raise AssertionError(f"{self.dag_id} does not recover from:\n" + "\n".join(found))
 
     def _wrong(self, well: Run, at: dict[str, Fault], *words: Any) -> list[str]:
         """What is other than in the run that went well, as sentences."""
