@@ -38,14 +38,32 @@ def numbered():
     return [f"{number:0998}\n".encode() for number in range(MANY)]
 
 
+def write_all(channel):
+    for line in numbered():
+        channel.write(line)
+
+
+async def fill(channel):
+    """Write more than the socket takes, with a loop that is gone then."""
+    log_channel.attend()
+    write_all(channel)
+
+
+async def still_waits(waiting):
+    """The task of a wait that is not over."""
+    waiting = asyncio.create_task(waiting)
+    done, _ = await asyncio.wait({waiting}, timeout=0.3)
+    assert not done, "it did not wait"
+    return waiting
+
+
 def test_a_full_socket_holds_nobody_up(ends):
     channel, there = ends
 
     async def run():
         log_channel.attend()
         began = time.monotonic()
-        for line in numbered():
-            channel.write(line)
+        write_all(channel)
         assert time.monotonic() - began < 5
         assert channel.sent < channel.written
         return await asyncio.to_thread(read, there, channel.written)
@@ -87,12 +105,7 @@ def test_lines_of_other_threads_are_whole(ends):
 def test_what_is_left_is_sent_at_the_end(ends):
     channel, there = ends
 
-    async def run():
-        log_channel.attend()
-        for line in numbered():
-            channel.write(line)
-
-    asyncio.run(run())
+    asyncio.run(fill(channel))
     assert channel.sent < channel.written
     found = []
     reader = threading.Thread(target=lambda: found.append(read(there, channel.written)))
@@ -106,12 +119,7 @@ def test_the_end_does_not_wait_for_one_that_does_not_read(ends, monkeypatch):
     channel, _ = ends
     monkeypatch.setattr(log_channel, "_AT_END", 0.2)
 
-    async def run():
-        log_channel.attend()
-        for line in numbered():
-            channel.write(line)
-
-    asyncio.run(run())
+    asyncio.run(fill(channel))
     began = time.monotonic()
     channel.finish()
     assert time.monotonic() - began < 5
@@ -122,8 +130,7 @@ def test_nothing_is_kept_for_a_process_that_is_gone(ends):
 
     async def run():
         log_channel.attend()
-        for line in numbered():
-            channel.write(line)
+        write_all(channel)
         there.close()
         for _ in range(100):
             await asyncio.sleep(0.01)
@@ -140,11 +147,8 @@ def test_a_reader_of_pods_waits_while_much_is_kept(ends):
     async def run():
         log_channel.attend()
         await asyncio.wait_for(log_channel.room(), 5)
-        for line in numbered():
-            channel.write(line)
-        waiting = asyncio.create_task(log_channel.room())
-        done, _ = await asyncio.wait({waiting}, timeout=0.3)
-        assert not done, "it did not wait"
+        write_all(channel)
+        waiting = await still_waits(log_channel.room())
         await asyncio.to_thread(read, there, channel.written)
         await asyncio.wait_for(waiting, 5)
 
@@ -157,9 +161,7 @@ def test_the_end_of_a_task_waits_until_its_log_has_been_read(ends):
     async def run():
         log_channel.attend()
         channel.write(LINE)
-        waiting = asyncio.create_task(log_channel.handed_on())
-        done, _ = await asyncio.wait({waiting}, timeout=0.3)
-        assert not done, "it did not wait"
+        waiting = await still_waits(log_channel.handed_on())
         there.recv(2**16)
         await asyncio.wait_for(waiting, 5)
 

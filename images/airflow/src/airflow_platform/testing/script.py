@@ -79,7 +79,8 @@ class PodScript:
 
     def is_evicted(self, after: float = WORKS_FOR) -> PodScript:
         """Is stopped by its node, which runs out of disk space through no fault of the pod."""
-        return self._ends(_evicted(after))
+        message = "The node was low on resource: ephemeral-storage. "
+        return self._ends(_stopped_by_kubelet(after, 137, "Evicted", message))
 
     def loses_its_node(self, after: float = WORKS_FOR) -> PodScript:
         """Runs on while its node is silent, until the node answers again and stops it."""
@@ -93,7 +94,8 @@ class PodScript:
 
     def is_shut_down(self, after: float = WORKS_FOR) -> PodScript:
         """Is stopped as its node shuts down."""
-        return self._ends(_shut_down(after))
+        message = "Pod was terminated in response to imminent node shutdown."
+        return self._ends(_stopped_by_kubelet(after, 143, "Terminated", message))
 
     def is_deleted(self, after: float = WORKS_FOR) -> PodScript:
         """Is deleted by somebody while it works."""
@@ -251,24 +253,14 @@ def _taken(reason: str, message: str, after: float) -> _Steps:
     return steps
 
 
-def _evicted(after: float) -> _Steps:
+def _stopped_by_kubelet(after: float, code: int, reason: str, message: str) -> _Steps:
+    """With the exit code that its container has then, and the pod's own reason and message."""
+
     def steps(pod: Pod) -> Iterator[float]:
         yield after
-        message = "The node was low on resource: ephemeral-storage. "
         pod.condition("DisruptionTarget", "True", "TerminationByKubelet", message)
-        pod.ends(137)
-        pod.fails("Evicted", message)
-
-    return steps
-
-
-def _shut_down(after: float) -> _Steps:
-    def steps(pod: Pod) -> Iterator[float]:
-        yield after
-        message = "Pod was terminated in response to imminent node shutdown."
-        pod.condition("DisruptionTarget", "True", "TerminationByKubelet", message)
-        pod.ends(143)
-        pod.fails("Terminated", message)
+        pod.ends(code)
+        pod.fails(reason, message)
 
     return steps
 
