@@ -52,6 +52,24 @@ def test_a_task_that_waits_says_for_what(page, open_why, picture):
     picture("why-waiting")
 
 
+def test_a_task_that_waits_for_a_quota_says_who_uses_it(page, run, picture):
+    def waits(index):
+        found = page.request.get("/airflow-platform/why/browser/trains", params={"map_index": index})
+        return found.json()["sentence"].startswith("Quota")
+
+    def waiting():
+        return next((index for index in range(3) if waits(index)), None)
+
+    index = wait_for("one of three tasks that waits for the quota", waiting, seconds=120)
+    page.goto(f"{TASK.format(run=run, task='trains')}/mapped/{index}")
+    page.get_by_role("link", name="Why", exact=True).click()
+    said = (
+        r"^Quota airflow-gpu of namespace support is full \(8Gi of 8Gi of memory used by browser \(8Gi\), 4Gi asked for"
+    )
+    expect(why(page)).to_have_text(re.compile(said))
+    picture("why-quota")
+
+
 def test_a_task_behind_another_leads_to_that_one(page, open_why):
     open_why("after")
     expect(why(page)).to_have_text(re.compile(r"^Task after waits for what comes before it: waits \(deferred\)"))
@@ -66,7 +84,10 @@ def test_the_node_pools_show_nodes_slots_and_what_waits(page, run, picture):
     expect(light).to_contain_text("nodes with node-pool=light")
     expect(light).to_contain_text("of 32 slots taken")
     expect(light.get_by_role("row", name=re.compile("ready .*CPU.*memory"))).not_to_have_count(0)
-    expect(page.get_by_test_id("platform-pool-gpu")).to_contain_text("nodes with node-pool=gpu")
+    expect(light.get_by_role("columnheader", name="Free", exact=True)).to_be_visible()
+    gpu = page.get_by_test_id("platform-pool-gpu")
+    expect(gpu).to_contain_text("nodes with node-pool=gpu")
+    expect(gpu).to_contain_text("Quota airflow-gpu of namespace support is full")
     others = page.get_by_test_id("platform-pool-default_pool")
     waiting = others.get_by_role("row", name=re.compile(r"browser\.waits"))
     expect(waiting.first).to_contain_text(re.compile("waits for .*CPU"))

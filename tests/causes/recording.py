@@ -35,7 +35,7 @@ _UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}
 _ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d{5})?\b")
 _POD = re.compile(r"\btask-[0-9a-f]{8}\b")
 #: Of the API's answer to a launch that is refused, as the log has it.
-_SAID = re.compile(r"The API server said: (\d+) (\S*): (.*)", re.DOTALL)
+_SAID = re.compile(r"The API server said(?:: (?P<status>\d+) (?P<reason>\S*)| nothing): (?P<message>.*)", re.DOTALL)
 _SAID_OF_VERDICT = ("cause", "kind", "object", "container", "exit_code", "signal", "final", "retry_helps", "certain")
 
 
@@ -99,7 +99,7 @@ def _refusal(task: Task) -> Json | None:
     if task.refusal:
         return task.refusal
     said = next((found for line in task.log if (found := _SAID.fullmatch(line.text))), None)
-    return {"status": int(said[1]), "reason": said[2], "message": said[3]} if said else None
+    return {**said.groupdict(default=""), "status": int(said["status"] or 0)} if said else None
 
 
 def _events(sight: Sight, uid: str, now: float) -> list[Json]:

@@ -30,7 +30,7 @@ _PACE = {PLATFORM: 1.5, STOCK: 3.0}
 #: Seconds after the end of a task in which the rest of its log may come.
 _UPLOAD = 20
 #: How lines of the platform begin that only repeat what Kubernetes says; the last are the operator's own, at a retry.
-_IN_OTHER_WORDS = ("Pod event: ", "The API server said: ", "Retrying ", "Reason: ", "HTTP response ")
+_IN_OTHER_WORDS = ("Pod event: ", "The API server said", "Retrying ", "Reason: ", "HTTP response ")
 #: Where a log may name a fault: in a line, over several, or in a pod that is printed as an object.
 LINE, LINES, OBJECT = "line", "lines", "object"
 _OVER = {"success", "failed", "skipped", "upstream_failed", "removed"}

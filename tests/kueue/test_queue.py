@@ -40,7 +40,7 @@ def test_helm_test_finds_every_queue_at_work(installed):
     assert "queue" not in said
 
 
-def test_a_task_that_is_held_says_why_and_goes_with_its_pod_when_a_person_ends_it(start, held, airflow):
+def test_a_task_that_is_held_says_why_and_goes_with_its_pod_when_a_person_ends_it(start, held, airflow, kubectl):
     first = start("plain", 600)
     first.running_pod("task")
     second = start("plain", 5)
@@ -48,6 +48,9 @@ def test_a_task_that_is_held_says_why_and_goes_with_its_pod_when_a_person_ends_i
     assert "waits in queue airflow-gpu of namespace support, which is full: it lacks 0.1 CPU" in text
     assert "(1 admitted)" in text
     assert after <= SOON
+    in_api_server = ("exec", "-n", settings.NAMESPACE, "deploy/airflow-api-server", "-c", "api-server", "--")
+    why = kubectl(*in_api_server, "airflow-platform", "why", second.dag_id, "task", second.run_id)
+    assert "waits in queue airflow-gpu of namespace support, which is full" in " ".join(why.split())
     (pod,) = second.pods()
     wait_for("more than its schedule_timeout_seconds", lambda: time.time() - pod.first_seen > 25, seconds=40)
     assert second.states() == {"task": "deferred"}

@@ -35,6 +35,17 @@ def test_an_answer_is_read_and_none_is_one_too(error, expected):
     assert refusal.read(error) == expected
 
 
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (answer(401, "Unauthorized", reason="Unauthorized"), "The API server said: 401 Unauthorized: Unauthorized"),
+        (HTTPError("no route"), "The API server said nothing: HTTPError: no route"),
+    ],
+)
+def test_its_words_are_told_as_they_are(error, line):
+    assert refusal.in_its_words(refusal.read(error)) == line
+
+
 def test_a_request_that_takes_too_long_is_no_answer():
     assert isinstance(ReadTimeoutError(None, "https://cluster", "late"), refusal.NO_ANSWER)
 

@@ -413,9 +413,11 @@ class PodTask(KubernetesPodOperator):
         what = f"{verdict.cause} {verdict.object}"
         since = before.since if before.since and before.waits_for == what else now
         refused = before.refused + 1 if before.waits_for == what else 1
+        # Of a full quota, the sentence has all that the answer has.
+        if refused == 1 and verdict.cause != _QUOTA_FULL:
+            self.log.info(refusal.in_its_words(answer))
         budget = refusal.budget(verdict)
         if budget is not None and now - since >= budget:
-            self.log.info("The API server said: %s %s: %s", answer.status, answer.reason, answer.message)
             self._fail(pod, verdict, context)
         if verdict.cause == _QUOTA_FULL and (full := exceeded(answer.message)):
             name, requested, used, hard = full

@@ -32,6 +32,13 @@ def read(error: Exception) -> Refusal:
         return Refusal(error.status, str(error.reason or ""), error.body if isinstance(error.body, str) else "")
 
 
+def in_its_words(answer: Refusal) -> str:
+    """The line of the log for who knows Kubernetes."""
+    if not answer.status:
+        return f"The API server said nothing: {answer.message}"
+    return f"The API server said: {answer.status} {answer.reason}: {answer.message}"
+
+
 def budget(verdict: Verdict) -> float | None:
     """Seconds for which a task waits that was refused so; None: without end, 0: it fails at once."""
     if verdict.kind == "capacity":

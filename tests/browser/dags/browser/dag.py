@@ -1,4 +1,4 @@
-"""A task that fails, one that waits for more than is free, and one that waits for that one."""
+"""A task that fails, one that waits for more than is free, one that waits for that one, and more than a quota holds."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -44,3 +44,10 @@ with DAG(
         cmds=["true"],
         container_resources={"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "64Mi"}},
     )
+    # A pool's quota holds two of these.
+    KubernetesPodOperator.partial(
+        task_id="trains",
+        cmds=["sleep", "1800"],
+        pool="gpu",
+        container_resources={"requests": {"cpu": "10m", "memory": "4Gi"}, "limits": {"memory": "4Gi"}},
+    ).expand(arguments=[[], [], []])
