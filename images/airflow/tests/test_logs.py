@@ -206,7 +206,7 @@ async def container(**arguments) -> AsyncIterator[tuple[Kubelet, Reader]]:
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
     """Attempts follow each other at once; what is tested is that they do."""
-    for name, seconds in {"_FIRST": 0.001, "_WAITING": 0.001, "_FAILING": 0.1}.items():
+    for name, seconds in {"_FIRST": 0.001, "_WAITING": 0.001, "_FAILING": 0.1, "_ENDED": 0.001}.items():
         monkeypatch.setattr(logs, name, seconds)
 
 
@@ -612,7 +612,7 @@ def test_a_silent_stream_that_brought_much_is_soon_opened_anew(monkeypatch):
 
 def test_an_end_that_is_known_is_not_waited_for(monkeypatch):
     """The stream ends, and then it is known that the container has: no pause follows."""
-    monkeypatch.setattr(logs, "_WAITING", 3600)
+    monkeypatch.setattr(logs, "_ENDED", 3600)
 
     async def play():
         async with container() as (kubelet, reader):
@@ -621,6 +621,34 @@ def test_an_end_that_is_known_is_not_waited_for(monkeypatch):
             assert await reader.rest() == ["one"]
 
     asyncio.run(play())
+
+
+def test_a_stream_that_ends_again_and_again_is_opened_less_and_less(monkeypatch):
+    """The container has ended, and the API server does not show it yet."""
+    pauses = []
+
+    async def pause(seconds, rest, finished):
+        pauses.append(seconds)
+        if len(pauses) == 5:
+            await reader.kubelet.print((stamp(1), b"two\n"))
+        if len(pauses) == 7:
+            finished.set()
+
+    monkeypatch.setattr(logs, "_ENDED", 1)
+    monkeypatch.setattr(logs, "_STILL_ENDED", 7)
+    monkeypatch.setattr(logs, "_pause", pause)
+
+    async def play():
+        nonlocal reader
+        async with container() as (kubelet, reader):
+            kubelet.running = False
+            kubelet.file.append((stamp(0), b"one\n"))
+            await reader.task
+            assert reader.lines == ["one", "two"]
+
+    reader = None
+    asyncio.run(play())
+    assert pauses == [1, 2, 4, 7, 7, 1, 2]
 
 
 def test_a_stream_that_does_not_end_with_its_container_is_left():

@@ -42,6 +42,9 @@ NOTE = "[platform] "
 _TURN = 0.005
 #: Seconds until the next attempt: they double up to the one where the log is waited for, to the other after failures.
 _FIRST, _WAITING, _FAILING = 0.2, 1.0, 5.0
+#: The same where the server has ended a stream, from the first to the second while none brings anything: the container
+#: has ended, and the API server is late to show it, which may be so of a thousand pods at once.
+_ENDED, _STILL_ENDED = 1.0, 30.0
 #: Seconds of silence after which a stream is opened anew. A lost connection and one that kubelet forgot are silent too.
 _SILENCE = 300.0
 #: The same for a stream that has just brought much: its file may have been rotated.
@@ -291,6 +294,7 @@ async def _to_the_end(cluster: Cluster, path: str, container: str, log: _Log, fi
         _Full: as much as may be emitted has been.
     """
     wait, told, give_up, readings = _FIRST, False, None, 0
+    ended_wait = _ENDED
     while True:
         rest = finished.is_set()
         query = {"container": container, "timestamps": "true"}
@@ -298,7 +302,7 @@ async def _to_the_end(cluster: Cluster, path: str, container: str, log: _Log, fi
             query["follow"] = "true"
         if log.since:
             query["sinceTime"] = log.since
-        error = None
+        error, began = None, time.monotonic()
         try:
             ended = await _read(cluster, f"{path}/log", query, log, finished)
         except (ApiError, aiohttp.ClientError, OSError) as failure:
@@ -311,9 +315,12 @@ async def _to_the_end(cluster: Cluster, path: str, container: str, log: _Log, fi
             if rest and (log.settled or readings == _READINGS):
                 log.close("the node has rotated or removed the log file")
                 return
+            if log.brought or time.monotonic() - began > _STILL_ENDED:
+                ended_wait = _ENDED
             if not rest and ended:
                 # Most often the container has ended, and `finished` is about to say so.
-                await _pause(_WAITING, rest, finished)
+                await _pause(ended_wait, rest, finished)
+                ended_wait = min(2 * ended_wait, _STILL_ENDED)
         elif _has_not_started(error):
             if rest:
                 return
@@ -359,6 +366,7 @@ async def _read(cluster: Cluster, path: str, query: dict[str, str], log: _Log, f
         async with asyncio.timeout(None) as silence, _beside(at_end()):
             listen()
             # Some kubelets answer only with the first line.
+            await cluster.turn()
             async with cluster.stream(path, query=query, idle=None, answer=_SILENCE) as body:
                 log.begin()
                 async for chunk in body:
