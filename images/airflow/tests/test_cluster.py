@@ -372,21 +372,6 @@ async def test_a_stream_gives_bytes_as_they_come(config):
 
 
 @asynchronous
-async def test_streams_are_opened_one_in_a_round_of_the_loop():
-    cluster, rounds, opened = Cluster(ClusterRef(None)), 0, []
-
-    async def open_one():
-        await cluster.turn()
-        opened.append(rounds)
-
-    opening = [asyncio.create_task(open_one()) for _ in range(20)]
-    while not all(one.done() for one in opening):
-        await asyncio.sleep(0)
-        rounds += 1
-    assert len(opened) == len(set(opened)) == 20
-
-
-@asynchronous
 async def test_a_stream_that_falls_silent_is_given_up(config):
     async with ApiServer() as api:
         cluster = await Cluster.get(ClusterRef(None, config_file=config(api)))

@@ -188,3 +188,19 @@ def test_a_connection_takes_little_memory_and_garbage_is_seldom_looked_for(monke
         )
 
     assert sys.getsizeof(asyncio.run(connection())._ssl_buffer) < 2**16
+
+
+@pytest.mark.parametrize(("triggers", "looks"), [(50, True), (51, False)])
+def test_garbage_is_looked_for_while_there_is_little_to_look_at(triggers, looks, monkeypatch):
+    collected = []
+    monkeypatch.setattr(triggerer, "_OFTEN", 0)
+    monkeypatch.setattr(triggerer.gc, "collect", lambda: collected.append(True))
+
+    async def look():
+        task = asyncio.create_task(triggerer._collect_garbage(SimpleNamespace(triggers=dict.fromkeys(range(triggers)))))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        task.cancel()
+
+    asyncio.run(look())
+    assert bool(collected) == looks

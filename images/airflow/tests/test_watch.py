@@ -69,19 +69,20 @@ async def test_a_slow_follower_is_told_the_latest_alone(serve):
 
 
 @asynchronous
-async def test_of_many_followers_that_are_told_at_once_each_goes_on_in_a_round_of_its_own(serve):
-    async with serve() as (_, watch), contextlib.AsyncExitStack() as stack:
-        feeds = [await stack.enter_async_context(watch.follow(f"pod-{number}")) for number in range(50)]
+async def test_of_many_followers_whose_pods_change_at_once_few_go_on_in_a_round_of_the_loop(serve, monkeypatch):
+    monkeypatch.setattr(module, "TURN", 0)
+    async with serve() as (api, watch), contextlib.AsyncExitStack() as stack:
+        names = [f"pod-{number}" for number in range(50)]
+        for name in names:
+            await api.put(name)
+        feeds = [await stack.enter_async_context(watch.follow(name)) for name in names]
         following = [asyncio.create_task(feed.next(timeout=10)) for feed in feeds]
-        await asyncio.sleep(0)
-        for feed in feeds:
-            feed.put({"metadata": {"labels": {}}})
         most = before = 0
         while not all(one.done() for one in following):
             await asyncio.sleep(0)
             now = sum(one.done() for one in following)
             most, before = max(most, now - before), now
-        assert most == 1
+        assert most <= 2
 
 
 @asynchronous

@@ -125,7 +125,6 @@ class Cluster:
         self._reading: asyncio.Task | None = None
         self._opening = asyncio.Lock()
         self._slots = asyncio.Semaphore(CONCURRENCY)
-        self._turn = asyncio.Lock()
 
     @classmethod
     async def get(cls, ref: ClusterRef) -> Cluster:
@@ -190,14 +189,6 @@ class Cluster:
             if not page.metadata.get("continue"):
                 return found
             query["continue"] = page.metadata["continue"]
-
-    async def turn(self) -> None:
-        """Wait for one's turn to open a stream: each has a round of the event loop of its own.
-
-        A thousand pods may end at once, and a thousand logs be read on: nothing else would go on for seconds.
-        """
-        async with self._turn:
-            await asyncio.sleep(0)
 
     @contextlib.asynccontextmanager
     async def stream(

@@ -366,7 +366,6 @@ async def _read(cluster: Cluster, path: str, query: dict[str, str], log: _Log, f
         async with asyncio.timeout(None) as silence, _beside(at_end()):
             listen()
             # Some kubelets answer only with the first line.
-            await cluster.turn()
             async with cluster.stream(path, query=query, idle=None, answer=_SILENCE) as body:
                 log.begin()
                 async for chunk in body:

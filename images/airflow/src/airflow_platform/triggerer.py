@@ -20,7 +20,7 @@ from airflow.models.trigger import handle_event_submit
 from airflow.triggers.base import BaseTaskEndEvent, TriggerEvent
 from airflow.utils.state import TaskInstanceState
 
-from airflow_platform import config, finisher, log_channel, resume, trigger_supervisor, unsent
+from airflow_platform import config, finisher, log_channel, resume, short_rounds, trigger_supervisor, unsent
 
 #: The trigger that ends a task only where no callback is to run (`airflow_platform.operator.PodTask._needs_phase`).
 POD_TRIGGER = "airflow_platform.trigger.PodTrigger"
@@ -71,6 +71,7 @@ async def _init_comms(self: TriggerRunner) -> None:
     log_channel.attend()
     await _INIT_COMMS(self)
     self.events = _Events(self)
+    self._garbage = asyncio.create_task(_collect_garbage(self))
     finisher.look_after_home(config.load().tasks.namespaces)
 
 
@@ -121,7 +122,9 @@ class _Events(deque):
 #: Bytes that a TLS connection reads at once: two records.
 _TLS_BUFFER = 2**15
 #: When garbage is looked for: after so many new objects; in what outlived that, and then in all, after so many times.
-_GARBAGE = (10_000, 20, 100)
+_GARBAGE = (10_000, 20, 1_000)
+#: In all that there is it is looked for while there are at most so many triggers, each so many seconds.
+_FEW, _OFTEN = 50, 60
 
 
 def hold_many() -> None:
@@ -129,10 +132,19 @@ def hold_many() -> None:
 
     Each has a connection for the log of its pod, and asyncio gives a TLS connection a buffer of 256 KiB, which is more
     than all else of a task (asyncio.sslproto, ``SSLProtocol.max_size``). And a look for garbage in all that they hold
-    takes the loop a second: it is seldom worth that, as what ends with a task is freed without.
+    takes the loop a second, or five where the processor is wanted by others: what ends with a task is freed without,
+    so the look is taken when there is little to look at (`_collect_garbage`).
     """
     asyncio.sslproto.SSLProtocol.max_size = _TLS_BUFFER
     gc.set_threshold(*_GARBAGE)
+    short_rounds.use()
+
+
+async def _collect_garbage(runner: TriggerRunner) -> None:
+    while True:
+        await asyncio.sleep(_OFTEN)
+        if len(runner.triggers) <= _FEW:
+            gc.collect()
 
 
 def _classpath(task_instance: Any) -> str | None:
