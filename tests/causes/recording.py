@@ -79,7 +79,7 @@ def save(cases: dict[str, Json], nodes: list[Json], versions: str, folder: Path 
 def _candidates(task: Task, now: float) -> Iterator[Json]:
     """What was known of the task's pod, the newest first."""
     if refusal := _refusal(task):
-        pod = (task.evidence or {}).get("pod") or task.asked_for
+        pod = (task.evidence or {}).get("pod") or task.asked_for or _named(task)
         yield {"now": _iso(now), "pod": _pod(pod), "refusal": refusal}
         return
     sight = task.sight
@@ -100,6 +100,12 @@ def _refusal(task: Task) -> Json | None:
         return task.refusal
     said = next((found for line in task.log if (found := _SAID.fullmatch(line.text))), None)
     return {**said.groupdict(default=""), "status": int(said["status"] or 0)} if said else None
+
+
+def _named(task: Task) -> Json:
+    """Of a pod that was never created, and of which nothing was kept: its name, as the log has it."""
+    name = next(found[0] for line in task.log if (found := _POD.search(line.text)))
+    return {"metadata": {"name": name, "namespace": settings.TASK_NAMESPACE}, "spec": {}}
 
 
 def _events(sight: Sight, uid: str, now: float) -> list[Json]:
