@@ -59,6 +59,10 @@ test-e2e: ## End to end on the local cluster, which is made if there is none
 test-browser: ## The platform's pages in Airflow's UI, in Chromium, on the cluster that is up
 	@$(PYTHON) -m pytest tests/browser
 
+.PHONY: scenarios
+scenarios: ## Install each of the chart's ci/ files on the cluster that is up, each upgraded from the one before (a quarter of an hour); some: SCENARIO="minimal celery"
+	@$(PYTHON) -m tests.scenarios $(SCENARIO)
+
 .PHONY: semantics
 semantics: ## What Airflow says of a task holds for its pod, on the cluster that is up; some: TEST="-k pool"
 	@$(PYTHON) -m pytest tests/semantics --durations=5 $(TEST)

@@ -25,6 +25,8 @@ ENVIRONMENTS = (
     ("common", "kind", "kind-kueue"),
     ("common", "production"),
 )
+#: Scenarios of the chart, each a file by itself; `make scenarios` installs them.
+SCENARIOS = sorted((CHARTS[0] / "ci").glob("*-values.yaml"))
 #: Kinds that are not of Kubernetes' own schemas: the API server judges them, in tests/kueue.
 OTHER_KINDS = "ClusterQueue,Cohort,LocalQueue,ResourceFlavor"
 
@@ -60,7 +62,7 @@ def chart() -> None:
         words = [sys.executable, "tools/chart_reference.py", "--check", "--helm-docs", programs / "helm-docs"]
         run(words, log="chart", doing="chart_reference")
     with step("chart: helm lint"):
-        for files in map(_values, ENVIRONMENTS):
+        for files in _renders():
             run(["helm", "lint", "--strict", CHARTS[0], *files], log="chart", env=env, doing="helm lint")
         run(["helm", "lint", CHARTS[1], *_local_tags()], log="chart", env=env, doing="helm lint local/chart")
     with step("chart: unit tests"):
@@ -73,7 +75,7 @@ def chart() -> None:
         say(_tail(run(words, log="chart", env=env, doing="tests/chart"), 1))
     with step("chart: kubeconform"):
         location = f"{toolchain.schemas()}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
-        for files in map(_values, ENVIRONMENTS):
+        for files in _renders():
             rendered = subprocess.check_output([programs / "helm", "template", "airflow", CHARTS[0], *files], cwd=REPO)
             _conform(programs, location, rendered)
         local = subprocess.check_output([programs / "helm", "template", "local", CHARTS[1], *_local_tags()], cwd=REPO)
@@ -85,6 +87,11 @@ def _conform(programs: Path, location: str, rendered: bytes) -> None:
     done = subprocess.run(words, input=rendered, capture_output=True, check=False)
     if done.returncode:
         raise Problem(f"kubeconform:\n{done.stdout.decode()}{done.stderr.decode()}", "Mend the template it names.")
+
+
+def _renders() -> list[list[str | Path]]:
+    """Words for helm: the values of each environment and of each scenario."""
+    return [*map(_values, ENVIRONMENTS), *(["--values", path] for path in SCENARIOS)]
 
 
 def _values(names: Sequence[str]) -> list[str | Path]:
@@ -110,6 +117,7 @@ def unit() -> None:
             "tests/bench/tests",
             "tests/faults/tests",
             "tests/causes/tests",
+            "tests/scenarios/tests",
         ]
         say(_tail(run(words, log="unit", doing="the unit tests"), 1))
 

@@ -37,17 +37,26 @@ def install_platform(*more: Path) -> None:
     :param more: values files that are laid over those of the local cluster.
     :raises Problem: with the state of what is not.
     """
-    _release(settings.RELEASE, CHART, settings.NAMESPACE, _platform_values(*more))
+    _release(settings.RELEASE, CHART, settings.NAMESPACE, _platform_values(*VALUES, *more))
+
+
+def install_scenario(values: Path) -> None:
+    """The platform is ready with this file in place of the values of the local cluster.
+
+    :raises Problem: with the state of what is not.
+    """
+    _release(settings.RELEASE, CHART, settings.NAMESPACE, _platform_values(values))
 
 
 def render(namespace: str, more: Sequence[str]) -> str:
     """What ``helm template`` makes of the platform's chart, with the values of the local cluster and ``more`` words."""
     words = ["template", settings.RELEASE, str(CHART), "--namespace", namespace, "--skip-tests"]
-    words += [*_platform_values(), *more]
+    words += [*_platform_values(*VALUES), *more]
     return helm(*words)
 
 
-def _platform_values(*more: Path) -> list[str]:
+def _platform_values(*files: Path) -> list[str]:
+    """Words for helm: these files, and over them the images and addresses that are there."""
     values = {
         "image.repository": f"{settings.registry()}/airflow",
         "image.tag": images.AIRFLOW.tag(),
@@ -59,7 +68,7 @@ def _platform_values(*more: Path) -> list[str]:
         (drop_in,) = (image for image in _stand_ins() if image.name == "local/git-sync")
         values["dags.gitSync.image.repository"] = f"{settings.registry()}/{drop_in.name}"
         values["dags.gitSync.image.tag"] = drop_in.tag()
-    words = [word for path in (*VALUES, *more) for word in ("--values", str(path))]
+    words = [word for path in files for word in ("--values", str(path))]
     return words + [word for key, value in values.items() for word in ("--set-string", f"{key}={value}")]
 
 

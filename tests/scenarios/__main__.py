@@ -1,0 +1,96 @@
+"""``python -m tests.scenarios [NAME…]``: the chart's `ci/` files on the local cluster, each an upgrade of the one before.
+
+Each release has to be ready, and pass `helm test`, within three minutes; its images are there already. Afterwards the
+platform is as `make up` installs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+import sys
+import time
+
+from local.cluster import access, console, kind, releases, settings
+from local.cluster.console import Problem, duration, say, step
+
+#: Seconds that a scenario may take, `helm test` included.
+LIMIT = 180
+_SUFFIX = "-values.yaml"
+_FOUND = {path.name.removesuffix(_SUFFIX): path for path in sorted((releases.CHART / "ci").glob(f"*{_SUFFIX}"))}
+#: By name, the least first: all others are upgrades.
+FILES = {"minimal": _FOUND["minimal"], **_FOUND}
+
+
+def run(names: list[str]) -> None:
+    """Install these scenarios one after the other.
+
+    :raises Problem: one of them was not ready, failed its test, or took longer than :data:`LIMIT`.
+    """
+    access.link_programs()
+    if not kind.is_up():
+        raise Problem("the local cluster is not up", "Run `make up`.")
+    _make_secrets()
+    took: dict[str, tuple[float, float]] = {}
+    try:
+        for name in names:
+            say(f"Scenario {name}")
+            began = time.monotonic()
+            releases.install_scenario(FILES[name])
+            ready = time.monotonic()
+            with step("helm test"):
+                releases.helm("test", settings.RELEASE, "--namespace", settings.NAMESPACE, "--timeout=150s")
+            took[name] = (ready - began, time.monotonic() - ready)
+    finally:
+        say(table(took))
+        say("Afterwards")
+        releases.install_platform()
+    if slow := [name for name, times in took.items() if sum(times) > LIMIT]:
+        raise Problem(f"{', '.join(slow)}: more than {duration(LIMIT)}", "See what took it in `.local/log/helm.log`.")
+
+
+def table(took: dict[str, tuple[float, float]]) -> str:
+    """What each scenario took, in seconds, as a table of Markdown."""
+    lines = ["| scenario | upgrade | helm test | in all |", "| --- | ---: | ---: | ---: |"]
+    lines += [f"| {name} | {up:.0f} s | {test:.0f} s | {up + test:.0f} s |" for name, (up, test) in took.items()]
+    return "\n".join(lines)
+
+
+def _make_secrets() -> None:
+    """The Secrets that scenarios name, beside those of the stand-ins.
+
+    The Fernet key stays: the database is encrypted by it.
+    """
+    contents = {
+        "scenario-keys": {
+            "fernet-key": releases.secret(settings.NAMESPACE, "airflow-generated", "fernet-key"),
+            "api-secret-key": secrets.token_urlsafe(64),
+            "jwt-secret": secrets.token_urlsafe(64),
+        },
+    }
+    items = [
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "namespace": settings.NAMESPACE},
+            "stringData": content,
+        }
+        for name, content in contents.items()
+    ]
+    kind.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.scenarios", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(FILES)}; all if none")
+    given = parser.parse_args(arguments)
+    for name in given.names:
+        if name not in FILES:
+            parser.error(f"no scenario {name}; choose among {', '.join(FILES)}")
+    return console.main(lambda: run(given.names or list(FILES)))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
