@@ -203,6 +203,63 @@ TYPES["nodePools"] = {
     },
 }
 
+# Each becomes the name of a file, where a Secret holds it.
+_FILE_NAME = {"type": "string", "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,249}$"}
+_IN_SECRET = {"existingSecret": _TEXT, "secretKey": _TEXT}
+TYPES |= {
+    "declaredConnections": _list_of(
+        _map_of(
+            ["id"],
+            id=_FILE_NAME,
+            **_IN_SECRET,
+            value={
+                "type": "object",
+                "required": ["conn_type"],
+                "additionalProperties": False,
+                "properties": {
+                    **dict.fromkeys(["conn_type", "description", "host", "login", "password", "schema"], _TEXT),
+                    "port": {"type": "integer", "minimum": 1, "maximum": 65535},
+                    "extra": {"type": ["object", "string"]},
+                },
+            },
+        )
+    ),
+    "declaredVariables": _list_of(_map_of(["key"], key=_FILE_NAME, **_IN_SECRET, value={})),
+    "declaredPools": _list_of(
+        _map_of(
+            ["name", "slots"],
+            name=_TEXT,
+            # Airflow's -1: without end.
+            slots={"type": "integer", "minimum": -1},
+            description={"type": "string"},
+            includeDeferred={"type": "boolean"},
+        )
+    ),
+    "declaredRoles": _list_of(
+        _map_of(
+            ["name", "permissions"],
+            name={"type": "string", "minLength": 1, "maxLength": 64},
+            permissions={
+                "type": "object",
+                "additionalProperties": _list_of(
+                    {"enum": ["can_read", "can_create", "can_edit", "can_delete", "menu_access"]}
+                ),
+            },
+        )
+    ),
+    "declaredUsers": _list_of(
+        _map_of(
+            ["username", "email", "roles", "existingSecret"],
+            username=_FILE_NAME,
+            email=_TEXT,
+            firstName={"type": "string"},
+            lastName={"type": "string"},
+            roles={"type": "array", "minItems": 1, "items": _TEXT},
+            **_IN_SECRET,
+        )
+    ),
+}
+
 
 class ValuesError(ValueError):
     """values.yaml says too little or too much of a key; the message names the line."""

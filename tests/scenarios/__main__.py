@@ -1,4 +1,4 @@
-"""``python -m tests.scenarios [NAME…]``: the chart's `ci/` files on the local cluster, each an upgrade of the one before.
+"""``python -m tests.scenarios [NAME…]``: the chart's `ci/` files on the local cluster, each over the one before.
 
 Each release has to be ready, and pass `helm test`, within three minutes; its images are there already. Afterwards the
 platform is as `make up` installs it.
@@ -67,6 +67,11 @@ def _make_secrets() -> None:
             "fernet-key": releases.secret(settings.NAMESPACE, "airflow-generated", "fernet-key"),
             "api-secret-key": secrets.token_urlsafe(64),
             "jwt-secret": secrets.token_urlsafe(64),
+        },
+        "scenario-declared": {
+            "warehouse": f"postgres://etl:{secrets.token_hex(16)}@warehouse.example.com:5432/sales",
+            "token": secrets.token_urlsafe(18),
+            "password": secrets.token_urlsafe(18),
         },
     }
     items = [

@@ -89,7 +89,7 @@
 
 {{- define "airflow-platform.validate.component-volumes" -}}
 {{- $key := .key -}}
-{{- $chart := list "config" "logs" "tmp" "dags" "git-tmp" "git-credentials" "token" -}}
+{{- $chart := list "config" "logs" "tmp" "dags" "git-tmp" "git-credentials" "token" "declared" -}}
 {{- $volumes := list "logs" "tmp" -}}
 {{- range .values.extraVolumes -}}
 {{- if has .name $chart -}}
@@ -100,7 +100,7 @@
 {{- end -}}
 {{- $volumes = append $volumes .name -}}
 {{- end -}}
-{{- $paths := list "/etc/airflow-platform" "/opt/airflow/logs" "/tmp" .root.Values.dags.gitSync.root -}}
+{{- $paths := list "/etc/airflow-platform" "/opt/airflow/logs" "/tmp" "/etc/airflow-platform-declared" .root.Values.dags.gitSync.root -}}
 {{- range .values.extraVolumeMounts -}}
 {{- if not (has .name $volumes) -}}
 {{- fail (printf "%s.extraVolumeMounts mounts the volume %q, which %s.extraVolumes does not have. Add it there." $key .name $key) -}}

@@ -1,6 +1,6 @@
 {{/*
 Pod template of the migrations Job. The first container generates the Secrets that nobody named; it alone holds a token.
-The second migrates the database, and writes pools and the admin user.
+The second migrates the database, and writes pools, the admin user and what is declared.
 */}}
 {{- define "airflow-platform.migrations.pod" -}}
 {{- $values := .Values.migrations -}}
@@ -52,6 +52,7 @@ spec:
           (include "airflow-platform.env.database" .)
           (include "airflow-platform.env.fernet" .)
           (.Values.admin.enabled | ternary (include "airflow-platform.env.admin" .) "")
+          (include "airflow-platform.env.declared" .)
         )) | nindent 8 }}
       {{- with $values.resources }}
       resources:
@@ -59,8 +60,14 @@ spec:
       {{- end }}
       volumeMounts:
         {{- include "airflow-platform.airflow-mounts" $pod | nindent 8 }}
+        {{- with include "airflow-platform.declared.mounts" . }}
+        {{- . | nindent 8 }}
+        {{- end }}
   volumes:
     {{- include "airflow-platform.airflow-volumes" $pod | nindent 4 }}
+    {{- with include "airflow-platform.declared.volumes" . }}
+    {{- . | nindent 4 }}
+    {{- end }}
     {{- if $generated }}
     - name: token
       projected:

@@ -55,14 +55,23 @@ def write(pools: Iterable[config.NodePool], *, session: Session = NEW_SESSION) -
 @provide_session
 def remove_others(pools: Iterable[config.NodePool], *, session: Session = NEW_SESSION) -> None:
     """Remove the Airflow pools of node pools that are none any more, but not while a task waits or runs in one."""
-    names = [pool.name for pool in pools]
+    remove_marked(DESCRIPTION, [pool.name for pool in pools], "nodePools", session=session)
+
+
+@provide_session
+def remove_marked(mark: str, keep: list[str], where: str, *, session: Session = NEW_SESSION) -> None:
+    """Remove the pools whose description begins with ``mark``, but those to ``keep`` and those that tasks name yet.
+
+    ``where`` is the key of the values that they are gone from.
+    """
     unfinished = or_(TaskInstance.state.is_(None), TaskInstance.state.in_([one for one in State.unfinished if one]))
-    for pool in session.scalars(select(Pool).where(Pool.description == DESCRIPTION, Pool.pool.not_in(names))).all():
+    keep = [*keep, Pool.DEFAULT_POOL_NAME]
+    for pool in session.scalars(select(Pool).where(Pool.description.startswith(mark), Pool.pool.not_in(keep))).all():
         in_it = session.scalar(
             select(func.count()).select_from(TaskInstance).where(TaskInstance.pool == pool.pool, unfinished)
         )
         if in_it:
-            log.warning("Pool %s is none of nodePools, and stays: %s tasks that have not ended name it", pool, in_it)
+            log.warning("Pool %s is none of %s, and stays: %s tasks that have not ended name it", pool, where, in_it)
         else:
-            log.info("Pool %s is none of nodePools, and is removed", pool)
+            log.info("Pool %s is none of %s, and is removed", pool, where)
             session.delete(pool)

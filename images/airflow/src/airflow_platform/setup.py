@@ -1,7 +1,7 @@
 """Makes the metadata database ready for a release, as the migrations Job: ``python -m airflow_platform.setup``.
 
-Migrates the schema, writes the pools of the platform's configuration, and creates the admin user. One process, one
-import of Airflow; every step may be run again.
+Migrates the schema, writes the pools of the platform's configuration, the admin user, and what the values declare. One
+process, one import of Airflow; every step may be run again.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from airflow_platform import config
+from airflow_platform import config, declared
 from airflow_platform.schema import SETUP_LOCK, NotReady, connect, wait
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ def write_admin(admin: Admin) -> None:
             log.info("Set the password of user %s", admin.username)
 
 
-def set_up(pools: Sequence[config.NodePool], admin: Admin | None) -> None:
+def set_up(pools: Sequence[config.NodePool], admin: Admin | None, objects: declared.Declared) -> None:
     """All steps, under a lock: pods of the release wait for its end, and a second run for the first."""
     with connect() as connection, connection.cursor() as cursor:
         # Of the transaction, which stays open: the one kind of lock that a pooler between keeps in one piece.
@@ -110,6 +110,7 @@ def set_up(pools: Sequence[config.NodePool], admin: Admin | None) -> None:
         airflow_pools.remove_others(pools)
         if admin is not None:
             write_admin(admin)
+        declared.write(objects)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -125,8 +126,9 @@ def main(arguments: list[str] | None = None) -> None:
 
     try:
         pools, admin = config.load().node_pools, Admin.from_environment(os.environ)
+        objects = declared.Declared.from_environment(os.environ)
         wait(reachable, options.database_timeout)
-        set_up(pools, admin)
+        set_up(pools, admin, objects)
     except (NotReady, RuntimeError, ValueError) as error:
         sys.exit(str(error))
     log.info("The database is set up")
