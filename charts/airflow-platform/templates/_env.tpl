@@ -24,6 +24,17 @@ A user's variable replaces the chart's of the same name: the API server refuses 
 {{- toYaml $env -}}
 {{- end -}}
 
+{{/*
+Secrets that have changed under their names: a container reads them when it starts. What the values say of the change is in the
+environment of whatever reads the Secret, which restarts it. Takes `secret`, which has a `revision`, and `name`.
+*/}}
+{{- define "airflow-platform.env.revision" -}}
+{{- with .secret.revision }}
+- name: AIRFLOW_PLATFORM_REVISION_{{ $.name }}
+  value: {{ . | quote }}
+{{- end }}
+{{- end -}}
+
 {{/* Where Airflow and airflow_platform find their configuration. */}}
 {{- define "airflow-platform.env.files" -}}
 - name: AIRFLOW_CONFIG
@@ -38,6 +49,7 @@ A user's variable replaces the chart's of the same name: the API server refuses 
     secretKeyRef:
       name: {{ .Values.database.existingSecret }}
       key: {{ .Values.database.secretKey }}
+{{- include "airflow-platform.env.revision" (dict "secret" .Values.database "name" "DATABASE") }}
 {{- end -}}
 
 {{/* Encrypts what the database holds of connections, variables and triggers: for whoever reads them there, not for workers. */}}
@@ -46,6 +58,7 @@ A user's variable replaces the chart's of the same name: the API server refuses 
   valueFrom:
     secretKeyRef:
       {{- include "airflow-platform.secret-ref" (dict "root" . "secret" .Values.fernetKey) | nindent 6 }}
+{{- include "airflow-platform.env.revision" (dict "secret" .Values.fernetKey "name" "FERNET_KEY") }}
 {{- end -}}
 
 {{/* Signs UI sessions, and the api-server's requests to the log servers of triggerer and launcher. */}}
@@ -54,6 +67,7 @@ A user's variable replaces the chart's of the same name: the API server refuses 
   valueFrom:
     secretKeyRef:
       {{- include "airflow-platform.secret-ref" (dict "root" . "secret" .Values.apiSecretKey) | nindent 6 }}
+{{- include "airflow-platform.env.revision" (dict "secret" .Values.apiSecretKey "name" "API_SECRET_KEY") }}
 {{- end -}}
 
 {{/* Signs task tokens (scheduler) and checks them (api-server). */}}
@@ -62,6 +76,7 @@ A user's variable replaces the chart's of the same name: the API server refuses 
   valueFrom:
     secretKeyRef:
       {{- include "airflow-platform.secret-ref" (dict "root" . "secret" .Values.jwtSecret) | nindent 6 }}
+{{- include "airflow-platform.env.revision" (dict "secret" .Values.jwtSecret "name" "JWT_SECRET") }}
 {{- end -}}
 
 {{/* Where the scheduler leaves tasks for Celery's launcher, which leaves the results there: it needs no database for them. */}}
@@ -74,6 +89,7 @@ A user's variable replaces the chart's of the same name: the API server refuses 
       name: {{ $.Values.launcher.celery.broker.existingSecret }}
       key: {{ $.Values.launcher.celery.broker.secretKey }}
 {{- end }}
+{{- include "airflow-platform.env.revision" (dict "secret" .Values.launcher.celery.broker "name" "BROKER") }}
 {{- end -}}
 {{- end -}}
 
@@ -92,6 +108,7 @@ A user's variable replaces the chart's of the same name: the API server refuses 
   valueFrom:
     secretKeyRef:
       {{- include "airflow-platform.secret-ref" (dict "root" $ "secret" .) | nindent 6 }}
+{{- include "airflow-platform.env.revision" (dict "secret" . "name" "ADMIN") }}
 {{- end -}}
 {{- end -}}
 
@@ -120,6 +137,7 @@ looks for them. Without a Secret the SDK finds the pod's identity.
     secretKeyRef:
       name: {{ .existingSecret }}
       key: {{ .keys.secretKey }}
+{{- include "airflow-platform.env.revision" (dict "secret" . "name" "LOGS") }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -1,4 +1,5 @@
 import pytest
+from cryptography.fernet import Fernet
 
 from airflow_platform import config
 
@@ -37,3 +38,27 @@ def platform(write_config):
     """A configuration with two node pools, read."""
     write_config(PLATFORM)
     return config.load()
+
+
+@pytest.fixture(scope="module")
+def metadata_database(tmp_path_factory):
+    """A database of Airflow's and of FAB's auth manager, which Airflow uses meanwhile; its URL."""
+    import airflow.models
+    from airflow import settings
+    from airflow.models.base import Base
+    from airflow.providers.fab.auth_manager import models  # noqa: F401  # its tables are Base's too
+
+    with pytest.MonkeyPatch.context() as patch:
+        url = f"sqlite:///{tmp_path_factory.mktemp('database') / 'airflow.db'}"
+        manager = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
+        patch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", url)
+        patch.setenv("AIRFLOW__CORE__AUTH_MANAGER", manager)
+        patch.setenv("AIRFLOW__CORE__FERNET_KEY", Fernet.generate_key().decode())
+        settings.configure_vars()
+        settings.configure_orm()
+        airflow.models.import_all_models()
+        Base.metadata.create_all(settings.engine)
+        yield url
+        settings.dispose_orm()
+    settings.configure_vars()
+    settings.configure_orm()

@@ -9,38 +9,20 @@ from airflow import settings
 from airflow.models import Connection, Variable
 from airflow.models.pool import Pool
 from airflow.utils.session import create_session
-from cryptography.fernet import Fernet
 from sqlalchemy import select
 
 from airflow_platform import declared
 from airflow_platform.declared import Declared, DeclaredError, model, objects, people
 
-FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
-
 
 @pytest.fixture(scope="module")
-def manager(tmp_path_factory):
-    """FAB's security manager on a database of its own, which is Airflow's too meanwhile."""
-    import airflow.models
-    from airflow.models.base import Base
+def manager(metadata_database):
+    """FAB's security manager; an application takes seconds to start, so that all writes have this one."""
     from airflow.providers.fab.auth_manager.cli_commands import utils
 
-    with pytest.MonkeyPatch.context() as patch:
-        url = f"sqlite:///{tmp_path_factory.mktemp('database') / 'airflow.db'}"
-        patch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", url)
-        patch.setenv("AIRFLOW__CORE__AUTH_MANAGER", FAB)
-        patch.setenv("AIRFLOW__CORE__FERNET_KEY", Fernet.generate_key().decode())
-        settings.configure_vars()
-        settings.configure_orm()
-        airflow.models.import_all_models()
-        Base.metadata.create_all(settings.engine)
-        with utils.get_application_builder() as builder:
-            # An application takes seconds: all writes have this one.
-            patch.setattr(utils, "get_application_builder", lambda: contextlib.nullcontext(builder))
-            yield builder.sm
-        settings.dispose_orm()
-    settings.configure_vars()
-    settings.configure_orm()
+    with utils.get_application_builder() as builder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(utils, "get_application_builder", lambda: contextlib.nullcontext(builder))
+        yield builder.sm
 
 
 @pytest.fixture
@@ -115,6 +97,13 @@ def test_a_connection_that_a_person_changed_is_set_back_and_its_secret_not_print
     assert (found.host, found.password) == ("db.example.com", "hunter2")
     assert "Connection warehouse is set to what is declared: host, password" in caplog.text
     assert "hunter2" not in caplog.text
+
+
+def test_what_a_connection_has_no_more_goes(write, rows):
+    write(connections=[{"id": "api", "value": {"conn_type": "http", "host": "a", "extra": {"timeout": 5}}}])
+    write(connections=[{"id": "api", "value": {"conn_type": "http"}}])
+    found = rows(Connection, "conn_id")["api"]
+    assert (found.host, found.extra) == (None, None)
 
 
 def test_what_did_not_change_is_not_encrypted_anew(write):

@@ -46,7 +46,7 @@ spec:
   containers:
     - name: migrations
       {{- include "airflow-platform.airflow-container" . | nindent 6 }}
-      args: [python, -m, airflow_platform.setup]
+      args: [python, -m, airflow_platform.setup{{ if .Values.fernetKey.rotate }}, --rotate-fernet-key{{ end }}]
       env:
         {{- include "airflow-platform.env" (dict "root" . "values" $values "blocks" (list
           (include "airflow-platform.env.database" .)

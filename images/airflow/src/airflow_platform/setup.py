@@ -97,15 +97,23 @@ def write_admin(admin: Admin) -> None:
             log.info("Set the password of user %s", admin.username)
 
 
-def set_up(pools: Sequence[config.NodePool], admin: Admin | None, objects: declared.Declared) -> None:
+def set_up(
+    pools: Sequence[config.NodePool],
+    admin: Admin | None,
+    objects: declared.Declared,
+    *,
+    rotate_fernet_key: bool = False,
+) -> None:
     """All steps, under a lock: pods of the release wait for its end, and a second run for the first."""
     with connect() as connection, connection.cursor() as cursor:
         # Of the transaction, which stays open: the one kind of lock that a pooler between keeps in one piece.
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (SETUP_LOCK,))
         migrate()
         # Here, not above: a database that is away is told before all of Airflow is imported.
-        from airflow_platform import airflow_pools
+        from airflow_platform import airflow_pools, fernet_rotation
 
+        if rotate_fernet_key:
+            fernet_rotation.rotate()
         airflow_pools.write(pools)
         airflow_pools.remove_others(pools)
         if admin is not None:
@@ -118,6 +126,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--database-timeout", type=float, default=300, help="seconds to wait for the database (default: %(default)s)"
     )
+    parser.add_argument(
+        "--rotate-fernet-key", action="store_true", help="encrypt by the first of several Fernet keys what another did"
+    )
     options = parser.parse_args(arguments)
 
     def reachable() -> None:
@@ -128,7 +139,7 @@ def main(arguments: list[str] | None = None) -> None:
         pools, admin = config.load().node_pools, Admin.from_environment(os.environ)
         objects = declared.Declared.from_environment(os.environ)
         wait(reachable, options.database_timeout)
-        set_up(pools, admin, objects)
+        set_up(pools, admin, objects, rotate_fernet_key=options.rotate_fernet_key)
     except (NotReady, RuntimeError, ValueError) as error:
         sys.exit(str(error))
     log.info("The database is set up")

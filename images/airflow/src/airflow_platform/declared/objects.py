@@ -62,7 +62,9 @@ def _write_connection(declared: model.Connection, session: Session) -> None:
     # What has not changed is not encrypted anew, so that its row stays as it is.
     changed = [name for name in _FIELDS if getattr(found, name) != getattr(wanted, name)]
     for name in changed:
-        setattr(found, name, getattr(wanted, name))
+        value = getattr(wanted, name)
+        # Airflow's setters of these keep what there is where nothing is given.
+        setattr(found, f"_{name}" if value is None and name in ("password", "extra") else name, value)
     if changed:
         log.info("Connection %s is set to what is declared: %s", declared.id, ", ".join(changed))
 

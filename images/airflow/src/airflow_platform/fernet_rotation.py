@@ -1,0 +1,89 @@
+"""Encrypts by the first of several Fernet keys whatever the database holds encrypted by another.
+
+``airflow rotate-fernet-key`` does it in one transaction, which holds every row until its end. Here each value is
+replaced by itself, where it is still what was read, so that tasks may run meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+
+from airflow.configuration import conf
+from airflow.models import Connection, Trigger, Variable
+from airflow.models.connection_test import ConnectionTestRequest
+from airflow.utils.session import create_session
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from sqlalchemy import Column, select, true, update
+
+log = logging.getLogger(__name__)
+
+#: What `airflow rotate-fernet-key` of Airflow 3.3.2 takes: table, column, whether a row's is encrypted, its name.
+_ENCRYPTED = tuple(
+    (table, table.c[column], true() if flag is None else table.c[flag], table.c[name])
+    for table, column, flag, name in (
+        (Connection.__table__, "password", "is_encrypted", "conn_id"),
+        (Connection.__table__, "extra", "is_extra_encrypted", "conn_id"),
+        (Variable.__table__, "val", "is_encrypted", "key"),
+        (Trigger.__table__, "kwargs", None, "id"),
+        (ConnectionTestRequest.__table__, "password", "is_encrypted", "id"),
+        (ConnectionTestRequest.__table__, "extra", "is_extra_encrypted", "id"),
+    )
+)
+
+
+def rotate() -> int:
+    """Do it; the number of values that were encrypted anew.
+
+    Raises:
+        RuntimeError: something is encrypted by none of the keys. All else has been done.
+    """
+    keys = [Fernet(key.strip()) for key in conf.get("core", "fernet_key").split(",") if key.strip()]
+    if len(keys) < 2:
+        log.warning("fernetKey.rotate is set, but its Secret lists one key: nothing is to be encrypted anew")
+        return 0
+    done: Counter[str] = Counter()
+    unreadable = []
+    for table, column, encrypted, name in _ENCRYPTED:
+        ids = _ids(table, column, encrypted)
+        for row in ids:
+            try:
+                done[table.name] += _rotate_one(table, column, row, keys)
+            except InvalidToken:
+                unreadable.append(f"{table.name} {_name(table, name, row)}")
+    log.info("Encrypted by the first key: %s", ", ".join(f"{count} of {name}" for name, count in done.items()))
+    if unreadable:
+        raise RuntimeError(
+            f"none of the {len(keys)} Fernet keys reads {', '.join(unreadable)}: "
+            "add the key that does to the Secret of fernetKey, or remove them"
+        )
+    return done.total()
+
+
+def _ids(table, column: Column, encrypted) -> list:
+    with create_session() as session:
+        return list(session.scalars(select(table.c.id).where(column.is_not(None), column != "", encrypted)))
+
+
+def _rotate_one(table, column: Column, row, keys: list[Fernet]) -> bool:
+    with create_session() as session:
+        text = session.scalar(select(column).where(table.c.id == row))
+        # A trigger's arguments are stored as they are where Airflow had no key.
+        if not text or text.startswith("{") or _reads(keys[0], text):
+            return False
+        new = MultiFernet(keys).rotate(text.encode()).decode()
+        changed = session.execute(update(table).where(table.c.id == row, column == text).values({column: new}))
+        return changed.rowcount > 0
+
+
+def _reads(key: Fernet, text: str) -> bool:
+    try:
+        key.decrypt(text.encode())
+    except InvalidToken:
+        return False
+    return True
+
+
+def _name(table, name: Column, row) -> str:
+    with create_session() as session:
+        return str(session.scalar(select(name).where(table.c.id == row)))
