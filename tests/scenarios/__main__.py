@@ -68,6 +68,7 @@ def _make_secrets() -> None:
             "api-secret-key": secrets.token_urlsafe(64),
             "jwt-secret": secrets.token_urlsafe(64),
         },
+        "scenario-oidc": {"client-secret": secrets.token_urlsafe(32)},
         "scenario-declared": {
             "warehouse": f"postgres://etl:{secrets.token_hex(16)}@warehouse.example.com:5432/sales",
             "token": secrets.token_urlsafe(18),
