@@ -260,6 +260,24 @@ TYPES |= {
     ),
 }
 
+TYPES["externalSecrets"] = _list_of(
+    _map_of(
+        ["name", "store"],
+        name={"type": "string", "pattern": f"^{_LABEL}([.]{_LABEL})*$"},
+        store=_map_of(["name"], name=_TEXT, kind={"enum": ["SecretStore", "ClusterSecretStore"]}),
+        refreshInterval=_TEXT,
+        data=_list_of(
+            {
+                "type": "object",
+                "required": ["secretKey", "remoteRef"],
+                "properties": {"secretKey": _TEXT, "remoteRef": {"type": "object", "required": ["key"]}},
+            }
+        ),
+        dataFrom=_list_of({"type": "object"}),
+        template={"type": "object"},
+    )
+)
+
 
 class ValuesError(ValueError):
     """values.yaml says too little or too much of a key; the message names the line."""

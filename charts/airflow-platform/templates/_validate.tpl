@@ -5,7 +5,7 @@ Combinations of values that the schema cannot judge. Each stops the render with 
 {{- range list
   "release" "database" "image" "generated-keys" "admin" "secrets-in-config" "chart-options" "executor" "launcher" "components"
   "pre-stop" "service" "routes" "dags" "git-sync" "logs" "task-namespaces" "cluster-rights" "node-pools" "kueue"
-  "declared" "auth"
+  "declared" "auth" "secrets-backend" "external-secrets"
 -}}
 {{- include (printf "airflow-platform.validate.%s" .) $ -}}
 {{- end -}}
@@ -71,12 +71,13 @@ secret. `<option>_secret` names a sensitive option's place in a secrets backend,
   "api.secret_key" "apiSecretKey.existingSecret"
   "api_auth.jwt_secret" "jwtSecret.existingSecret"
   "celery.broker_url" "launcher.celery.broker.existingSecret"
+  "secrets.backend_kwargs" "secretsBackend.existingSecret"
 -}}
 {{- $sensitive := concat (keys $values) (list
   "atlas.password" "celery.flower_basic_auth" "celery.result_backend"
   "celery_broker_transport_options.sentinel_kwargs" "celery_result_backend_transport_options.sentinel_kwargs"
   "core.asset_manager_kwargs" "core.sql_alchemy_conn" "database.sql_alchemy_engine_args"
-  "logging.remote_task_handler_kwargs" "opensearch.password" "secrets.backend_kwargs" "sentry.sentry_dsn"
+  "logging.remote_task_handler_kwargs" "opensearch.password" "sentry.sentry_dsn"
   "smtp.smtp_password" "webserver.secret_key" "workers.secrets_backend_kwargs"
 ) -}}
 {{- $harmless := list "logging.min_length_masked_secret" -}}
