@@ -260,6 +260,23 @@ TYPES |= {
     ),
 }
 
+TYPES["bundles"] = _list_of(
+    _map_of(
+        ["name"],
+        name={"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_.-]{0,199}$"},
+        refreshInterval={"type": "integer", "minimum": 1},
+        git=_map_of(
+            ["repo"],
+            repo=_TEXT,
+            ref={"type": ["string", "number"]},
+            subPath={"type": "string", "pattern": "^[^/.][^:]*$"},
+            connection=_TEXT,
+            submodules={"type": "boolean"},
+        ),
+        s3=_map_of(["bucket"], bucket={"type": "string", "pattern": "^[^/:]+$"}, prefix=_TEXT, connection=_TEXT),
+        path={"type": "string", "pattern": "^/."},
+    )
+)
 TYPES["externalSecrets"] = _list_of(
     _map_of(
         ["name", "store"],

@@ -18,11 +18,7 @@ fab:
   enable_proxy_fix: true
 {{- end }}
 dag_processor:
-  dag_bundle_config_list:
-    - name: dags
-      classpath: airflow.dag_processing.bundles.local.LocalDagBundle
-      kwargs:
-        path: {{ include "airflow-platform.dags-folder" . }}
+  dag_bundle_config_list: {{ include "airflow-platform.bundles" . }}
 {{- with .Values.logs.s3 }}
 {{- if .bucket }}
 logging:
