@@ -1,8 +1,8 @@
 {{/* git-sync: an init container that fetches the DAGs once, and a sidecar that follows the repository. */}}
 
-{{/* How the repository is reached: "http", "ssh" or "" (a file or another protocol). */}}
+{{/* How a repository is reached: "http", "ssh" or "" (a file or another protocol). Takes its address. */}}
 {{- define "airflow-platform.git-sync.protocol" -}}
-{{- $repo := .Values.dags.gitSync.repo | default "" -}}
+{{- $repo := . | default "" -}}
 {{- if regexMatch "^https?://" $repo -}}
 http
 {{- else if or (hasPrefix "ssh://" $repo) (regexMatch "^[^/:]+@[^/]+:" $repo) -}}
@@ -21,11 +21,26 @@ ssh
 {{- end -}}
 {{- end -}}
 
-{{/* The container. Takes `root`, `name` and `once`. */}}
-{{- define "airflow-platform.git-sync.container" -}}
-{{- $protocol := include "airflow-platform.git-sync.protocol" .root -}}
-{{- $once := .once -}}
+{{/*
+Where DAGs come from: the values' `dags.gitSync`, or with its guard what that hands on, which needs no credentials. Takes `root`,
+and `upstream` for the guard itself, which looks at so much of the history (airflow_platform.dag_guard).
+*/}}
+{{- define "airflow-platform.git-sync.source" -}}
 {{- $git := .root.Values.dags.gitSync -}}
+{{- if and $git.guard.enabled .upstream -}}
+{{- if $git.depth }}{{ $git = merge (dict "depth" (max 5 (int $git.depth))) $git }}{{ end -}}
+{{- else if $git.guard.enabled -}}
+{{- $address := printf "git://%s.%s.svc:9418/dags.git" (include "airflow-platform.dag-guard.name" .root) .root.Release.Namespace -}}
+{{- $git = merge (dict "repo" $address "ref" "accepted" "credentials" (dict "existingSecret" "")) (omit $git "credentials") -}}
+{{- end -}}
+{{- toJson $git -}}
+{{- end -}}
+
+{{/* The container. Takes `root`, `name`, `once` and `upstream`. */}}
+{{- define "airflow-platform.git-sync.container" -}}
+{{- $git := include "airflow-platform.git-sync.source" . | fromJson -}}
+{{- $protocol := include "airflow-platform.git-sync.protocol" $git.repo -}}
+{{- $once := .once -}}
 {{- $credentials := $git.credentials -}}
 - name: {{ .name }}
   image: {{ include "airflow-platform.image" (dict "image" $git.image "defaultTag" "") }}
@@ -95,13 +110,15 @@ ssh
   readOnly: true
 {{- end -}}
 
+{{/* Takes `root` and `upstream`. */}}
 {{- define "airflow-platform.git-sync.volumes" -}}
-{{- $protocol := include "airflow-platform.git-sync.protocol" . -}}
+{{- $git := include "airflow-platform.git-sync.source" . | fromJson -}}
+{{- $protocol := include "airflow-platform.git-sync.protocol" $git.repo -}}
 - name: dags
   emptyDir: {}
 - name: git-tmp
   emptyDir: {}
-{{- with .Values.dags.gitSync.credentials }}
+{{- with $git.credentials }}
 {{- if and .existingSecret $protocol }}
 - name: git-credentials
   secret:

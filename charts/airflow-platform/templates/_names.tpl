@@ -7,6 +7,7 @@
 {{- define "airflow-platform.api-server.name" -}}{{ include "airflow-platform.fullname" . }}-api-server{{- end -}}
 {{- define "airflow-platform.scheduler.name" -}}{{ include "airflow-platform.fullname" . }}-scheduler{{- end -}}
 {{- define "airflow-platform.dag-processor.name" -}}{{ include "airflow-platform.fullname" . }}-dag-processor{{- end -}}
+{{- define "airflow-platform.dag-guard.name" -}}{{ include "airflow-platform.fullname" . }}-dag-guard{{- end -}}
 {{- define "airflow-platform.triggerer.name" -}}{{ include "airflow-platform.fullname" . }}-triggerer{{- end -}}
 {{- define "airflow-platform.launcher.name" -}}{{ include "airflow-platform.fullname" . }}-launcher{{- end -}}
 {{- define "airflow-platform.worker.name" -}}{{ include "airflow-platform.fullname" . }}-worker{{- end -}}

@@ -1,6 +1,7 @@
 {{/*
 What the pods of all components share. Each takes a map that a component's template makes once: `root`, `component`, `values`
-(the component's), `token` (mount the API token), `gitSync` (it reads DAGs that git-sync fetches), `migrated` (it waits for the
+(the component's), `token` (mount the API token), `gitSync` (it reads DAGs that git-sync fetches), `upstream` (from the
+repository itself, where the others have what dags.gitSync.guard accepts), `migrated` (it waits for the
 database's migration), `platform` (the parts of platform.yaml that it reads) and `podTemplate` (it makes worker pods).
 */}}
 
@@ -110,7 +111,7 @@ securityContext:
 - name: tmp
   emptyDir: {}
 {{- if .gitSync }}
-{{ include "airflow-platform.git-sync.volumes" .root }}
+{{ include "airflow-platform.git-sync.volumes" . }}
 {{- end }}
 {{- with .values.extraVolumes }}
 {{ toYaml . }}
@@ -126,14 +127,14 @@ securityContext:
 {{ include "airflow-platform.wait-for-migrations" . }}
 {{- end }}
 {{- if .gitSync }}
-{{ include "airflow-platform.git-sync.container" (dict "root" .root "name" "git-sync-once" "once" true) }}
+{{ include "airflow-platform.git-sync.container" (dict "root" .root "name" "git-sync-once" "once" true "upstream" .upstream) }}
 {{- end }}
 {{- end -}}
 
 {{/* What runs beside the component. */}}
 {{- define "airflow-platform.sidecars" -}}
 {{- if .gitSync }}
-{{ include "airflow-platform.git-sync.container" (dict "root" .root "name" "git-sync" "once" false) }}
+{{ include "airflow-platform.git-sync.container" (dict "root" .root "name" "git-sync" "once" false "upstream" .upstream) }}
 {{- end }}
 {{- with .values.extraContainers }}
 {{ toYaml . }}

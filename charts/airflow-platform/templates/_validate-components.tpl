@@ -73,7 +73,7 @@
 {{- define "airflow-platform.validate.component-containers" -}}
 {{- $key := .key -}}
 {{- $seen := dict -}}
-{{- range list "api-server" "scheduler" "dag-processor" "triggerer" "launcher" "base" "migrations"
+{{- range list "api-server" "scheduler" "dag-processor" "triggerer" "launcher" "base" "migrations" "dag-guard"
   "wait-for-migrations" "generate-secrets" "git-sync" "git-sync-once" -}}
 {{- $_ := set $seen . "the chart" -}}
 {{- end -}}
@@ -89,7 +89,7 @@
 
 {{- define "airflow-platform.validate.component-volumes" -}}
 {{- $key := .key -}}
-{{- $chart := list "config" "logs" "tmp" "dags" "git-tmp" "git-credentials" "token" "declared" -}}
+{{- $chart := list "config" "logs" "tmp" "dags" "git-tmp" "git-credentials" "token" "declared" "accepted" -}}
 {{- $volumes := list "logs" "tmp" -}}
 {{- range .values.extraVolumes -}}
 {{- if has .name $chart -}}
@@ -100,7 +100,7 @@
 {{- end -}}
 {{- $volumes = append $volumes .name -}}
 {{- end -}}
-{{- $paths := list "/etc/airflow-platform" "/opt/airflow/logs" "/tmp" "/etc/airflow-platform-declared" .root.Values.dags.gitSync.root -}}
+{{- $paths := list "/etc/airflow-platform" "/opt/airflow/logs" "/tmp" "/etc/airflow-platform-declared" "/accepted" .root.Values.dags.gitSync.root -}}
 {{- range .values.extraVolumeMounts -}}
 {{- if not (has .name $volumes) -}}
 {{- fail (printf "%s.extraVolumeMounts mounts the volume %q, which %s.extraVolumes does not have. Add it there." $key .name $key) -}}

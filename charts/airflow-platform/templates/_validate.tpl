@@ -5,7 +5,7 @@ Combinations of values that the schema cannot judge. Each stops the render with 
 {{- range list
   "release" "database" "image" "generated-keys" "admin" "secrets-in-config" "chart-options" "executor" "launcher" "components"
   "pre-stop" "service" "routes" "dags" "git-sync" "logs" "task-namespaces" "cluster-rights" "node-pools" "kueue"
-  "declared" "auth" "secrets-backend" "external-secrets" "bundles"
+  "declared" "auth" "secrets-backend" "external-secrets" "bundles" "dag-guard"
 -}}
 {{- include (printf "airflow-platform.validate.%s" .) $ -}}
 {{- end -}}
@@ -170,7 +170,7 @@ secret. `<option>_secret` names a sensitive option's place in a secrets backend,
 {{- if or (regexMatch "^/(tmp|opt/airflow|opt/python|etc|usr|bin|sbin|lib|lib64|var|run|dev|proc|sys)(/|$)|^/opt$" .root) (regexMatch "/\\.{1,2}(/|$)" .root) -}}
 {{- fail (printf "dags.gitSync.root is %q, which would hide what the containers have there. Choose a folder of its own, such as /git." .root) -}}
 {{- end -}}
-{{- if and (eq (include "airflow-platform.git-sync.protocol" $) "ssh") (not .credentials.existingSecret) -}}
+{{- if and (eq (include "airflow-platform.git-sync.protocol" .repo) "ssh") (not .credentials.existingSecret) -}}
 {{- fail (printf "dags.gitSync.repo (%s) is reached by ssh, which needs a key. Set dags.gitSync.credentials.existingSecret to a Secret whose key %q is the private key." .repo .credentials.sshKey) -}}
 {{- end -}}
 {{- end -}}
