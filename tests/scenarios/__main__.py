@@ -11,9 +11,12 @@ import json
 import secrets
 import sys
 import time
+from urllib.parse import unquote, urlsplit
 
+import boto3
 from local.cluster import access, console, kind, releases, settings
 from local.cluster.console import Problem, duration, say, step
+from tests.scenarios import checks
 
 #: Seconds that a scenario may take, `helm test` included.
 LIMIT = 180
@@ -31,7 +34,7 @@ def run(names: list[str]) -> None:
     access.link_programs()
     if not kind.is_up():
         raise Problem("the local cluster is not up", "Run `make up`.")
-    _make_secrets()
+    _prepare()
     took: dict[str, tuple[float, float]] = {}
     try:
         for name in names:
@@ -41,6 +44,9 @@ def run(names: list[str]) -> None:
             ready = time.monotonic()
             with step("helm test"):
                 releases.helm("test", settings.RELEASE, "--namespace", settings.NAMESPACE, "--timeout=150s")
+            for check in checks.CHECKS.get(name, (checks.no_longer_declared,)):
+                with step(check.__doc__.splitlines()[0].rstrip(".")):
+                    check()
             took[name] = (ready - began, time.monotonic() - ready)
     finally:
         say(table(took))
@@ -57,11 +63,17 @@ def table(took: dict[str, tuple[float, float]]) -> str:
     return "\n".join(lines)
 
 
-def _make_secrets() -> None:
-    """The Secrets that scenarios name, beside those of the stand-ins.
+def _prepare() -> None:
+    """The Secrets that scenarios name, beside those of the stand-ins, and a DAG in S3.
 
     The Fernet key stays: the database is encrypted by it.
     """
+    found = access.write()
+    s3, git = found["s3"], urlsplit(found["git"])
+    client = boto3.client(
+        "s3", endpoint_url=s3["endpoint"], aws_access_key_id=s3["key"], aws_secret_access_key=s3["secret"]
+    )
+    client.put_object(Bucket=s3["bucket"], Key=checks.S3_KEY, Body=checks.S3_FILE.encode())
     contents = {
         "scenario-keys": {
             "fernet-key": releases.secret(settings.NAMESPACE, "airflow-generated", "fernet-key"),
@@ -73,6 +85,22 @@ def _make_secrets() -> None:
             "warehouse": f"postgres://etl:{secrets.token_hex(16)}@warehouse.example.com:5432/sales",
             "token": secrets.token_urlsafe(18),
             "password": secrets.token_urlsafe(18),
+            "git": json.dumps(
+                {
+                    "conn_type": "git",
+                    "host": "http://git.local.svc:8080/dags.git",
+                    "login": unquote(git.username or ""),
+                    "password": unquote(git.password or ""),
+                }
+            ),
+            "s3": json.dumps(
+                {
+                    "conn_type": "aws",
+                    "login": s3["key"],
+                    "password": s3["secret"],
+                    "extra": {"endpoint_url": "http://s3.local.svc:9000", "region_name": "us-east-1"},
+                }
+            ),
         },
     }
     items = [

@@ -7,6 +7,9 @@ def cluster(monkeypatch):
     """A cluster whose clock goes on by so many seconds with each call of helm; the calls."""
     calls, clock = [], [0.0]
 
+    def nothing():
+        """Nothing."""
+
     def use(seconds):
         def helm(*words, **_):
             calls.append(words[0])
@@ -14,7 +17,9 @@ def cluster(monkeypatch):
 
         monkeypatch.setattr(scenarios.access, "link_programs", lambda: None)
         monkeypatch.setattr(scenarios.kind, "is_up", lambda: True)
-        monkeypatch.setattr(scenarios, "_make_secrets", lambda: None)
+        monkeypatch.setattr(scenarios, "_prepare", lambda: None)
+        monkeypatch.setattr(scenarios.checks, "no_longer_declared", nothing)
+        monkeypatch.setattr(scenarios.checks, "CHECKS", {})
         monkeypatch.setattr(scenarios.time, "monotonic", lambda: clock[0])
         monkeypatch.setattr(scenarios.releases, "helm", helm)
         monkeypatch.setattr(scenarios.releases, "install_scenario", lambda values: helm(values.name))
