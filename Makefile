@@ -91,6 +91,10 @@ why: ## Provoke every fault, ours and stock, and measure what the log says; some
 why-short: ## Five faults that are quick: each log names its cause
 	@$(PYTHON) -m tests.causes --short || { $(CLUSTER) collect; exit 1; }
 
+.PHONY: image-list
+image-list: ## The images that a release needs; VALUES="my-values.yaml"; MIRROR=<registry> prints the commands that copy them there
+	@$(PYTHON) -m tools.image_list $(if $(MIRROR),--mirror $(MIRROR)) $(foreach file,$(VALUES),--values $(file))
+
 .PHONY: chart-docs
 chart-docs: ## Make the chart's schema and README from its values.yaml
 	@$(CHECK) chart-docs

@@ -1,4 +1,4 @@
-"""What some scenarios promise beyond being ready, as the cluster has it; each waits for it, and fails with a Problem."""
+"""What some scenarios promise beyond being ready, as the cluster has it: each waits for it, or raises a Problem."""
 
 from __future__ import annotations
 
