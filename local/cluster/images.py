@@ -68,6 +68,8 @@ class Image:
 
 
 AIRFLOW = Image("airflow", settings.REPO / "images" / "airflow")
+#: Between Airflow and its database, where `pgbouncer.enabled`.
+PGBOUNCER = Image("pgbouncer", settings.REPO / "images" / "pgbouncer")
 
 
 def tasks() -> list[Image]:

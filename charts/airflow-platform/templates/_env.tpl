@@ -32,14 +32,6 @@ A user's variable replaces the chart's of the same name: the API server refuses 
   value: /etc/airflow-platform/platform.yaml
 {{- end -}}
 
-{{- define "airflow-platform.env.database" -}}
-- name: AIRFLOW__DATABASE__SQL_ALCHEMY_CONN
-  valueFrom:
-    secretKeyRef:
-      name: {{ .Values.database.existingSecret }}
-      key: {{ .Values.database.secretKey }}
-{{- end -}}
-
 {{/* Encrypts what the database holds of connections, variables and triggers: for whoever reads them there, not for workers. */}}
 {{- define "airflow-platform.env.fernet" -}}
 - name: AIRFLOW__CORE__FERNET_KEY

@@ -4,7 +4,7 @@ The second migrates the database, and writes pools and the admin user.
 */}}
 {{- define "airflow-platform.migrations.pod" -}}
 {{- $values := .Values.migrations -}}
-{{- $pod := dict "root" . "component" "migrations" "values" $values "token" false "platform" (list "nodePools") -}}
+{{- $pod := dict "root" . "component" "migrations" "values" $values "token" false "database" "itself" "platform" (list "nodePools") -}}
 {{- $generated := include "airflow-platform.generated-keys" . | fromJsonArray -}}
 metadata:
   {{- include "airflow-platform.pod-metadata" $pod | nindent 2 }}
@@ -49,7 +49,7 @@ spec:
       args: [python, -m, airflow_platform.setup]
       env:
         {{- include "airflow-platform.env" (dict "root" . "values" $values "blocks" (list
-          (include "airflow-platform.env.database" .)
+          (include "airflow-platform.env.database-itself" .)
           (include "airflow-platform.env.fernet" .)
           (.Values.admin.enabled | ternary (include "airflow-platform.env.admin" .) "")
         )) | nindent 8 }}
