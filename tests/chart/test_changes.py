@@ -1,10 +1,15 @@
 """What a release changes when a value changes: which pods restart, and whether the migrations Job runs again."""
 
 import shutil
+import sys
 
 import pytest
 import yaml
 from tests.chart.release import CHART, ROOT, needs_helm, render
+
+sys.path.append(str(ROOT / "images" / "airflow" / "src"))
+
+from airflow_platform import plan
 
 pytestmark = needs_helm
 
@@ -48,6 +53,11 @@ def test_a_change_restarts_what_the_page_says(before, kind, change, cells):
     assert restarted == {component for component in old if cells[component] in ("x", kind)}
     # A Job's pod template cannot change: what differs is a new Job.
     assert (job_name(before[kind]) != job_name(after)) == ("migrations" in restarted)
+    # And so says the command that is asked before an upgrade.
+    planned = plan.compare(*(plan.read(yaml.safe_dump_all(one), "airflow") for one in (before[kind], after)))
+    assert {one.component for one in planned.restarts} == restarted - {"migrations"}
+    assert bool(planned.jobs) == ("migrations" in restarted)
+    assert not planned.blocked
 
 
 def test_the_page_has_every_component_and_only_known_marks(before):
