@@ -12,6 +12,7 @@
 {{- define "airflow-platform.worker.name" -}}{{ include "airflow-platform.fullname" . }}-worker{{- end -}}
 {{- define "airflow-platform.migrations.name" -}}{{ include "airflow-platform.fullname" . }}-migrations{{- end -}}
 {{- define "airflow-platform.pgbouncer.name" -}}{{ include "airflow-platform.fullname" . }}-pgbouncer{{- end -}}
+{{- define "airflow-platform.restore.name" -}}{{ include "airflow-platform.fullname" . }}-restore{{- end -}}
 {{- define "airflow-platform.housekeeping.name" -}}{{ include "airflow-platform.fullname" . }}-housekeeping{{- end -}}
 {{- define "airflow-platform.airflow-config.name" -}}{{ include "airflow-platform.fullname" . }}-config{{- end -}}
 {{- define "airflow-platform.platform-config.name" -}}{{ include "airflow-platform.fullname" . }}-platform{{- end -}}

@@ -75,7 +75,7 @@
 {{- $key := .key -}}
 {{- $seen := dict -}}
 {{- range list "api-server" "scheduler" "dag-processor" "triggerer" "launcher" "base" "migrations"
-  "wait-for-migrations" "generate-secrets" "housekeeping" "git-sync" "git-sync-once" -}}
+  "wait-for-migrations" "generate-secrets" "housekeeping" "prepare-backup" "dump" "store-backup" "git-sync" "git-sync-once" -}}
 {{- $_ := set $seen . "the chart" -}}
 {{- end -}}
 {{- range $list := list "extraInitContainers" "extraContainers" -}}
@@ -90,7 +90,7 @@
 
 {{- define "airflow-platform.validate.component-volumes" -}}
 {{- $key := .key -}}
-{{- $chart := list "config" "logs" "tmp" "dags" "git-tmp" "git-credentials" "token" -}}
+{{- $chart := list "config" "logs" "tmp" "dags" "git-tmp" "git-credentials" "token" "backup" "connection" -}}
 {{- $certificates := .root.Values.database.sslRootCert.existingSecret -}}
 {{- if $certificates }}{{ $chart = append $chart "database-ca" }}{{ end -}}
 {{- $volumes := list "logs" "tmp" -}}

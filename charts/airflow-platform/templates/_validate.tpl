@@ -3,7 +3,7 @@ Combinations of values that the schema cannot judge. Each stops the render with 
 */}}
 {{- define "airflow-platform.validate" -}}
 {{- range list
-  "release" "database" "pgbouncer" "image" "generated-keys" "admin" "secrets-in-config" "chart-options" "executor" "launcher" "components"
+  "release" "database" "pgbouncer" "backup" "image" "generated-keys" "admin" "secrets-in-config" "chart-options" "executor" "launcher" "components"
   "pre-stop" "service" "routes" "dags" "git-sync" "logs" "task-namespaces" "cluster-rights" "node-pools" "kueue"
 -}}
 {{- include (printf "airflow-platform.validate.%s" .) $ -}}
@@ -52,9 +52,22 @@ Combinations of values that the schema cannot judge. Each stops the render with 
 {{- end -}}
 {{- end -}}
 
+{{- define "airflow-platform.validate.backup" -}}
+{{- with .Values.backup -}}
+{{- if .enabled -}}
+{{- if not .s3.bucket -}}
+{{- fail "backup.enabled is true, but backup.s3.bucket is not set. Name a bucket for dumps of the database." -}}
+{{- end -}}
+{{- if eq .s3.bucket $.Values.logs.s3.bucket -}}
+{{- fail (printf "backup.s3.bucket is that of the logs, %q, which the pods of workers can read: a dump holds all that the database does. Name another." .s3.bucket) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "airflow-platform.validate.image" -}}
 {{- range $key, $image := dict "image" .Values.image "dags.gitSync.image" .Values.dags.gitSync.image
-  "pgbouncer.image" .Values.pgbouncer.image "pgbouncer.exporter.image" .Values.pgbouncer.exporter.image -}}
+  "backup.image" .Values.backup.image "pgbouncer.image" .Values.pgbouncer.image "pgbouncer.exporter.image" .Values.pgbouncer.exporter.image -}}
 {{- if and (not $image.digest) (eq (toString $image.tag) "latest") -}}
 {{- fail (printf "%s.tag is \"latest\", which says nothing of what runs. Set %s.tag to a version, or %s.digest." $key $key $key) -}}
 {{- end -}}

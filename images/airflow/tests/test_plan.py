@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from airflow_platform import cli
+from airflow_platform import programs as called_programs
 from airflow_platform.plan import command, compare, read
 from airflow_platform.plan.comparison import schema_moves
 from airflow_platform.plan.manifest import ManifestError
@@ -160,7 +161,7 @@ def programs(monkeypatch, **answers):
         code, said = answers[words[0]](words)
         return SimpleNamespace(returncode=code, stdout=said, stderr=said)
 
-    monkeypatch.setattr(command.subprocess, "run", run)
+    monkeypatch.setattr(called_programs.subprocess, "run", run)
     return called
 
 

@@ -1,6 +1,6 @@
 {{/*
 Pod template of the migrations Job. The first container generates the Secrets that nobody named; it alone holds a token.
-The second migrates the database, and writes pools and the admin user.
+The last migrates the database, and writes pools and the admin user; those between dump it first, where its schema moves.
 */}}
 {{- define "airflow-platform.migrations.pod" -}}
 {{- $values := .Values.migrations -}}
@@ -12,7 +12,7 @@ spec:
   restartPolicy: Never
   {{- include "airflow-platform.pod-spec" $pod | nindent 2 }}
   {{- $before := include "airflow-platform.init-containers" $pod | trim }}
-  {{- if or $before $generated }}
+  {{- if or $before $generated .Values.backup.enabled }}
   initContainers:
     {{- with $before }}
     {{- . | nindent 4 }}
@@ -42,6 +42,9 @@ spec:
         - name: tmp
           mountPath: /tmp
     {{- end }}
+    {{- if .Values.backup.enabled }}
+    {{- include "airflow-platform.backup.dump-containers" $pod | nindent 4 }}
+    {{- end }}
   {{- end }}
   containers:
     - name: migrations
@@ -61,6 +64,9 @@ spec:
         {{- include "airflow-platform.airflow-mounts" $pod | nindent 8 }}
   volumes:
     {{- include "airflow-platform.airflow-volumes" $pod | nindent 4 }}
+    {{- if .Values.backup.enabled }}
+    {{- include "airflow-platform.backup.volumes" . | nindent 4 }}
+    {{- end }}
     {{- if $generated }}
     - name: token
       projected:

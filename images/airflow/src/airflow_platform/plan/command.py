@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -12,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from airflow_platform.command_error import CommandError
+from airflow_platform.programs import called
 
 #: What the command ends with where something cannot be changed in place.
 BLOCKED = 3
 
-#: Seconds for one command of helm's or kubectl's.
-_TIMEOUT = 120
 #: Options that are handed on to helm as they are given.
 _HELM = ("--values", "--set", "--set-string", "--set-json", "--set-file", "--version")
 
@@ -87,7 +85,7 @@ def _objects(path: Path | None, options: Namespace, words: Sequence[str]) -> Map
         except (OSError, UnicodeDecodeError) as error:
             raise CommandError(f"{path} cannot be read: {error}") from error
     else:
-        text, where = _called("helm", *words, "--namespace", options.namespace), f"what `helm {words[0]}` says"
+        text, where = called("helm", *words, "--namespace", options.namespace), f"what `helm {words[0]}` says"
         if "json" in words:
             text = json.loads(text)["manifest"]
     try:
@@ -107,31 +105,7 @@ def _tasks(before: Mapping[Any, Any], namespace: str) -> Any:
     script = (files("airflow_platform.plan") / "in_pod.py").read_text()
     pod = [f"deployment/{schedulers[0].name}", "--container", "scheduler", "--namespace", namespace]
     try:
-        said = _called("kubectl", "exec", "--stdin", *pod, "--", "python", "-", stdin=script)
+        said = called("kubectl", "exec", "--stdin", *pod, "--", "python", "-", stdin=script)
         return Tasks.of(json.loads(said)["tasks"])
     except (CommandError, ValueError, KeyError) as error:
         return f"as the scheduler's pod could not be asked: {error}"
-
-
-def _called(program: str, *words: str, stdin: str = "") -> str:
-    """What a program prints.
-
-    Raises:
-        CommandError: it is not there, took too long, or failed; with its own words.
-    """
-    try:
-        done = subprocess.run(
-            [program, *words], input=stdin, capture_output=True, text=True, timeout=_TIMEOUT, check=False
-        )
-    except FileNotFoundError:
-        raise CommandError(
-            f"{program} is not on the PATH: install it, or give manifests by --before and --after"
-        ) from None
-    except subprocess.TimeoutExpired:
-        raise CommandError(
-            f"{program} {words[0]} took longer than {_TIMEOUT} s: is the cluster within reach?"
-        ) from None
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or ["nothing"]
-        raise CommandError(f"{program} {words[0]} failed: {' '.join(said[-5:])}")
-    return done.stdout
