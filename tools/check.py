@@ -24,6 +24,7 @@ ENVIRONMENTS = (
     ("common", "kind", "kind-celery"),
     ("common", "kind", "kind-kueue"),
     ("common", "kind", "kind-pgbouncer"),
+    ("common", "kind", "kind-backup"),
     ("common", "production"),
 )
 #: Kinds that are not of Kubernetes' own schemas: the API server judges them, in tests/kueue.

@@ -80,6 +80,7 @@ def test_an_option_that_the_chart_knows_no_reader_of_restarts_all(before):
         ("common", "kind", "kind-celery"),
         ("common", "kind", "kind-kueue"),
         ("common", "kind", "kind-pgbouncer"),
+        ("common", "kind", "kind-backup"),
         ("common", "production"),
     ],
 )
@@ -123,6 +124,7 @@ def test_every_environment_names_only_what_differs():
         ("common", "kind", "kind-celery"),
         ("common", "kind", "kind-kueue"),
         ("common", "kind", "kind-pgbouncer"),
+        ("common", "kind", "kind-backup"),
         ("common", "production"),
     ):
         known = read(CHART / "values.yaml")
