@@ -14,7 +14,7 @@ class Cluster:
     """Stands in for kubectl and helm: Deployments with their pods, a CronJob, and Jobs that end at once."""
 
     def __init__(self, *, backups=True, succeeds=True):
-        self.deployments = {"airflow-scheduler": 2, "airflow-api-server": 1}
+        self.deployments = {"airflow-scheduler": 2, "airflow-api-server": 1, "airflow-launcher": 3}
         self.annotations = {name: {} for name in self.deployments}
         self.backups, self.succeeds, self.stuck = backups, succeeds, False
         self.calls, self.jobs = [], []
@@ -104,6 +104,8 @@ def test_airflow_is_stopped_restored_and_started_as_it_was(cluster, capsys):
     ]
     assert there.deployments == before
     assert there.annotations == {name: {} for name in before}
+    # Launchers reach no database: nobody waits for their end.
+    assert any("component in (api-server,scheduler)" in call for call in there.calls)
     assert "what the Job said" in capsys.readouterr().out
 
 
@@ -119,7 +121,7 @@ def test_an_older_release_is_gone_back_to(cluster):
     there = cluster()
     assert cli.main([*WORDS, "--rollback", "4"]) == 0
     assert there.calls[-1].startswith("helm rollback airflow 4 --wait --wait-for-jobs")
-    assert there.deployments == {"airflow-scheduler": 2, "airflow-api-server": 1}
+    assert there.deployments == {"airflow-scheduler": 2, "airflow-api-server": 1, "airflow-launcher": 3}
 
 
 def test_whoever_was_interrupted_has_the_numbers_of_before_when_it_is_run_again(cluster, monkeypatch, capsys):
@@ -131,7 +133,7 @@ def test_whoever_was_interrupted_has_the_numbers_of_before_when_it_is_run_again(
     assert set(there.deployments.values()) == {0}
     there.stuck = False
     assert cli.main(WORDS) == 0
-    assert there.deployments == {"airflow-scheduler": 2, "airflow-api-server": 1}
+    assert there.deployments == {"airflow-scheduler": 2, "airflow-api-server": 1, "airflow-launcher": 3}
 
 
 def test_a_release_without_backups_is_told_so_and_goes_on(cluster, capsys):

@@ -13,6 +13,10 @@ from airflow_platform.programs import called
 #: How many pods a Deployment had, for as long as it is stopped: whoever was interrupted may run the command again.
 REPLICAS = "airflow-platform/replicas"
 
+_COMPONENT = "app.kubernetes.io/component"
+#: Celery's launchers reach no database; what runs in them has minutes to end.
+_LAUNCHER = "launcher"
+
 
 class Release:
     """One release of the chart, by kubectl."""
@@ -35,7 +39,7 @@ class Release:
         return called("kubectl", words[0], "--namespace", self._namespace, *words[1:], **options)
 
     def stop(self, seconds: float) -> None:
-        """No pod of a Deployment is there. Task pods, which are none, go on.
+        """No pod is there that reaches the database. Task pods go on, and so may launchers for as long as they have to.
 
         Raises:
             CommandError: there is no such release, or pods are still there after ``seconds``.
@@ -48,7 +52,9 @@ class Release:
             if REPLICAS not in (metadata.get("annotations") or {}):
                 self.kubectl("annotate", "deployment", metadata["name"], f"{REPLICAS}={pods}")
         self.kubectl("scale", "deployment", "--selector", self._labels, "--replicas=0")
-        components = ",".join(sorted(one["spec"]["template"]["metadata"]["labels"][_COMPONENT] for one in deployments))
+        components = ",".join(
+            sorted({one["spec"]["template"]["metadata"]["labels"][_COMPONENT] for one in deployments} - {_LAUNCHER})
+        )
         pods_of = f"{_COMPONENT} in ({components})"
         if not _until(lambda: not self.get("pods", pods_of), seconds):
             left = ", ".join(pod["metadata"]["name"] for pod in self.get("pods", pods_of))
@@ -89,9 +95,6 @@ class Release:
         conditions = json.loads(self.kubectl("get", "job", job, "--output", "json"))["status"].get("conditions") or []
         held = [one["type"] for one in conditions if one["status"] == "True"]
         return next((kind for kind in ("Complete", "Failed") if kind in held), "")
-
-
-_COMPONENT = "app.kubernetes.io/component"
 
 
 def _until(true: Callable[[], Any], seconds: float) -> bool:
