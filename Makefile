@@ -83,6 +83,11 @@ faults: ## Take parts away from running tasks (hours); some: SCENARIO="s3 postgr
 faults-short: ## The triggerer is killed once under ten tasks: nothing is lost, nothing runs twice
 	@$(PYTHON) -m tests.faults --short || { $(CLUSTER) collect; exit 1; }
 
+.PHONY: upgrade-test
+upgrade-test: ## The release before this one, this one, and back, under 50 tasks; PREVIOUS=<revision> N=20; some: UPGRADE=pgbouncer
+	@$(PYTHON) -m tests.faults --upgrade $(UPGRADE) $(if $(N),-n $(N)) || { $(CLUSTER) collect; exit 1; }
+	@$(if $(UPGRADE),,$(PYTHON) -m pytest tests/upgrade)
+
 .PHONY: why
 why: ## Provoke every fault, ours and stock, and measure what the log says; some: CASE="taint no-room" LAUNCH=platform
 	@$(PYTHON) -m tests.causes $(if $(CASE),--case $(CASE)) $(if $(LAUNCH),--launch $(LAUNCH))

@@ -23,6 +23,8 @@ ENVIRONMENTS = (
     ("common", "kind"),
     ("common", "kind", "kind-celery"),
     ("common", "kind", "kind-kueue"),
+    ("common", "kind", "kind-pgbouncer"),
+    ("common", "kind", "kind-backup"),
     ("common", "production"),
 )
 #: Scenarios of the chart, each a file by itself; `make scenarios` installs them.

@@ -67,7 +67,14 @@ class Image:
         return digest.hexdigest()[:12]
 
 
-AIRFLOW = Image("airflow", settings.REPO / "images" / "airflow")
+def airflow(root: Path) -> Image:
+    """The Airflow image of a checkout."""
+    return Image("airflow", root / "images" / "airflow")
+
+
+AIRFLOW = airflow(settings.REPO)
+#: Between Airflow and its database, where `pgbouncer.enabled`.
+PGBOUNCER = Image("pgbouncer", settings.REPO / "images" / "pgbouncer")
 
 
 def tasks() -> list[Image]:

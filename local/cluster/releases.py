@@ -11,8 +11,8 @@ from local.cluster import images, registry, settings, toolchain
 from local.cluster.console import Problem, run, step
 from local.cluster.kind import kubectl
 
-CHART = settings.REPO / "charts" / "airflow-platform"
-VALUES = [settings.REPO / "values" / name for name in ("common.yaml", "kind.yaml")]
+CHART = Path("charts", "airflow-platform")
+VALUES = [Path("values", name) for name in ("common.yaml", "kind.yaml")]
 #: Seconds that helm waits for a release to be ready.
 TIMEOUT = 420
 
@@ -31,13 +31,15 @@ def install_stand_ins() -> None:
     _release(settings.STAND_INS, settings.REPO / "local" / "chart", settings.STAND_INS, words)
 
 
-def install_platform(*more: Path) -> None:
+def install_platform(*more: Path, root: Path = settings.REPO) -> None:
     """The platform is ready; its pods wait for what the stand-ins' release makes.
 
     :param more: values files that are laid over those of the local cluster.
+    :param root: the checkout whose chart, values and Airflow image are installed.
     :raises Problem: with the state of what is not.
     """
-    _release(settings.RELEASE, CHART, settings.NAMESPACE, _platform_values(*VALUES, *more))
+    files = [*(root / path for path in VALUES), *more]
+    _release(settings.RELEASE, root / CHART, settings.NAMESPACE, _platform_values(files, root))
 
 
 def install_scenario(values: Path) -> None:
@@ -45,21 +47,33 @@ def install_scenario(values: Path) -> None:
 
     :raises Problem: with the state of what is not.
     """
-    _release(settings.RELEASE, CHART, settings.NAMESPACE, _platform_values(values))
+    _release(settings.RELEASE, settings.REPO / CHART, settings.NAMESPACE, _platform_values([values]))
+
+
+def revision() -> int:
+    """The number of the platform's release that is installed."""
+    return json.loads(helm("status", settings.RELEASE, "--namespace", settings.NAMESPACE, "-o", "json"))["version"]
+
+
+def roll_back(revision: int) -> None:
+    """The platform as it was at a revision of its release, and ready. :raises Problem: it is not."""
+    with step(f"Release {settings.RELEASE}: back to revision {revision}"):
+        words = ["rollback", settings.RELEASE, str(revision), "--namespace", settings.NAMESPACE]
+        helm(*words, "--wait", "--wait-for-jobs", f"--timeout={TIMEOUT}s", doing=f"going back to {revision}")
 
 
 def render(namespace: str, more: Sequence[str]) -> str:
     """What ``helm template`` makes of the platform's chart, with the values of the local cluster and ``more`` words."""
-    words = ["template", settings.RELEASE, str(CHART), "--namespace", namespace, "--skip-tests"]
-    words += [*_platform_values(*VALUES), *more]
+    words = ["template", settings.RELEASE, str(settings.REPO / CHART), "--namespace", namespace, "--skip-tests"]
+    words += [*_platform_values([settings.REPO / path for path in VALUES]), *more]
     return helm(*words)
 
 
-def _platform_values(*files: Path) -> list[str]:
+def _platform_values(files: Sequence[Path], root: Path = settings.REPO) -> list[str]:
     """Words for helm: these files, and over them the images and addresses that are there."""
     values = {
         "image.repository": f"{settings.registry()}/airflow",
-        "image.tag": images.AIRFLOW.tag(),
+        "image.tag": images.airflow(root).tag(),
         "tasks.imageRegistry": settings.registry(),
         "apiServer.baseUrl": f"http://localhost:{settings.port('ui')}",
     }

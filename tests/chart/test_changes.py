@@ -1,10 +1,15 @@
 """What a release changes when a value changes: which pods restart, and whether the migrations Job runs again."""
 
 import shutil
+import sys
 
 import pytest
 import yaml
 from tests.chart.release import CHART, ROOT, needs_helm, render
+
+sys.path.append(str(ROOT / "images" / "airflow" / "src"))
+
+from airflow_platform import plan
 
 pytestmark = needs_helm
 
@@ -44,10 +49,15 @@ def before():
 def test_a_change_restarts_what_the_page_says(before, kind, change, cells):
     after = render(change, values=KINDS[kind])
     old, new = pods(before[kind]), pods(after)
-    restarted = {component for component in new if new[component] != old[component]}
-    assert restarted == {component for component in new if cells[component] in ("x", kind)}
+    restarted = {component for component in old if new[component] != old[component]}
+    assert restarted == {component for component in old if cells[component] in ("x", kind)}
     # A Job's pod template cannot change: what differs is a new Job.
     assert (job_name(before[kind]) != job_name(after)) == ("migrations" in restarted)
+    # And so says the command that is asked before an upgrade.
+    planned = plan.compare(*(plan.read(yaml.safe_dump_all(one), "airflow") for one in (before[kind], after)))
+    assert {one.component for one in planned.restarts} == restarted - {"migrations"}
+    assert bool(planned.jobs) == ("migrations" in restarted)
+    assert not planned.blocked
 
 
 def test_the_page_has_every_component_and_only_known_marks(before):
@@ -65,7 +75,14 @@ def test_an_option_that_the_chart_knows_no_reader_of_restarts_all(before):
 
 @pytest.mark.parametrize(
     "values",
-    [("common", "kind"), ("common", "kind", "kind-celery"), ("common", "kind", "kind-kueue"), ("common", "production")],
+    [
+        ("common", "kind"),
+        ("common", "kind", "kind-celery"),
+        ("common", "kind", "kind-kueue"),
+        ("common", "kind", "kind-pgbouncer"),
+        ("common", "kind", "kind-backup"),
+        ("common", "production"),
+    ],
 )
 def test_the_same_values_render_the_same(values):
     assert render(values=values) == render(values=values)
@@ -103,7 +120,13 @@ def test_every_environment_names_only_what_differs():
     def read(path):
         return dict(leaves(yaml.safe_load(path.read_text())))
 
-    for names in (("common", "kind", "kind-celery"), ("common", "kind", "kind-kueue"), ("common", "production")):
+    for names in (
+        ("common", "kind", "kind-celery"),
+        ("common", "kind", "kind-kueue"),
+        ("common", "kind", "kind-pgbouncer"),
+        ("common", "kind", "kind-backup"),
+        ("common", "production"),
+    ):
         known = read(CHART / "values.yaml")
         for name in names:
             own = read(ROOT / "values" / f"{name}.yaml")

@@ -15,6 +15,7 @@ from local.cluster.console import Problem, say, step
 from local.cluster.kind import kubectl
 from tests.faults import ledger, page, trial, work
 from tests.faults.scenarios import SCENARIOS, SHORT_FORM, Scenario
+from tests.faults.upgrade import UPGRADES
 from tests.faults.verdict import Verdict
 from tests.faults.work import LAUNCHES, PLATFORM, STOCK
 
@@ -100,12 +101,19 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--short", action="store_true", help="one kill of the triggerer under ten tasks of the platform"
     )
+    parser.add_argument(
+        "--upgrade", nargs="*", choices=list(UPGRADES), metavar="NAME",
+        help="instead of faults, releases of the platform under its own tasks: all of them, or those that are named",
+    )  # fmt: skip
     parser.add_argument("--page", action="store_true", help="write docs/faults/README.md anew from latest.json")
     given = parser.parse_args(arguments)
     if given.page:
         return console.main(page.write)
     if given.short:
         return console.main(lambda: run([SHORT_FORM], [PLATFORM], given.n) and None)
+    if given.upgrade is not None:
+        chosen = [UPGRADES[name] for name in given.upgrade or UPGRADES]
+        return console.main(lambda: run(chosen, [PLATFORM], given.n) and None)
     chosen = [SCENARIOS[name] for name in given.scenario]
     return console.main(lambda: run(chosen, given.launch, given.n) and None)
 

@@ -51,6 +51,8 @@ class Trial:
         self.workers: PodRecord
         self.notes: list[str] = []
         self.faults = 0
+        #: How many requests the api-server was sent meanwhile, and how many of them failed.
+        self.requests = (0, 0)
         self._access = access
         self._ledger = ledger
         self._current = current
@@ -173,6 +175,7 @@ class Trial:
     def judge(self, scenario: str) -> Verdict:
         """The figures. :raises Problem: tasks were not launched in the way that was asked for."""
         found = Verdict(scenario, self.launch, sum(run.n for run in self._runs), self.faults, notes=self.notes)
+        found.requests, found.requests_failed = self.requests
         instances = {run: run.instances() for run in self._runs}
         self._check_launch([one for every in instances.values() for one in every])
         entries = self._ledger.entries(*(run.run_id for run in self._runs))

@@ -42,6 +42,9 @@ class Verdict:
     lines_missing: int = 0
     lines_twice: int = 0
     lines_disordered: int = 0
+    #: Requests to the api-server that a client made all the while, and those that failed.
+    requests: int = 0
+    requests_failed: int = 0
     #: Waiting tasks at each kill, and seconds until their triggers ran again; None where none did.
     takeovers: int = 0
     takeover_p50_s: float | None = None
@@ -61,6 +64,7 @@ class Verdict:
             "tasks with two pods": self.pods_twice,
             "tasks run twice": self.runs_twice,
             "logs not complete": self.logs_incomplete,
+            "requests failed": self.requests_failed,
         }
         found = [f"{count} {what}" for what, count in wrong.items() if count]
         if self.takeovers and (self.takeover_p95_s is None or self.takeover_p95_s > TAKEOVER):

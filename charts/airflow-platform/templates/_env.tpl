@@ -43,15 +43,6 @@ environment of whatever reads the Secret, which restarts it. Takes `secret`, whi
   value: /etc/airflow-platform/platform.yaml
 {{- end -}}
 
-{{- define "airflow-platform.env.database" -}}
-- name: AIRFLOW__DATABASE__SQL_ALCHEMY_CONN
-  valueFrom:
-    secretKeyRef:
-      name: {{ .Values.database.existingSecret }}
-      key: {{ .Values.database.secretKey }}
-{{- include "airflow-platform.env.revision" (dict "secret" .Values.database "name" "DATABASE") }}
-{{- end -}}
-
 {{/* Encrypts what the database holds of connections, variables and triggers: for whoever reads them there, not for workers. */}}
 {{- define "airflow-platform.env.fernet" -}}
 - name: AIRFLOW__CORE__FERNET_KEY

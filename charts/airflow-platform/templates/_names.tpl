@@ -12,6 +12,9 @@
 {{- define "airflow-platform.launcher.name" -}}{{ include "airflow-platform.fullname" . }}-launcher{{- end -}}
 {{- define "airflow-platform.worker.name" -}}{{ include "airflow-platform.fullname" . }}-worker{{- end -}}
 {{- define "airflow-platform.migrations.name" -}}{{ include "airflow-platform.fullname" . }}-migrations{{- end -}}
+{{- define "airflow-platform.pgbouncer.name" -}}{{ include "airflow-platform.fullname" . }}-pgbouncer{{- end -}}
+{{- define "airflow-platform.restore.name" -}}{{ include "airflow-platform.fullname" . }}-restore{{- end -}}
+{{- define "airflow-platform.housekeeping.name" -}}{{ include "airflow-platform.fullname" . }}-housekeeping{{- end -}}
 {{- define "airflow-platform.airflow-config.name" -}}{{ include "airflow-platform.fullname" . }}-config{{- end -}}
 {{- define "airflow-platform.platform-config.name" -}}{{ include "airflow-platform.fullname" . }}-platform{{- end -}}
 {{- define "airflow-platform.pod-template.name" -}}{{ include "airflow-platform.fullname" . }}-worker-pod-template{{- end -}}
@@ -29,6 +32,11 @@ A Job's pod template cannot change: each that differs is a new Job. Takes `root`
 {{/* Address of the api-server inside the cluster. */}}
 {{- define "airflow-platform.api-server.address" -}}
 {{ include "airflow-platform.api-server.name" . }}.{{ .Release.Namespace }}.svc:{{ .Values.apiServer.service.port }}
+{{- end -}}
+
+{{/* Address of PgBouncer inside the cluster. */}}
+{{- define "airflow-platform.pgbouncer.address" -}}
+{{ include "airflow-platform.pgbouncer.name" . }}.{{ .Release.Namespace }}.svc:6432
 {{- end -}}
 
 {{/* Namespaces where tasks create their pods, as a JSON list: templates read it with fromJsonArray. */}}

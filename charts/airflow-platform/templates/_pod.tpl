@@ -2,7 +2,7 @@
 What the pods of all components share. Each takes a map that a component's template makes once: `root`, `component`, `values`
 (the component's), `token` (mount the API token), `gitSync` (it reads DAGs that git-sync fetches), `upstream` (from the
 repository itself, where the others have what dags.gitSync.guard accepts), `migrated` (it waits for the
-database's migration), `platform` (the parts of platform.yaml that it reads) and `podTemplate` (it makes worker pods).
+database's migration), `database` ("itself" where it goes past PgBouncer), `platform` (the parts of platform.yaml that it reads) and `podTemplate` (it makes worker pods).
 */}}
 
 {{/* Metadata of a component's pod. The checksums restart the pods when what they have read changes. */}}
@@ -88,6 +88,9 @@ securityContext:
 {{- if .gitSync }}
 {{ include "airflow-platform.git-sync.mount" .root }}
 {{- end }}
+{{- with include "airflow-platform.database.mounts" . }}
+{{ . }}
+{{- end }}
 {{- with .values.extraVolumeMounts }}
 {{ toYaml . }}
 {{- end }}
@@ -112,6 +115,9 @@ securityContext:
   emptyDir: {}
 {{- if .gitSync }}
 {{ include "airflow-platform.git-sync.volumes" . }}
+{{- end }}
+{{- with include "airflow-platform.database.volumes" . }}
+{{ . }}
 {{- end }}
 {{- with .values.extraVolumes }}
 {{ toYaml . }}
@@ -159,6 +165,9 @@ no Airflow, so waiting costs next to nothing.
   volumeMounts:
     - name: tmp
       mountPath: /tmp
+    {{- with include "airflow-platform.database.mounts" . }}
+    {{- . | nindent 4 }}
+    {{- end }}
     {{- with .values.extraVolumeMounts }}
     {{- toYaml . | nindent 4 }}
     {{- end }}

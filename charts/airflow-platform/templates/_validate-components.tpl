@@ -5,12 +5,13 @@
 {{- $deployed := merge $celery (dict
   "apiServer" .Values.apiServer "scheduler" .Values.scheduler "dagProcessor" .Values.dagProcessor "triggerer" .Values.triggerer
 ) -}}
-{{- range $key, $values := $deployed -}}
+{{- $pgbouncer := .Values.pgbouncer.enabled | ternary (dict "pgbouncer" .Values.pgbouncer) dict -}}
+{{- range $key, $values := merge $pgbouncer $deployed -}}
 {{- range list "pod-counts" "disruption" "strategy" -}}
 {{- include (printf "airflow-platform.validate.component-%s" .) (dict "root" $ "key" $key "values" $values) -}}
 {{- end -}}
 {{- end -}}
-{{- range $key, $values := merge (dict "workers" .Values.workers "migrations" .Values.migrations) $deployed -}}
+{{- range $key, $values := merge (dict "workers" .Values.workers "migrations" .Values.migrations "housekeeping" .Values.housekeeping) $pgbouncer $deployed -}}
 {{- include "airflow-platform.validate.component-containers" (dict "root" $ "key" $key "values" $values) -}}
 {{- include "airflow-platform.validate.component-volumes" (dict "root" $ "key" $key "values" $values) -}}
 {{- include "airflow-platform.validate.component-labels" (dict "root" $ "key" (printf "%s.podLabels" $key) "labels" $values.podLabels) -}}
@@ -74,7 +75,7 @@
 {{- $key := .key -}}
 {{- $seen := dict -}}
 {{- range list "api-server" "scheduler" "dag-processor" "triggerer" "launcher" "base" "migrations" "dag-guard"
-  "wait-for-migrations" "generate-secrets" "git-sync" "git-sync-once" -}}
+  "wait-for-migrations" "generate-secrets" "housekeeping" "prepare-backup" "dump" "store-backup" "git-sync" "git-sync-once" -}}
 {{- $_ := set $seen . "the chart" -}}
 {{- end -}}
 {{- range $list := list "extraInitContainers" "extraContainers" -}}
@@ -89,7 +90,9 @@
 
 {{- define "airflow-platform.validate.component-volumes" -}}
 {{- $key := .key -}}
-{{- $chart := list "config" "logs" "tmp" "dags" "git-tmp" "git-credentials" "token" "declared" "accepted" -}}
+{{- $chart := list "config" "logs" "tmp" "dags" "git-tmp" "git-credentials" "token" "declared" "accepted" "backup" "connection" -}}
+{{- $certificates := .root.Values.database.sslRootCert.existingSecret -}}
+{{- if $certificates }}{{ $chart = append $chart "database-ca" }}{{ end -}}
 {{- $volumes := list "logs" "tmp" -}}
 {{- range .values.extraVolumes -}}
 {{- if has .name $chart -}}
@@ -101,6 +104,7 @@
 {{- $volumes = append $volumes .name -}}
 {{- end -}}
 {{- $paths := list "/etc/airflow-platform" "/opt/airflow/logs" "/tmp" "/etc/airflow-platform-declared" "/accepted" .root.Values.dags.gitSync.root -}}
+{{- if $certificates }}{{ $paths = append $paths "/etc/database-ca" }}{{ end -}}
 {{- range .values.extraVolumeMounts -}}
 {{- if not (has .name $volumes) -}}
 {{- fail (printf "%s.extraVolumeMounts mounts the volume %q, which %s.extraVolumes does not have. Add it there." $key .name $key) -}}

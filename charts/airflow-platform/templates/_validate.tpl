@@ -3,7 +3,7 @@ Combinations of values that the schema cannot judge. Each stops the render with 
 */}}
 {{- define "airflow-platform.validate" -}}
 {{- range list
-  "release" "database" "image" "generated-keys" "admin" "secrets-in-config" "chart-options" "executor" "launcher" "components"
+  "release" "database" "pgbouncer" "backup" "image" "generated-keys" "admin" "secrets-in-config" "chart-options" "executor" "launcher" "components"
   "pre-stop" "service" "routes" "dags" "git-sync" "logs" "task-namespaces" "cluster-rights" "node-pools" "kueue"
   "declared" "auth" "secrets-backend" "external-secrets" "bundles" "dag-guard"
 -}}
@@ -24,8 +24,51 @@ Combinations of values that the schema cannot judge. Each stops the render with 
 {{- end -}}
 {{- end -}}
 
+{{- define "airflow-platform.validate.pgbouncer" -}}
+{{- with .Values.database -}}
+{{- if and .sslRootCert.existingSecret (not .sslMode) -}}
+{{- fail "database.sslRootCert.existingSecret is set, but database.sslMode is not, so nothing would be checked by it. Set database.sslMode to verify-full, or take the Secret out." -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.pgbouncer -}}
+{{- if .enabled -}}
+{{- range $option, $instead := dict
+  "default_pool_size" "Set pgbouncer.poolSize." "max_client_conn" "Set pgbouncer.maxClientConnections."
+  "server_tls_sslmode" "Set database.sslMode." "server_tls_ca_file" "Set database.sslRootCert."
+  "listen_port" "It is the container's own; take it out." "auth_file" "It is the pod's own; take it out."
+-}}
+{{- if hasKey $.Values.pgbouncer.config $option -}}
+{{- fail (printf "pgbouncer.config.%s is set by the chart. %s" $option $instead) -}}
+{{- end -}}
+{{- end -}}
+{{- range $option, $value := .config -}}
+{{- if or (contains "\n" (toString $value)) (not (regexMatch "^[a-z0-9_]+$" $option)) -}}
+{{- fail (printf "pgbouncer.config.%s is no single option of PgBouncer's. Give each a name of a-z, 0-9 and \"_\", and a value of one line." $option) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .preStopSleepSeconds (le (int .terminationGracePeriodSeconds) (int .preStopSleepSeconds)) -}}
+{{- fail (printf "pgbouncer.terminationGracePeriodSeconds is %v, and pgbouncer.preStopSleepSeconds alone takes %v: a pod would be killed with transactions in it. Raise the first or lower the second." .terminationGracePeriodSeconds .preStopSleepSeconds) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "airflow-platform.validate.backup" -}}
+{{- with .Values.backup -}}
+{{- if .enabled -}}
+{{- if not .s3.bucket -}}
+{{- fail "backup.enabled is true, but backup.s3.bucket is not set. Name a bucket for dumps of the database." -}}
+{{- end -}}
+{{- if eq .s3.bucket $.Values.logs.s3.bucket -}}
+{{- fail (printf "backup.s3.bucket is that of the logs, %q, which the pods of workers can read: a dump holds all that the database does. Name another." .s3.bucket) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "airflow-platform.validate.image" -}}
-{{- range $key, $image := dict "image" .Values.image "dags.gitSync.image" .Values.dags.gitSync.image -}}
+{{- range $key, $image := dict "image" .Values.image "dags.gitSync.image" .Values.dags.gitSync.image
+  "backup.image" .Values.backup.image "pgbouncer.image" .Values.pgbouncer.image "pgbouncer.exporter.image" .Values.pgbouncer.exporter.image -}}
 {{- if and (not $image.digest) (eq (toString $image.tag) "latest") -}}
 {{- fail (printf "%s.tag is \"latest\", which says nothing of what runs. Set %s.tag to a version, or %s.digest." $key $key $key) -}}
 {{- end -}}
@@ -41,9 +84,9 @@ Combinations of values that the schema cannot judge. Each stops the render with 
 {{/* One Secret holds them all: of two values with one key, one would be lost. */}}
 {{- define "airflow-platform.validate.generated-keys" -}}
 {{- $seen := dict -}}
-{{- range $value := list "fernetKey" "apiSecretKey" "jwtSecret" "admin" -}}
+{{- range $value := list "fernetKey" "apiSecretKey" "jwtSecret" "pgbouncer" "admin" -}}
 {{- $secret := get $.Values $value -}}
-{{- if not (or $secret.existingSecret (and (eq $value "admin") (not $secret.enabled))) -}}
+{{- if not (or $secret.existingSecret (and (hasKey $secret "enabled") (not $secret.enabled))) -}}
 {{- with get $seen $secret.secretKey -}}
 {{- fail (printf "%s.secretKey and %s.secretKey are both %q, and both values are generated in one Secret. Give them different keys." . $value $secret.secretKey) -}}
 {{- end -}}

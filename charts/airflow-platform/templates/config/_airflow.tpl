@@ -17,6 +17,11 @@ fab:
   # TLS ends at a proxy.
   enable_proxy_fix: true
 {{- end }}
+{{- if .Values.pgbouncer.enabled }}
+database:
+  # PgBouncer gives each transaction a connection: what was prepared in the one before may be on another.
+  sql_alchemy_connect_args_async: airflow_platform.pgbouncer.ASYNC_CONNECT_ARGS
+{{- end }}
 dag_processor:
   dag_bundle_config_list: {{ include "airflow-platform.bundles" . }}
 {{- with .Values.logs.s3 }}

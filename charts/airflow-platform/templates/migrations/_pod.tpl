@@ -1,10 +1,11 @@
 {{/*
 Pod template of the migrations Job. The first container generates the Secrets that nobody named; it alone holds a token.
-The second migrates the database, and writes pools, the admin user and what is declared.
+The last migrates the database, and writes pools, the admin user and what is declared; those between dump it first, where its
+schema moves.
 */}}
 {{- define "airflow-platform.migrations.pod" -}}
 {{- $values := .Values.migrations -}}
-{{- $pod := dict "root" . "component" "migrations" "values" $values "token" false "platform" (list "nodePools") -}}
+{{- $pod := dict "root" . "component" "migrations" "values" $values "token" false "database" "itself" "platform" (list "nodePools") -}}
 {{- $generated := include "airflow-platform.generated-keys" . | fromJsonArray -}}
 metadata:
   {{- include "airflow-platform.pod-metadata" $pod | nindent 2 }}
@@ -12,7 +13,7 @@ spec:
   restartPolicy: Never
   {{- include "airflow-platform.pod-spec" $pod | nindent 2 }}
   {{- $before := include "airflow-platform.init-containers" $pod | trim }}
-  {{- if or $before $generated }}
+  {{- if or $before $generated .Values.backup.enabled }}
   initContainers:
     {{- with $before }}
     {{- . | nindent 4 }}
@@ -42,6 +43,9 @@ spec:
         - name: tmp
           mountPath: /tmp
     {{- end }}
+    {{- if .Values.backup.enabled }}
+    {{- include "airflow-platform.backup.dump-containers" $pod | nindent 4 }}
+    {{- end }}
   {{- end }}
   containers:
     - name: migrations
@@ -49,7 +53,7 @@ spec:
       args: [python, -m, airflow_platform.setup{{ if .Values.fernetKey.rotate }}, --rotate-fernet-key{{ end }}]
       env:
         {{- include "airflow-platform.env" (dict "root" . "values" $values "blocks" (list
-          (include "airflow-platform.env.database" .)
+          (include "airflow-platform.env.database-itself" .)
           (include "airflow-platform.env.fernet" .)
           (.Values.admin.enabled | ternary (include "airflow-platform.env.admin" .) "")
           (include "airflow-platform.env.declared" .)
@@ -67,6 +71,9 @@ spec:
     {{- include "airflow-platform.airflow-volumes" $pod | nindent 4 }}
     {{- with include "airflow-platform.declared.volumes" . }}
     {{- . | nindent 4 }}
+    {{- end }}
+    {{- if .Values.backup.enabled }}
+    {{- include "airflow-platform.backup.volumes" . | nindent 4 }}
     {{- end }}
     {{- if $generated }}
     - name: token

@@ -16,6 +16,7 @@ key: {{ .secret.secretKey }}
 {{- if not .fernetKey.existingSecret }}{{ $keys = append $keys (printf "fernet=%s" .fernetKey.secretKey) }}{{ end -}}
 {{- if not .apiSecretKey.existingSecret }}{{ $keys = append $keys (printf "random=%s" .apiSecretKey.secretKey) }}{{ end -}}
 {{- if not .jwtSecret.existingSecret }}{{ $keys = append $keys (printf "random=%s" .jwtSecret.secretKey) }}{{ end -}}
+{{- if and .pgbouncer.enabled (not .pgbouncer.existingSecret) }}{{ $keys = append $keys (printf "random=%s" .pgbouncer.secretKey) }}{{ end -}}
 {{- if and .admin.enabled (not .admin.existingSecret) }}{{ $keys = append $keys (printf "password=%s" .admin.secretKey) }}{{ end -}}
 {{- end -}}
 {{- $keys | toJson -}}

@@ -39,7 +39,16 @@ class NotReady(Exception):
 
 
 def expected_heads(airflow: Path | None = None) -> dict[str, str]:
-    """The newest revision of each version table, read from Airflow's source (``_REVISION_HEADS_MAP``).
+    """The newest revision of each version table: those of `revisions` for this image.
+
+    Raises:
+        LookupError: Airflow is not installed, or a source file has no such map.
+    """
+    return {table: list(known.values())[-1] for table, known in revisions(airflow).items()}
+
+
+def revisions(airflow: Path | None = None) -> dict[str, dict[str, str]]:
+    """Of each version table, the revision that each release brought: ``_REVISION_HEADS_MAP`` of Airflow's source.
 
     ``airflow`` is the folder of that package; by default, where it is installed.
 
@@ -51,17 +60,29 @@ def expected_heads(airflow: Path | None = None) -> dict[str, str]:
         if spec is None or spec.origin is None:
             raise LookupError("Airflow is not installed")
         airflow = Path(spec.origin).parent
-    heads = {}
+    known = {}
     for table, module in _REVISIONS.items():
         source = (airflow / module).read_text()
         for node in ast.parse(source).body:
             target = node.target if isinstance(node, ast.AnnAssign) else None
             if isinstance(target, ast.Name) and target.id == "_REVISION_HEADS_MAP":
-                heads[table] = list(ast.literal_eval(node.value).values())[-1]
+                known[table] = ast.literal_eval(node.value)
                 break
         else:
             raise LookupError(f"{airflow / module} has no _REVISION_HEADS_MAP")
-    return heads
+    return known
+
+
+def found_heads(connection: Any) -> dict[str, str]:
+    """The revision of each version table that the database has; none of a table that is not there or empty."""
+    found = {}
+    with connection.cursor() as cursor:
+        for table in _REVISIONS:
+            cursor.execute("SELECT to_regclass(%s)", (table,))
+            if cursor.fetchone()[0] is not None:
+                cursor.execute(f"SELECT version_num FROM {table}")
+                found.update((table, row[0]) for row in cursor.fetchall())
+    return found
 
 
 @contextmanager

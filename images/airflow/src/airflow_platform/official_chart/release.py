@@ -118,8 +118,12 @@ def database(conversion: Conversion, _: str, path: str, value: Mapping[str, Any]
     """Address of the database, with its password."""
     if str(value.get("protocol", "postgresql")) != "postgresql":
         conversion.hand("this chart's database is PostgreSQL: move the metadata there first")
-    if sslmode := value.get("sslmode"):
-        conversion.put("extraEnv", [{"name": "PGSSLMODE", "value": str(sslmode)}])
+    sslmode = str(value.get("sslmode") or "")
+    if sslmode in ("require", "verify-ca", "verify-full"):
+        conversion.put("database.sslMode", sslmode)
+        conversion.say(f"{path}.sslmode", Kind.CARRIED, ["database.sslMode"], "")
+    elif sslmode:
+        conversion.put("extraEnv", [{"name": "PGSSLMODE", "value": sslmode}])
         conversion.say(f"{path}.sslmode", Kind.FORM, ["extraEnv"], "PGSSLMODE; not in the URL, which asyncpg reads too")
     if conversion.get("database.existingSecret"):
         return

@@ -120,12 +120,12 @@ ROWS = (
     # Secrets.
     Row(
         "data.metadataSecretName", "database.existingSecret",
-        "its key is `connection`. Its URL has no `?sslmode=…`: set PGSSLMODE by extraEnv",
-        secret_name("database", "connection", "its URL must have no ?sslmode=…: set PGSSLMODE by extraEnv instead"),
+        "its key is `connection`. Its URL has no `?sslmode=…`: set database.sslMode",
+        secret_name("database", "connection", "its URL must have no ?sslmode=…: set database.sslMode instead"),
     ),
     Row(
         "data.metadataConnection", "database.existingSecret",
-        "by hand: make the Secret. `sslmode` becomes PGSSLMODE in extraEnv", release.database,
+        "by hand: make the Secret. `sslmode` becomes database.sslMode", release.database,
     ),
     Row(
         "data.brokerUrlSecretName", f"{_BROKER}.existingSecret", "its key is `connection`",
@@ -292,12 +292,12 @@ ROWS = (
     *_part("run Flower yourself; airflow-platform why and the UI say why a task waits", "flower"),
     *_gone("no exporter is made: config.metrics sends metrics to one of yours", "statsd"),
     *_hand(_COLLECTOR, "otelCollector"),
-    *_part("run PgBouncer before the database, and name it in the database's Secret", "pgbouncer"),
+    *_part("set pgbouncer.enabled, with sizes for this chart: docs/database.md", "pgbouncer"),
     *_gone("the chart brings no broker", "redis"),
     *_gone("the chart brings no database", "postgresql"),
     *_part("logs are kept in S3: logs.s3", "elasticsearch", "opensearch"),
     *_gone("the executor deletes pods of workers, the triggerer those of tasks", "cleanup"),
-    *_part("make a CronJob that runs `airflow db clean`", "databaseCleanup"),
+    *_part("set housekeeping.database, which does the same", "databaseCleanup"),
     *_part("put a sidecar with its ticket into extraContainers", "kerberos"),
 )  # fmt: skip
 

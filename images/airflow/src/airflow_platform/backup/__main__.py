@@ -1,0 +1,147 @@
+"""``python -m airflow_platform.backup prepare | store | fetch``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from psycopg2.extensions import parse_dsn
+
+from airflow_platform.backup.bucket import VARIABLE, BackupError, Bucket, Record, digest, fingerprints
+from airflow_platform.schema import (
+    URL_VARIABLE,
+    NotReady,
+    connect,
+    expected_heads,
+    found_heads,
+    revisions,
+    wait,
+)  # fmt: skip
+
+CONNECTION, BACKUP = Path("/connection"), Path("/backup")
+#: Which backup `fetch` takes; without it, the newest.
+NAME_VARIABLE = "AIRFLOW_PLATFORM_RESTORE"
+_KEYS_VARIABLE = "AIRFLOW__CORE__FERNET_KEY"
+
+#: Sessions of others in the database. What the server itself does there is none of them.
+_OTHERS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+"""
+
+
+def prepare(connection: Path, timeout: float) -> None:
+    """Write how the database is reached, and, where its schema is about to move, a file ``needed``.
+
+    Raises:
+        NotReady: the database does not answer for ``timeout`` seconds.
+    """
+    heads: dict[str, str] = {}
+
+    def look() -> None:
+        with connect() as database:
+            heads.update(found_heads(database))
+
+    wait(look, timeout)
+    write_service(connection / "service", os.environ[URL_VARIABLE])
+    if not heads:
+        print("the database is empty: there is nothing to dump")
+    elif heads == (expected := expected_heads()):
+        print("the schema stays: no dump is needed")
+    else:
+        (connection / "needed").write_text(json.dumps(heads))
+        print(f"the schema moves from {_of(heads)} to {_of(expected)}: the database is dumped first")
+
+
+def store(connection: Path, backup: Path) -> None:
+    """Put the dump that was made into the bucket, where one was needed.
+
+    Raises:
+        BackupError: it could not be stored.
+    """
+    if not (connection / "needed").exists():
+        return
+    heads = json.loads((connection / "needed").read_text())
+    dump = backup / "dump"
+    record = Record(
+        name=time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()),
+        release=json.loads(os.environ[VARIABLE])["release"],
+        schema=heads,
+        airflow=version_of(heads),
+        fernet_keys=fingerprints(os.environ.get(_KEYS_VARIABLE, "")),
+        size=dump.stat().st_size,
+        sha256=digest(dump),
+    )
+    bucket = Bucket.of()
+    bucket.put(record, dump)
+    dump.unlink()
+    print(f"backup {record.name}, {record.size / 1e6:.1f} MB, is in {bucket}")
+
+
+def fetch(connection: Path, backup: Path) -> None:
+    """Fetch a dump, to be restored by what comes next.
+
+    Raises:
+        BackupError: there is none, its connections could not be read here, or somebody else uses the database.
+        NotReady: the database does not answer.
+    """
+    bucket = Bucket.of()
+    name = os.environ.get(NAME_VARIABLE) or (bucket.names() or [""])[-1]
+    if not name:
+        raise BackupError(f"{bucket} has no backup")
+    record = bucket.record(name)
+    if record.fernet_keys and not set(record.fernet_keys) & set(fingerprints(os.environ.get(_KEYS_VARIABLE, ""))):
+        raise BackupError(
+            f"the connections of backup {name} are encrypted with another Fernet key ({', '.join(record.fernet_keys)}) "
+            "than the release has. Put that key back into its Secret first, beside the present one"
+        )
+    with connect() as database, database.cursor() as cursor:
+        cursor.execute(_OTHERS)
+        others = cursor.fetchone()[0]
+    if others:
+        raise BackupError(f"{others} sessions of others are open in the database. Stop all that uses it first")
+    bucket.get(record, backup / "dump")
+    write_service(connection / "service", os.environ[URL_VARIABLE])
+    print(f"backup {name}, of the schema of Airflow {record.airflow or 'unknown'}: {_of(record.schema)}")
+
+
+def write_service(path: Path, url: str) -> None:
+    """The database's URL as libpq's connection service file, in which no program has it among its arguments."""
+    dsn: dict[str, Any] = parse_dsn(f"postgresql://{url.partition('://')[2]}")
+    path.touch(mode=0o600)
+    path.write_text("[airflow]\n" + "".join(f"{key}={value}\n" for key, value in dsn.items()))
+
+
+def version_of(heads: dict[str, str]) -> str:
+    """The version of Airflow that brought this schema; empty where this image does not know it."""
+    known = revisions()["alembic_version"]
+    return next((version for version, revision in known.items() if revision == heads.get("alembic_version")), "")
+
+
+def _of(heads: Any) -> str:
+    return ", ".join(f"{table} {revision}" for table, revision in sorted(heads.items()))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m airflow_platform.backup", description=__doc__)
+    parser.add_argument("step", choices=["prepare", "store", "fetch"])
+    parser.add_argument("--database-timeout", type=float, default=300, help="seconds (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    try:
+        if options.step == "prepare":
+            prepare(CONNECTION, options.database_timeout)
+        elif options.step == "store":
+            store(CONNECTION, BACKUP)
+        else:
+            fetch(CONNECTION, BACKUP)
+    except (BackupError, NotReady) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""A release's Deployments, stopped for a while and started again with as many pods as before."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from airflow_platform.command_error import CommandError
+from airflow_platform.programs import called
+
+#: How many pods a Deployment had, for as long as it is stopped: whoever was interrupted may run the command again.
+REPLICAS = "airflow-platform/replicas"
+
+_COMPONENT = "app.kubernetes.io/component"
+#: Celery's launchers reach no database; what runs in them has minutes to end.
+_LAUNCHER = "launcher"
+
+
+class Release:
+    """One release of the chart, by kubectl."""
+
+    def __init__(self, name: str, namespace: str) -> None:
+        self.name, self._namespace = name, namespace
+        self._labels = f"app.kubernetes.io/name=airflow-platform,app.kubernetes.io/instance={name}"
+
+    def get(self, kind: str, labels: str = "") -> list[Mapping[str, Any]]:
+        """Its objects of a kind.
+
+        Raises:
+            CommandError: kubectl failed.
+        """
+        selector = ",".join(part for part in (self._labels, labels) if part)
+        return json.loads(self.kubectl("get", kind, "--selector", selector, "--output", "json"))["items"]
+
+    def kubectl(self, *words: str, **options: Any) -> str:
+        """What kubectl prints, in the release's namespace. Raises as `called` does."""
+        return called("kubectl", words[0], "--namespace", self._namespace, *words[1:], **options)
+
+    def stop(self, seconds: float) -> None:
+        """No pod is there that reaches the database. Task pods go on, and so may launchers for as long as they have to.
+
+        Raises:
+            CommandError: there is no such release, or pods are still there after ``seconds``.
+        """
+        deployments = self.get("deployments")
+        if not deployments:
+            raise CommandError(f"there is no release {self.name} of airflow-platform in namespace {self._namespace}")
+        for one in deployments:
+            metadata, pods = one["metadata"], one["spec"].get("replicas", 1)
+            if REPLICAS not in (metadata.get("annotations") or {}):
+                self.kubectl("annotate", "deployment", metadata["name"], f"{REPLICAS}={pods}")
+        self.kubectl("scale", "deployment", "--selector", self._labels, "--replicas=0")
+        components = ",".join(
+            sorted({one["spec"]["template"]["metadata"]["labels"][_COMPONENT] for one in deployments} - {_LAUNCHER})
+        )
+        pods_of = f"{_COMPONENT} in ({components})"
+        if not _until(lambda: not self.get("pods", pods_of), seconds):
+            left = ", ".join(pod["metadata"]["name"] for pod in self.get("pods", pods_of))
+            raise CommandError(f"pods are still there after {seconds:g} s: {left}. Run this again when they are gone")
+
+    def start(self) -> None:
+        """As many pods as before are asked for again.
+
+        Raises:
+            CommandError: kubectl failed.
+        """
+        for one in self.get("deployments"):
+            name, annotations = one["metadata"]["name"], one["metadata"].get("annotations") or {}
+            if REPLICAS in annotations:
+                self.kubectl("scale", "deployment", name, f"--replicas={annotations[REPLICAS]}")
+                self.kubectl("annotate", "deployment", name, f"{REPLICAS}-")
+
+    def run(self, cronjob: str, job: str, variables: Mapping[str, str], seconds: float) -> tuple[bool, str]:
+        """Run a CronJob's Job once, with more variables in its first containers: whether it succeeded, and its log.
+
+        Raises:
+            CommandError: it has not ended after ``seconds``.
+        """
+        made = json.loads(self.kubectl("create", "job", job, f"--from=cronjob/{cronjob}", "--dry-run=client", "-ojson"))
+        for container in made["spec"]["template"]["spec"]["initContainers"]:
+            container["env"] = [
+                *container.get("env", []),
+                *({"name": name, "value": value} for name, value in variables.items()),
+            ]
+        self.kubectl("create", "--filename", "-", stdin=json.dumps(made))
+        ended = _until(lambda: self._ended(job), seconds)
+        log = self.kubectl("logs", f"job/{job}", "--all-containers", "--tail=50", "--ignore-errors")
+        if not ended:
+            raise CommandError(f"Job {job} has not ended after {seconds:g} s. Its log:\n{log}")
+        return self._ended(job) == "Complete", log
+
+    def _ended(self, job: str) -> str:
+        conditions = json.loads(self.kubectl("get", "job", job, "--output", "json"))["status"].get("conditions") or []
+        held = [one["type"] for one in conditions if one["status"] == "True"]
+        return next((kind for kind in ("Complete", "Failed") if kind in held), "")
+
+
+def _until(true: Callable[[], Any], seconds: float) -> bool:
+    """Whether it was so within ``seconds``, by a look every two."""
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            return False
+        time.sleep(2)
+    return True

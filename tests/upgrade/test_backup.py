@@ -1,0 +1,127 @@
+"""A schema that moves, from a database of an older one, is dumped first; and the database goes back to the dump."""
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+
+import pytest
+import yaml
+from local.cluster import images, releases, settings, toolchain
+from local.cluster.console import Problem, wait_for
+
+sys.path.append(str(settings.REPO / "images" / "airflow" / "src"))
+
+from airflow_platform.restore.release import Release
+
+SOURCES = sys.path[-1]
+#: A version of Airflow whose schema is older, and the revision that it has.
+OLDER, REVISION = "3.2.2", "1d6611b6ab7c"
+
+
+@pytest.fixture
+def install(tmp_path):
+    """Install the platform with backups; each time, its migrations Job runs."""
+
+    def install():
+        (postgres,) = (one for one in images.stand_ins(toolchain.programs("go")) if one.name == "local/postgres")
+        more = {
+            "backup": {"image": {"tag": postgres.tag()}},
+            "migrations": {"podAnnotations": {"test": uuid.uuid4().hex}},
+        }
+        (tmp_path / "more.yaml").write_text(yaml.safe_dump(more))
+        releases.install_platform(settings.REPO / "values" / "kind-backup.yaml", tmp_path / "more.yaml")
+
+    yield install
+    releases.install_platform()
+
+
+@pytest.fixture
+def query(kubectl):
+    """Ask Airflow's database."""
+
+    def query(sql):
+        words = ["exec", "-n", settings.STAND_INS, "statefulset/postgres", "--", "psql", "-h", "/tmp", "-d", "airflow"]
+        return kubectl(*words, "-Atc", sql).strip()
+
+    return query
+
+
+@pytest.fixture
+def migrations_log(kubectl):
+    """What the containers of the newest migrations Job have said."""
+
+    def log():
+        selector = "app.kubernetes.io/component=migrations"
+        words = ["get", "pods", "-n", settings.NAMESPACE, "-l", selector, "--sort-by=.metadata.creationTimestamp"]
+        pods = [one["metadata"]["name"] for one in json.loads(kubectl(*words, "-o", "json"))["items"]]
+        return kubectl("logs", pods[-1], "-n", settings.NAMESPACE, "--all-containers")
+
+    return log
+
+
+def downgrade(kubectl):
+    """Give the database the schema of an older Airflow, as this one's own command does."""
+    words = ["create", "job", "downgrade", f"--from=cronjob/{settings.RELEASE}-restore", "-n", settings.NAMESPACE]
+    job = json.loads(kubectl(*words, "--dry-run=client", "-o", "json"))
+    pod = job["spec"]["template"]["spec"]
+    (first,) = pod.pop("initContainers")
+    command = ["airflow", "db", "downgrade", "--to-version", OLDER, "--yes"]
+    first |= {"name": "downgrade", "command": command, "args": [], "resources": {}}
+    pod["containers"] = [first]
+    kubectl("create", "-f", "-", stdin=json.dumps(job))
+    try:
+        kubectl("wait", "job/downgrade", "-n", settings.NAMESPACE, "--for=condition=Complete", "--timeout=180s")
+    except Problem as problem:
+        raise AssertionError(kubectl("logs", "job/downgrade", "-n", settings.NAMESPACE)) from problem
+    finally:
+        kubectl("delete", "job", "downgrade", "-n", settings.NAMESPACE, "--ignore-not-found")
+
+
+def restore():
+    """What an SRE runs."""
+    env = os.environ | {"PYTHONPATH": SOURCES}
+    words = ["-m", "airflow_platform.cli", "restore", settings.RELEASE, "-n", settings.NAMESPACE, "--yes"]
+    words = [sys.executable, *words]
+    return subprocess.run(words, env=env, capture_output=True, text=True, timeout=420, check=False)
+
+
+def test_a_database_goes_back_to_before_a_migration(airflow, kubectl, install, query, migrations_log, monkeypatch):
+    monkeypatch.setenv("KUBECONFIG", str(settings.kubeconfig()))
+    monkeypatch.setenv("PATH", f"{settings.STATE / 'bin'}:{os.environ['PATH']}")
+    install()
+    assert "the schema stays: no dump is needed" in migrations_log()
+    newest = query("SELECT version_num FROM alembic_version")
+
+    release = Release(settings.RELEASE, settings.NAMESPACE)
+    release.stop(seconds=120)
+    downgrade(kubectl)
+    assert query("SELECT version_num FROM alembic_version") == REVISION
+    history = query("SELECT count(*), max(id) FROM dag_run"), query("SELECT count(*) FROM task_instance")
+
+    # An upgrade from there: dumped, then migrated.
+    install()
+    said = migrations_log()
+    assert f"the schema moves from alembic_version {REVISION}" in said
+    assert "is in s3://airflow-backups/airflow" in said
+    assert query("SELECT version_num FROM alembic_version") == newest
+    name = f"after_{uuid.uuid4().hex}"
+    airflow.call("POST", "variables", key=name, value="stored after the backup")
+
+    # And back.
+    done = restore()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"of the schema of Airflow 3.2.0: alembic_version {REVISION}" in done.stdout
+    assert query("SELECT version_num FROM alembic_version") == REVISION
+    assert query(f"SELECT count(*) FROM variable WHERE key = '{name}'") == "0"
+    assert (query("SELECT count(*), max(id) FROM dag_run"), query("SELECT count(*) FROM task_instance")) == history
+
+    # The restored database is whole: it migrates again, and Airflow runs on it.
+    install()
+    assert query("SELECT version_num FROM alembic_version") == newest
+
+    def healthy():
+        return airflow.call("GET", "monitor/health")["scheduler"]["status"] == "healthy"
+
+    wait_for("a healthy Airflow", healthy, seconds=60)
