@@ -23,6 +23,7 @@ ENVIRONMENTS = (
     ("common", "kind"),
     ("common", "kind", "kind-celery"),
     ("common", "kind", "kind-kueue"),
+    ("common", "kind", "kind-security"),
     ("common", "production"),
 )
 #: Kinds that are not of Kubernetes' own schemas: the API server judges them, in tests/kueue.

@@ -42,8 +42,10 @@
 {{- fail (printf "admissionPolicy.teams has the namespace %q, which is none of tasks.namespaces (%s). Correct its name, or add it there." $namespace (join ", " $.Values.tasks.namespaces)) -}}
 {{- end -}}
 {{- end -}}
-{{- if and .enabled (semverCompare "<1.30.0-0" $.Capabilities.KubeVersion.Version) -}}
-{{- fail (printf "admissionPolicy.enabled is true, but the cluster is Kubernetes %s, and ValidatingAdmissionPolicy is of 1.30. Set it to false." $.Capabilities.KubeVersion.Version) -}}
+{{- /* A cluster serves the API of API services; "helm template" alone knows no cluster. */ -}}
+{{- $served := $.Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy" -}}
+{{- if and .enabled ($.Capabilities.APIVersions.Has "apiregistration.k8s.io/v1") (not $served) -}}
+{{- fail "admissionPolicy.enabled is true, but the cluster does not serve ValidatingAdmissionPolicy of admissionregistration.k8s.io/v1, which Kubernetes has from 1.30 on. Upgrade it, or set admissionPolicy.enabled to false." -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
