@@ -127,6 +127,19 @@ def test_every_container_has_a_root_that_cannot_be_written_and_no_rights(objects
             assert context["capabilities"] == {"drop": ["ALL"]}, (component, container["name"])
 
 
+#: Which containers ask Kubernetes' API, and have a token for it.
+ASKS = {"api-server", "scheduler", "triggerer", "launcher", "base", "node-pools", "generate-secrets"}
+
+
+def test_a_token_of_kubernetes_is_in_the_container_that_asks_and_in_no_other(objects):
+    for component, pod in pods(objects).items():
+        assert pod["spec"]["automountServiceAccountToken"] is False, component
+        for container in containers(pod):
+            paths = {mount["mountPath"] for mount in container["volumeMounts"]}
+            holds = "/var/run/secrets/kubernetes.io/serviceaccount" in paths
+            assert holds == (container["name"] in ASKS), (component, container["name"])
+
+
 def test_every_pod_has_a_policy_of_its_network(objects):
     selectors = [
         one["spec"]["podSelector"]["matchLabels"].items()

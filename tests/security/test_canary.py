@@ -64,7 +64,7 @@ def test_no_row_of_the_database_has_one(kubectl, canaries):
 
 
 def test_no_object_of_the_logs_bucket_has_one(kubectl, found, canaries):
-    script = f"grep --recursive --files-with-matches --fixed-strings --file=- /data/buckets/{found['s3']['bucket']} | head -3"
+    script = f"grep -r -l -F -f - /data/buckets/{found['s3']['bucket']} | head -3"
     words = ("exec", "-i", "-n", settings.STAND_INS, "s3-0", "--", "sh", "-c", script)
     assert kubectl(*words, stdin="\n".join(canaries.values())) == ""
     assert kubectl(*words, stdin="Worker startup parse complete") != ""

@@ -36,9 +36,7 @@ spec:
         requests: {cpu: 10m, memory: 32Mi}
         limits: {memory: 128Mi}
       volumeMounts:
-        - name: token
-          mountPath: /var/run/secrets/kubernetes.io/serviceaccount
-          readOnly: true
+        {{- include "airflow-platform.token-mount" . | nindent 8 }}
         - name: tmp
           mountPath: /tmp
     {{- end }}
@@ -62,16 +60,6 @@ spec:
   volumes:
     {{- include "airflow-platform.airflow-volumes" $pod | nindent 4 }}
     {{- if $generated }}
-    - name: token
-      projected:
-        sources:
-          - serviceAccountToken:
-              path: token
-              expirationSeconds: 3600
-          - configMap:
-              name: kube-root-ca.crt
-              items: [{key: ca.crt, path: ca.crt}]
-          - downwardAPI:
-              items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]
+    {{- include "airflow-platform.token-volume" . | nindent 4 }}
     {{- end }}
 {{- end -}}
