@@ -72,6 +72,10 @@ security: ## Scanners over code, history and what the chart renders; then hostil
 	@$(PYTHON) -m tools.security
 	@$(PYTHON) -m pytest tests/security --durations=5 $(TEST)
 
+.PHONY: sbom
+sbom: ## What is in each image that is shipped, as CycloneDX, in .local/sbom
+	@$(PYTHON) -m tools.security.sbom
+
 .PHONY: kueue
 kueue: ## Kueue divides a pool between two teams: its controller is built (once; minutes), installed, and removed again
 	@$(PYTHON) -m pytest tests/kueue --durations=5 $(TEST)
