@@ -15,6 +15,8 @@ from local.cluster.console import Problem, run, say, step
 
 REPO = settings.REPO
 EXCEPTIONS = Path(__file__).parent / "exceptions.yaml"
+#: The pod of a task, which no chart renders.
+TASK_POD = Path(__file__).parent / "task-pod.yaml"
 CHART = REPO / "charts" / "airflow-platform"
 #: What is judged as it is rendered: of `values/`, what people install.
 ENVIRONMENTS = (("common", "kind"), ("common", "production"))
@@ -48,7 +50,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rendered = [_render(names, Path(folder)) for names in ENVIRONMENTS]
         with step("security: Pod Security restricted"):
-            for path in rendered:
+            for path in (*rendered, TASK_POD):
                 with path.open("rb") as file:
                     judged = run([go / "podsecurity"], log="security", stdin=file, doing=f"podsecurity {path.name}")
                 say(f"      {path.stem}: {judged}")
@@ -65,12 +67,22 @@ def main() -> None:
 
 
 def _render(names: tuple[str, ...], folder: Path) -> Path:
-    """What a release with these files of `values/` is, with its images by digest, as a file."""
+    """What a release with these files of `values/` is, with its images by digest, as a file.
+
+    The worker that KubernetesExecutor makes of its template is among its pods. What selects the pods of tasks is left
+    out, as these are not.
+    """
     words = ["template", "airflow", CHART, "--namespace", "airflow"]
     words += [word for name in names for word in ("--values", REPO / "values" / f"{name}.yaml")]
     words += ["--set-string", f"image.digest={DIGEST},dags.gitSync.image.digest={DIGEST}"]
+    rendered = run([toolchain.programs("go") / "helm", *words], log="security", doing="helm template")
+    objects = [one for one in yaml.safe_load_all(rendered) if one]
+    (template,) = (one["data"]["worker-pod.yaml"] for one in objects if "worker-pod.yaml" in one.get("data", {}))
+    worker = yaml.safe_load(template)
+    worker["metadata"]["namespace"] = "airflow"
+    kept = [one for one in objects if one["kind"] != "NetworkPolicy" or one["metadata"]["namespace"] == "airflow"]
     path = folder / f"{'-'.join(names)}.yaml"
-    path.write_text(run([toolchain.programs("go") / "helm", *words], log="security", doing="helm template"))
+    path.write_text(yaml.safe_dump_all([*kept, worker]))
     return path
 
 

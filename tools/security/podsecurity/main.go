@@ -17,11 +17,10 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Where an object may have a pod: in itself, as a template, as a CronJob's, or as the file of KubernetesExecutor.
+// Where an object may have a pod: in itself, as a template, or as a CronJob's.
 type object struct {
 	Kind     string            `json:"kind"`
 	Metadata metav1.ObjectMeta `json:"metadata"`
-	Data     map[string]string `json:"data"`
 	Spec     struct {
 		Template    *corev1.PodTemplateSpec `json:"template"`
 		JobTemplate struct {
@@ -44,9 +43,6 @@ func pod(document []byte) (name string, found *corev1.PodTemplateSpec, err error
 		var whole corev1.Pod
 		err = yaml.Unmarshal(document, &whole)
 		return name, &corev1.PodTemplateSpec{ObjectMeta: whole.ObjectMeta, Spec: whole.Spec}, err
-	case one.Kind == "ConfigMap" && one.Data["worker-pod.yaml"] != "":
-		_, found, err = pod([]byte(one.Data["worker-pod.yaml"]))
-		return name, found, err
 	case one.Kind == "CronJob":
 		return name, one.Spec.JobTemplate.Spec.Template, nil
 	}
