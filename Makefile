@@ -28,7 +28,7 @@ dags-push: ## Push a folder of DAG files to the local git server: FROM=<folder>
 	@$(CLUSTER) dags-push $(or $(FROM),$(error name a folder: make dags-push FROM=<folder>))
 
 .PHONY: test
-test: lint test-unit test-chart test-images test-dags test-e2e test-browser semantics-short why-short faults-short bench-short ## All tests, the fast ones first
+test: lint test-unit test-chart test-images test-dags test-e2e test-browser security semantics-short why-short faults-short bench-short ## All tests, the fast ones first
 
 .PHONY: lint
 lint: ## Style and known mistakes, in every language
@@ -70,6 +70,15 @@ semantics: ## What Airflow says of a task holds for its pod, on the cluster that
 .PHONY: semantics-short
 semantics-short: ## Some of them: one pod a task, a limit, callbacks, what a person marks
 	@$(PYTHON) -m pytest tests/semantics -k "one_pod or 40528 or 46224_each or 62398"
+
+.PHONY: security
+security: ## Scanners over code, history and what the chart renders; then hostile DAGs, on the cluster that is up
+	@$(PYTHON) -m tools.security
+	@$(PYTHON) -m pytest tests/security --durations=5 $(TEST)
+
+.PHONY: sbom
+sbom: ## What is in each image that is shipped, as CycloneDX, in .local/sbom
+	@$(PYTHON) -m tools.security.sbom
 
 .PHONY: kueue
 kueue: ## Kueue divides a pool between two teams: its controller is built (once; minutes), installed, and removed again

@@ -296,6 +296,47 @@ TYPES["externalSecrets"] = _list_of(
 )
 
 
+_CIDR = {"type": "string", "pattern": "^[0-9a-fA-F.:]+/[0-9]+$"}
+_PEERS = _list_of(
+    _map_of(
+        ipBlock=_map_of(["cidr"], **{"cidr": _CIDR, "except": _list_of(_CIDR)}),
+        namespaceSelector={"type": "object"},
+        podSelector={"type": "object"},
+    )
+)
+_PORT = {"type": "integer", "minimum": 1, "maximum": 65535}
+_RULE_PORTS = _list_of(
+    _map_of(protocol={"enum": ["TCP", "UDP", "SCTP"]}, port={**_PORT, "type": ["integer", "string"]}, endPort=_PORT)
+)
+_RULES = {
+    "ingress": _list_of(_map_of(**{"from": _PEERS, "ports": _RULE_PORTS})),
+    "egress": _list_of(_map_of(to=_PEERS, ports=_RULE_PORTS)),
+}
+_COMPONENTS = ("apiServer", "scheduler", "dagProcessor", "triggerer", "launcher", "workers", "migrations")
+TYPES |= {
+    "networkPeers": _PEERS,
+    "networkPorts": _list_of(_PORT),
+    "networkExtra": _map_of(**{component: _map_of(**_RULES) for component in _COMPONENTS}),
+    "networkTasks": _list_of(
+        _map_of(
+            ["name"],
+            name={"type": "string", "pattern": f"^{_LABEL}$", "maxLength": 60},
+            namespaces=_list_of(_TEXT),
+            podSelector={"type": "object"},
+            **_RULES,
+        )
+    ),
+    "admissionTeams": {
+        "type": "object",
+        "additionalProperties": _map_of(
+            dagFolders=_list_of({"type": "string", "pattern": "^[^/].*"}),
+            serviceAccounts=_list_of(_TEXT),
+            imageRepositories=_list_of({"type": "string", "pattern": "^[^:@/ ]+(:[0-9]+)?(/[^:@ ]*)?$"}),
+        ),
+    },
+}
+
+
 class ValuesError(ValueError):
     """values.yaml says too little or too much of a key; the message names the line."""
 

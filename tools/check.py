@@ -25,6 +25,7 @@ ENVIRONMENTS = (
     ("common", "kind", "kind-kueue"),
     ("common", "kind", "kind-pgbouncer"),
     ("common", "kind", "kind-backup"),
+    ("common", "kind", "kind-security"),
     ("common", "production"),
 )
 #: Scenarios of the chart, each a file by itself; `make scenarios` installs them.

@@ -21,7 +21,7 @@ HERE = settings.REPO / "tools"
 #: The Kubernetes version that is built, as kubeadm wants to see it.
 KUBERNETES = re.search(r"k8s\.io/kubernetes (v\S+)", (HERE / "go" / "go.mod").read_text()).group(1)  # type: ignore[union-attr]
 #: Build tags, by module.
-TAGS = {"go": "", "containerd": "no_btrfs,no_devmapper,no_zfs", "kueue": ""}
+TAGS = {"go": "", "containerd": "no_btrfs,no_devmapper,no_zfs", "kueue": "", "security": ""}
 ENVIRONMENT = {
     "CGO_ENABLED": "0",
     "GOOS": "linux",
@@ -50,6 +50,28 @@ def programs(module: str = "go") -> Path:
                 _build(module, folder, current)
             (folder / "complete").touch()
     return folder
+
+
+def python_programs(module: str) -> Path:
+    """The folder with the programs of the packages in ``tools/<module>/requirements.txt``, installed if they are not.
+
+    They have an environment of their own, as they pin what the tools of ``tools/requirements.txt`` have otherwise.
+
+    :raises Problem: they could not be installed, with uv's words.
+    """
+    requirements = HERE / module / "requirements.txt"
+    key = hashlib.sha256(sys.version.encode() + requirements.read_bytes()).hexdigest()[:16]
+    folder = settings.CACHE / "python" / f"{module}-{key}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f"{module}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "complete").exists():
+            with step(f"Python programs of tools/{module}: installing (once)"):
+                run(["uv", "venv", "--clear", "--python", sys.executable, folder], log="python", doing="uv venv")
+                words = ["uv", "pip", "install", "--require-hashes", "--python", folder / "bin" / "python"]
+                run([*words, "-r", requirements], log="python", doing=f"installing tools/{module}")
+            (folder / "complete").touch()
+    return folder / "bin"
 
 
 def schemas() -> Path:

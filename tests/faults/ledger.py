@@ -64,7 +64,8 @@ class Ledger:
 def running() -> Iterator[Ledger]:
     """A new ledger; its pod goes at the end."""
     remove()
-    kubectl("create", "-f", "-", stdin=json.dumps(_pod()))
+    everything = {"apiVersion": "v1", "kind": "List", "items": [_pod(), *_policies()]}
+    kubectl("create", "-f", "-", stdin=json.dumps(everything))
     try:
         yield wait_for("the ledger's pod", _ready, seconds=120)  # type: ignore[misc]
     finally:
@@ -74,6 +75,7 @@ def running() -> Iterator[Ledger]:
 def remove() -> None:
     """Delete the ledger's pod where there is one."""
     kubectl("delete", "pod", NAME, "-n", NAMESPACE, "--ignore-not-found", "--now")
+    kubectl("delete", "networkpolicy", NAME, f"{NAME}-tasks", "-n", NAMESPACE, "--ignore-not-found")
 
 
 def _ready() -> Ledger | None:
@@ -82,6 +84,25 @@ def _ready() -> Ledger | None:
         raise Problem("the ledger's pod failed", f"kubectl -n {NAMESPACE} logs {NAME}")
     ready = [one["status"] for one in pod["status"].get("conditions", []) if one["type"] == "Ready"]
     return Ledger(pod["spec"]["nodeName"], pod["status"]["podIP"]) if ready == ["True"] else None
+
+
+def _policies() -> list[dict]:
+    """The pods of tasks may write into the ledger."""
+    ledger = {"podSelector": {"matchLabels": {"app.kubernetes.io/name": NAME}}}
+    ports = [{"protocol": "TCP", "port": ledger_server.PORT}]
+    specs = {
+        NAME: {**ledger, "policyTypes": ["Ingress"], "ingress": [{"ports": ports}]},
+        f"{NAME}-tasks": {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{"to": [ledger], "ports": ports}]},
+    }
+    return [
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": spec,
+        }
+        for name, spec in specs.items()
+    ]
 
 
 def _pod() -> dict:

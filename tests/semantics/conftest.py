@@ -253,7 +253,37 @@ def mail(objects, connection, task_image, kubectl):
         "metadata": {"name": "semantics-mail", "namespace": settings.TASK_NAMESPACE},
         "spec": {"selector": labels, "ports": [{"port": 1025}]},
     }
-    objects(pod, service)
+    # Whatever runs tasks may mail, and mails come in: the chart knows of no mail server.
+    port = [{"protocol": "TCP", "port": 1025}]
+    sender, server = (
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": {"name": "semantics-mail", "namespace": namespace},
+            "spec": spec,
+        }
+        for namespace, spec in (
+            (
+                settings.NAMESPACE,
+                {
+                    "podSelector": {},
+                    "policyTypes": ["Egress"],
+                    "egress": [
+                        {"to": [{"namespaceSelector": {}, "podSelector": {"matchLabels": labels}}], "ports": port}
+                    ],
+                },
+            ),
+            (
+                settings.TASK_NAMESPACE,
+                {
+                    "podSelector": {"matchLabels": labels},
+                    "policyTypes": ["Ingress"],
+                    "ingress": [{"ports": port}],
+                },
+            ),
+        )
+    )
+    objects(pod, service, sender, server)
     kubectl("wait", "pod/semantics-mail", "-n", settings.TASK_NAMESPACE, "--for=condition=Ready", "--timeout=90s")
     # What the provider uses where a task names no connection.
     connection(

@@ -1,6 +1,6 @@
 {{/*
 What the pods of all components share. Each takes a map that a component's template makes once: `root`, `component`, `values`
-(the component's), `token` (mount the API token), `gitSync` (it reads DAGs that git-sync fetches), `upstream` (from the
+(the component's), `token` (its own container has the API token), `gitSync` (it reads DAGs that git-sync fetches), `upstream` (from the
 repository itself, where the others have what dags.gitSync.guard accepts), `migrated` (it waits for the
 database's migration), `database` ("itself" where it goes past PgBouncer), `platform` (the parts of platform.yaml that it reads) and `podTemplate` (it makes worker pods).
 */}}
@@ -27,7 +27,8 @@ annotations:
 {{/* Identity, security and placement of a pod. */}}
 {{- define "airflow-platform.pod-spec" -}}
 serviceAccountName: {{ include (printf "airflow-platform.%s.name" .component) .root }}
-automountServiceAccountToken: {{ .token }}
+{{- /* What needs a token mounts it: no sidecar or init container has it, too. */}}
+automountServiceAccountToken: false
 enableServiceLinks: false
 {{- with .root.Values.imagePullSecrets }}
 imagePullSecrets:
@@ -85,6 +86,9 @@ securityContext:
   mountPath: /opt/airflow/logs
 - name: tmp
   mountPath: /tmp
+{{- if .token }}
+{{ include "airflow-platform.token-mount" . }}
+{{- end }}
 {{- if .gitSync }}
 {{ include "airflow-platform.git-sync.mount" .root }}
 {{- end }}
@@ -113,6 +117,9 @@ securityContext:
   emptyDir: {}
 - name: tmp
   emptyDir: {}
+{{- if .token }}
+{{ include "airflow-platform.token-volume" . }}
+{{- end }}
 {{- if .gitSync }}
 {{ include "airflow-platform.git-sync.volumes" . }}
 {{- end }}
@@ -122,6 +129,27 @@ securityContext:
 {{- with .values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
+{{- end -}}
+
+{{/* The API token of the pod's account, where clients look for it. */}}
+{{- define "airflow-platform.token-mount" -}}
+- name: token
+  mountPath: /var/run/secrets/kubernetes.io/serviceaccount
+  readOnly: true
+{{- end -}}
+
+{{- define "airflow-platform.token-volume" -}}
+- name: token
+  projected:
+    sources:
+      - serviceAccountToken:
+          path: token
+          expirationSeconds: 3600
+      - configMap:
+          name: kube-root-ca.crt
+          items: [{key: ca.crt, path: ca.crt}]
+      - downwardAPI:
+          items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]
 {{- end -}}
 
 {{/* What runs before the component. The user's own come first: the database may be reached through one of them. */}}

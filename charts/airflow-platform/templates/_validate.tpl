@@ -6,6 +6,7 @@ Combinations of values that the schema cannot judge. Each stops the render with 
   "release" "database" "pgbouncer" "backup" "image" "generated-keys" "admin" "secrets-in-config" "chart-options" "executor" "launcher" "components"
   "pre-stop" "service" "routes" "dags" "git-sync" "logs" "task-namespaces" "cluster-rights" "node-pools" "kueue"
   "declared" "auth" "secrets-backend" "external-secrets" "bundles" "dag-guard"
+  "network-policies" "admission-policy"
 -}}
 {{- include (printf "airflow-platform.validate.%s" .) $ -}}
 {{- end -}}

@@ -6,7 +6,8 @@ from airflow.exceptions import AirflowClusterPolicyViolation
 from airflow.settings import get_policy_plugin_manager, pod_mutation_hook
 from kubernetes.client import models as k8s
 
-from airflow_platform.policy import POOL_ANNOTATION
+from airflow_platform.policy import DAG_FILE_ANNOTATION, POOL_ANNOTATION
+from airflow_platform.task_pod import POOL_LABEL
 
 DAG = """
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
@@ -34,10 +35,10 @@ example()
 @pytest.fixture
 def load(tmp_path):
     def load(**names):
-        folder = tmp_path / "dags"
-        folder.mkdir()
+        folder = tmp_path / "dags" / "support"
+        folder.mkdir(parents=True)
         (folder / "example.py").write_text(DAG.format(**{"python_pool": "light"} | names))
-        return DagBag(folder)
+        return DagBag(folder, bundle_path=tmp_path / "dags")
 
     return load
 
@@ -64,7 +65,13 @@ def test_pods_of_plain_and_mapped_tasks_run_in_their_pool(platform, load):
         assert pod.spec.tolerations[0].value == "gpu"
         assert pod.spec.containers[0].image == "registry.example.com:5000/report:1.0.0"
         assert pod.spec.security_context.run_as_non_root is True
-    assert pods[0].metadata.annotations == {"team": "support", POOL_ANNOTATION: "gpu"}
+        assert pod.metadata.annotations[DAG_FILE_ANNOTATION] == "support/example.py"
+        assert pod.metadata.labels[POOL_LABEL] == "gpu"
+    assert pods[0].metadata.annotations == {
+        "team": "support",
+        POOL_ANNOTATION: "gpu",
+        DAG_FILE_ANNOTATION: "support/example.py",
+    }
 
 
 REFUSED = """
@@ -142,7 +149,36 @@ def test_without_node_pools_every_pool_passes(write_config, load):
     write_config("imageRegistry: example.com")
     dags = load(python_pool="anything")
     assert dags.import_errors == {}
-    assert build(dags.dags["example"].get_task("plain")).metadata.annotations == {"team": "support"}
+    pod = build(dags.dags["example"].get_task("plain"))
+    assert pod.metadata.annotations == {"team": "support", DAG_FILE_ANNOTATION: "support/example.py"}
+    assert POOL_LABEL not in pod.metadata.labels
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        "(**image, annotations={{'{}': 'ours/dag.py'}})",
+        ".partial(**image, annotations={{'{}': 'ours/dag.py'}}).expand(cmds=[['a']])",
+    ],
+)
+def test_a_dag_cannot_say_that_its_file_is_another(write_config, tmp_path, task):
+    write_config("{}")
+    (tmp_path / "theirs").mkdir()
+    text = REFUSED.format(task="KubernetesPodOperator" + task.format(DAG_FILE_ANNOTATION))
+    (tmp_path / "theirs" / "dag.py").write_text(text)
+    task = DagBag(tmp_path / "theirs", bundle_path=tmp_path).dags["refused"].get_task("work")
+    pod = build(task.unmap({"cmds": ["a"]}) if task.is_mapped else task)
+    assert pod.metadata.annotations[DAG_FILE_ANNOTATION] == "theirs/dag.py"
+
+
+def test_the_file_is_left_out_where_annotations_come_with_the_run(write_config, tmp_path):
+    write_config("{}")
+    mapped = 'KubernetesPodOperator.partial(**image).expand(annotations=[{"a": "b"}])'
+    (tmp_path / "dag.py").write_text(REFUSED.format(task=mapped))
+    bag = DagBag(tmp_path, bundle_path=tmp_path)
+    assert bag.import_errors == {}
+    pod = build(bag.dags["refused"].get_task("work").unmap({"annotations": {"a": "b"}}))
+    assert pod.metadata.annotations == {"a": "b"}
 
 
 def test_a_malformed_configuration_is_an_import_error_that_says_where(write_config, load):

@@ -4,7 +4,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from kubernetes.client import models as k8s
 
 from airflow_platform.config import PlatformConfig
-from airflow_platform.task_pod import fill_in, is_past_its_queue, with_registry
+from airflow_platform.task_pod import POOL_LABEL, fill_in, is_past_its_queue, with_registry
 
 
 def make_pod(container=None, **spec):
@@ -49,9 +49,18 @@ def test_the_pool_places_the_pod(platform):
     ]
 
 
+def test_a_pod_has_the_name_of_its_pool_and_no_other(platform):
+    pod = make_pod()
+    pod.metadata.labels = {"team": "support", POOL_LABEL: "light"}
+    fill_in(pod, platform, platform.node_pool("gpu"))
+    assert pod.metadata.labels == {"team": "support", POOL_LABEL: "gpu"}
+
+
 def test_a_pod_of_no_pool_may_run_anywhere(platform):
     pod = make_pod()
+    pod.metadata.labels = {POOL_LABEL: "gpu"}
     fill_in(pod, platform, None)
+    assert pod.metadata.labels == {}
     assert not pod.spec.node_selector
     assert not pod.spec.tolerations
 
@@ -198,7 +207,7 @@ def queued(**pool):
 def test_a_pod_goes_to_the_queue_of_its_pool():
     platform, pod = queued(), make_pod()
     fill_in(pod, platform, platform.node_pool("gpu"))
-    assert pod.metadata.labels == {QUEUE: "airflow-gpu"}
+    assert pod.metadata.labels[QUEUE] == "airflow-gpu"
 
 
 def test_a_pod_of_a_pool_without_a_queue_goes_to_none(platform):

@@ -37,9 +37,7 @@ spec:
         requests: {cpu: 10m, memory: 32Mi}
         limits: {memory: 128Mi}
       volumeMounts:
-        - name: token
-          mountPath: /var/run/secrets/kubernetes.io/serviceaccount
-          readOnly: true
+        {{- include "airflow-platform.token-mount" . | nindent 8 }}
         - name: tmp
           mountPath: /tmp
     {{- end }}
@@ -76,16 +74,6 @@ spec:
     {{- include "airflow-platform.backup.volumes" . | nindent 4 }}
     {{- end }}
     {{- if $generated }}
-    - name: token
-      projected:
-        sources:
-          - serviceAccountToken:
-              path: token
-              expirationSeconds: 3600
-          - configMap:
-              name: kube-root-ca.crt
-              items: [{key: ca.crt, path: ca.crt}]
-          - downwardAPI:
-              items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]
+    {{- include "airflow-platform.token-volume" . | nindent 4 }}
     {{- end }}
 {{- end -}}

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import os
 import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Callable
+from contextlib import closing
+from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +34,17 @@ def api_server(account: Path = ACCOUNT) -> Api:
         host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
     except KeyError as error:
         raise OSError(f"{error.args[0]} is not set: this runs in a pod alone") from None
-    address = f"https://{f'[{host}]' if ':' in host else host}:{port}"
     tls = ssl.create_default_context(cafile=str(account / "ca.crt"))
 
     def request(method: str, path: str, body: dict[str, Any] | None, content_type: str) -> tuple[int, dict[str, Any]]:
         headers = {"Authorization": f"Bearer {(account / 'token').read_text()}", "Content-Type": content_type}
-        data = None if body is None else json.dumps(body).encode()
-        call = urllib.request.Request(address + path, data=data, headers=headers, method=method)
-        try:
-            with urllib.request.urlopen(call, context=tls, timeout=30) as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as error:
-            return error.code, json.loads(error.read() or b"{}")
+        data = None if body is None else json.dumps(body)
+        with closing(HTTPSConnection(host, int(port), context=tls, timeout=30)) as connection:
+            try:
+                connection.request(method, path, data, headers)
+                answer = connection.getresponse()
+                return answer.status, json.loads(answer.read() or b"{}")
+            except HTTPException as error:
+                raise OSError(f"{host}: {error!r}") from error
 
     return request

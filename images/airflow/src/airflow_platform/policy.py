@@ -23,11 +23,14 @@ from airflow_platform.diagnosis.crowd import DEFAULT_POOL, POOL_ANNOTATION
 if TYPE_CHECKING:
     from kubernetes.client import V1Pod
 
+#: The annotation of a task's pod that names the file of its DAG, relative to the folder of DAGs: whose it is.
+DAG_FILE_ANNOTATION = "airflow-platform/dag-file"
+
 
 @hookimpl
 def task_policy(task: Any) -> None:
-    """Check the task's pool and executor_config; note the pool on the pod of a KubernetesPodOperator, mapped or not.
-    Check what that pod asks for.
+    """Check the task's pool and executor_config; note pool and file of the DAG on the pod of a KubernetesPodOperator,
+    mapped or not. Check what that pod asks for.
 
     Raises:
         AirflowClusterPolicyViolation: there are node pools, and the task's pool is none of them, is mapped, cannot be
@@ -43,6 +46,7 @@ def task_policy(task: Any) -> None:
         if pod_operator:
             _note_pool(task)
     if pod_operator:
+        _note_file(task)
         _check_resources(task, platform)
     if pod_operator and platform.launcher.kind != "none":
         from airflow_platform import launch
@@ -148,14 +152,29 @@ def _is_pod_operator(task: Any) -> bool:
 def _note_pool(task: Any) -> None:
     if "annotations" in _mapped_arguments(task):
         raise _violation(task, "maps its annotations, which carry its pool to the pod. Set them in partial().")
-    annotations = (task.partial_kwargs.get("annotations") if task.is_mapped else task.annotations) or {}
-    if not isinstance(annotations, Mapping):
+    if not isinstance(_annotations(task), Mapping):
         raise _violation(
             task,
             "gives its annotations as a template or an XCom, which its pool cannot be added to. "
             "Give a dict; its values may be templates.",
         )
-    annotations = {**annotations, POOL_ANNOTATION: task.pool}
+    _annotate(task, POOL_ANNOTATION, task.pool)
+
+
+def _note_file(task: Any) -> None:
+    """Where it cannot be noted it is not: whoever asks for it refuses the pod."""
+    dag = task.get_dag()
+    can_be = "annotations" not in _mapped_arguments(task) and isinstance(_annotations(task), Mapping)
+    if can_be and dag and dag.relative_fileloc:
+        _annotate(task, DAG_FILE_ANNOTATION, dag.relative_fileloc)
+
+
+def _annotations(task: Any) -> Any:
+    return (task.partial_kwargs.get("annotations") if task.is_mapped else task.annotations) or {}
+
+
+def _annotate(task: Any, key: str, value: str) -> None:
+    annotations = {**_annotations(task), key: value}
     if task.is_mapped:
         task.partial_kwargs["annotations"] = annotations
     else:

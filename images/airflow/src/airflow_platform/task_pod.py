@@ -17,12 +17,16 @@ from kubernetes.client import models as k8s
 
 from airflow_platform import task_resources
 from airflow_platform.config import NodePool, PlatformConfig, Toleration
+from airflow_platform.diagnosis.crowd import POOL_ANNOTATION
 
 log = logging.getLogger(__name__)
 
 # Of airflow.providers.cncf.kubernetes.utils.xcom_sidecar, which leaves the user to an image made for root.
 _XCOM_SIDECAR = "airflow-xcom-sidecar"
 _NOBODY = 65534
+
+#: The label of a pod that names its pool, by which NetworkPolicies may find it.
+POOL_LABEL = POOL_ANNOTATION
 
 #: The label by which Kueue finds a pod's LocalQueue (pkg/controller/constants of sigs.k8s.io/kueue).
 _QUEUE = "kueue.x-k8s.io/queue-name"
@@ -52,6 +56,8 @@ def fill_in(pod: k8s.V1Pod, platform: PlatformConfig, pool: NodePool | None) -> 
         # The exception alone would be at the end of a traceback.
         log.error(wrong)
         raise AirflowFailException(wrong)
+    own = {key: value for key, value in (pod.metadata.labels or {}).items() if key != POOL_LABEL}
+    pod.metadata.labels = own | ({POOL_LABEL: pool.name} if pool else {})
     if pool:
         spec.node_selector = {**pool.node_selector, **(spec.node_selector or {})}
         wanted = [_toleration(toleration) for toleration in pool.tolerations]

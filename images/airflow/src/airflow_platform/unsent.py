@@ -28,7 +28,7 @@ def keep(base: Path, log: Path) -> None:
     name = log.relative_to(base).as_posix()
     notes = base / _NOTES
     notes.mkdir(exist_ok=True)
-    (notes / hashlib.sha1(name.encode()).hexdigest()).write_text(name)
+    (notes / hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()).write_text(name)
 
 
 def send(task_log: TaskLog) -> int:

@@ -60,7 +60,7 @@ _ACCOUNTS = "each component has a ServiceAccount of its own, and a token only wh
 _TRIGGERER = "a triggerer holds a thousand tasks: set triggerer.replicas"
 _COLLECTOR = "send to a collector of yours: config.metrics.otel_on, config.traces.otel_on"
 _QUEUES = "make a node pool of nodePools for the tasks of each, by pool; a queue is Celery's"
-_NO_POLICIES = "there are no NetworkPolicies in the chart"
+_NETWORK = "see networkPolicies.clients, .egress and .extra: policies are made by default"
 _NO_SECRET = "the chart makes no such Secret"
 _VOLUME = "no component keeps anything on a volume; logs are in S3"
 _KERBEROS = "Kerberos is no part of the chart"
@@ -111,7 +111,7 @@ ROWS = (
     *_hand("the chart makes its Roles; whoever installs it has to be allowed to", "rbac.create"),
     *_hand("bind the SCC to the ServiceAccounts: oc adm policy add-scc-to-user", "rbac.createSCCRoleBinding"),
     *_hand("name the namespaces: tasks.namespaces. Rights are made in those alone", "multiNamespaceMode"),
-    *_part("write NetworkPolicies of your own", "networkPolicies"),
+    *_gone("they are made by default, of both directions", "networkPolicies"),
     *_hand("make PriorityClasses of your own; nodePools has its own for tasks", "priorityClasses"),
     *_hand("nodePools[].quota is one of the pods of tasks; others make yourself", "quotas"),
     *_hand("make a LimitRange of your own; nodePools[].resources says what a task gets", "limits"),
@@ -220,7 +220,7 @@ ROWS = (
     *_gone(_VOLUME, "<component>.persistence", "<component>.volumeClaimTemplates", "<component>.logGroomerSidecar"),
     *_gone("every pod waits: migrations.waitTimeout", "<component>.waitForMigrations"),
     *_gone("nothing else listens", "<component>.extraPorts"),
-    *_gone(_NO_POLICIES, "<component>.networkPolicy", "<component>.extraNetworkPolicies"),
+    *_hand(_NETWORK, "<component>.networkPolicy", "<component>.extraNetworkPolicies"),
     *_gone("ConfigMaps have none", "<component>.configMapAnnotations"),
     *_gone(
         "logs come from S3, and from triggerer and launcher while a task runs", "<component>.allowPodLogReading",

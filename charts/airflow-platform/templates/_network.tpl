@@ -1,0 +1,157 @@
+{{/*
+NetworkPolicies: what each pod may reach, and who may reach it. A destination is a key of `networkPolicies.egress`; one whose
+`to` is empty is anywhere but a cloud's metadata address, which hands out the node's own credentials.
+*/}}
+
+{{/* A component's policy. Takes `root`, `component`, `key` (its place in the values), `ingress` (rules) and `egress` (destinations). */}}
+{{- define "airflow-platform.networkpolicy" -}}
+{{- $policies := .root.Values.networkPolicies -}}
+{{- if $policies.enabled -}}
+{{- $extra := get ($policies.extra | default dict) .key | default dict -}}
+{{- $ingress := concat (.ingress | default list) ($extra.ingress | default list) -}}
+{{- $egress := list -}}
+{{- range .egress -}}
+{{- $egress = concat $egress (include "airflow-platform.network.destination" (dict "root" $.root "name" .) | fromJsonArray) -}}
+{{- end -}}
+{{- $egress = concat $egress ($extra.egress | default list) -}}
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: {{ include (printf "airflow-platform.%s.name" .component) .root }}
+  namespace: {{ .root.Release.Namespace }}
+  labels:
+    {{- include "airflow-platform.labels" . | nindent 4 }}
+spec:
+  podSelector:
+    matchLabels:
+      {{- include "airflow-platform.selector-labels" . | nindent 6 }}
+  policyTypes: [Ingress, Egress]
+  {{- with $ingress }}
+  ingress:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  egress:
+    {{- toYaml $egress | nindent 4 }}
+{{- end -}}
+{{- end -}}
+
+{{/*
+Egress rules of a destination, as a JSON list. Takes `root`, `name` and `tasks`, whether it is for the pods of tasks: where
+they reach anything, the addresses of database, broker and Kubernetes are left out as far as the values name them.
+*/}}
+{{- define "airflow-platform.network.destination" -}}
+{{- $rules := list -}}
+{{- if eq .name "apiServer" -}}
+{{- $to := list (include "airflow-platform.network.pods" (dict "root" .root "component" "api-server") | fromJson) -}}
+{{- $rules = list (dict "to" $to "ports" (include "airflow-platform.network.ports" (list 8080) | fromJsonArray)) -}}
+{{- else if eq .name "logServers" -}}
+{{- range $component, $port := include "airflow-platform.network.log-servers" .root | fromJson -}}
+{{- $to := list (include "airflow-platform.network.pods" (dict "root" $.root "component" $component) | fromJson) -}}
+{{- $rules = append $rules (dict "to" $to "ports" (include "airflow-platform.network.ports" (list $port) | fromJsonArray)) -}}
+{{- end -}}
+{{- else -}}
+{{- $values := get .root.Values.networkPolicies.egress .name -}}
+{{- $ports := $values.ports | default list -}}
+{{- if not $ports }}{{ $ports = include (printf "airflow-platform.network.%s-ports" .name) .root | fromJsonArray }}{{ end -}}
+{{- $to := $values.to | default list -}}
+{{- if and (not $to) (ne .name "identity") }}{{ $to = include "airflow-platform.network.anywhere" . | fromJsonArray }}{{ end -}}
+{{- if and $to $ports -}}
+{{- $protocols := eq .name "dns" | ternary (list "UDP" "TCP") (list "TCP") -}}
+{{- $rules = list (dict "to" $to "ports" (include "airflow-platform.network.ports" (append $ports $protocols) | fromJsonArray)) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $rules -}}
+{{- end -}}
+
+{{/* Ports as a JSON list. Takes a list of numbers and, as its last, the list of protocols; without one: TCP. */}}
+{{- define "airflow-platform.network.ports" -}}
+{{- $protocols := kindIs "slice" (last .) | ternary (last .) (list "TCP") -}}
+{{- $ports := list -}}
+{{- range . -}}
+{{- if not (kindIs "slice" .) -}}
+{{- $port := int . -}}
+{{- range $protocols }}{{ $ports = append $ports (dict "protocol" . "port" $port) }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $ports -}}
+{{- end -}}
+
+{{/* A component's pods, in the release's namespace, as a JSON peer. Takes `root` and `component`. */}}
+{{- define "airflow-platform.network.pods" -}}
+{{- dict "podSelector" (dict "matchLabels" (include "airflow-platform.selector-labels" . | fromYaml)) | toJson -}}
+{{- end -}}
+
+{{/* Components that serve the logs of what runs in them, and their ports, as a JSON map. */}}
+{{- define "airflow-platform.network.log-servers" -}}
+{{- $servers := dict "triggerer" 8794 -}}
+{{- if eq .Values.launcher.kind "local" }}{{ $_ := set $servers "scheduler" 8793 }}{{ end -}}
+{{- if and (eq .Values.launcher.kind "celery") .Values.launcher.celery.serveLogs }}{{ $_ := set $servers "launcher" 8793 }}{{ end -}}
+{{- toJson $servers -}}
+{{- end -}}
+
+{{/* Ingress rules of such a component, as a JSON list: the api-server shows its logs. Takes `root` and `component`. */}}
+{{- define "airflow-platform.network.log-server" -}}
+{{- $rules := list -}}
+{{- with get (include "airflow-platform.network.log-servers" .root | fromJson) .component -}}
+{{- $from := list (include "airflow-platform.network.pods" (dict "root" $.root "component" "api-server") | fromJson) -}}
+{{- $rules = list (dict "from" $from "ports" (include "airflow-platform.network.ports" (list .) | fromJsonArray)) -}}
+{{- end -}}
+{{- toJson $rules -}}
+{{- end -}}
+
+{{/*
+Anywhere but a cloud's metadata address, as a JSON list of peers. Networks differ in whether an address range takes in the
+cluster's own pods, so these are named too. Takes `root` and `tasks`.
+*/}}
+{{- define "airflow-platform.network.anywhere" -}}
+{{- $four := list "169.254.169.254/32" -}}
+{{- $six := list "fd00:ec2::254/128" -}}
+{{- if .tasks -}}
+{{- range $name := list "database" "broker" "kubernetesApi" -}}
+{{- range (get $.root.Values.networkPolicies.egress $name).to -}}
+{{- with (.ipBlock | default dict).cidr -}}
+{{- if not (has . (list "0.0.0.0/0" "::/0")) -}}
+{{- if contains ":" . }}{{ $six = append $six . }}{{ else }}{{ $four = append $four . }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- list
+  (dict "ipBlock" (dict "cidr" "0.0.0.0/0" "except" (uniq $four)))
+  (dict "ipBlock" (dict "cidr" "::/0" "except" (uniq $six)))
+  (dict "namespaceSelector" dict)
+| toJson -}}
+{{- end -}}
+
+{{/* What a process that runs tasks of Airflow's reaches for them, as a JSON list of destinations. */}}
+{{- define "airflow-platform.network.of-tasks" -}}
+{{- $egress := list "apiServer" -}}
+{{- if .Values.dags.gitSync.enabled }}{{ $egress = append $egress "git" }}{{ end -}}
+{{- if .Values.logs.s3.bucket }}{{ $egress = concat $egress (list "s3" "identity") }}{{ end -}}
+{{- toJson $egress -}}
+{{- end -}}
+
+{{/* The port of `logs.s3.endpoint`, as a JSON list. */}}
+{{- define "airflow-platform.network.s3-ports" -}}
+{{- list (include "airflow-platform.network.port" (.Values.logs.s3.endpoint | default "https://") | int) | toJson -}}
+{{- end -}}
+
+{{/* The port of `dags.gitSync.repo`, as a JSON list: none of a file. */}}
+{{- define "airflow-platform.network.git-ports" -}}
+{{- $ports := list -}}
+{{- $repo := .Values.dags.gitSync.repo | default "" -}}
+{{- if contains "://" $repo -}}
+{{- with include "airflow-platform.network.port" $repo | int }}{{ $ports = list . }}{{ end -}}
+{{- else if $repo -}}
+{{- $ports = list 22 -}}
+{{- end -}}
+{{- toJson $ports -}}
+{{- end -}}
+
+{{/* Of an address with a scheme. */}}
+{{- define "airflow-platform.network.port" -}}
+{{- $scheme := regexFind "^[a-z+]+" . -}}
+{{- $host := . | trimPrefix (printf "%s://" $scheme) | splitList "/" | first -}}
+{{- regexFind ":[0-9]+$" $host | trimPrefix ":" | default (get (dict "https" "443" "http" "80" "ssh" "22" "git" "9418") $scheme) -}}
+{{- end -}}

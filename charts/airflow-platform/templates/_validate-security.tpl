@@ -1,0 +1,51 @@
+{{/* Rules of networks and of admission that would not hold, or could not. Called from _validate.tpl. */}}
+
+{{- define "airflow-platform.validate.network-policies" -}}
+{{- $seen := dict -}}
+{{- range $given := .Values.networkPolicies.tasks -}}
+{{- $place := printf "networkPolicies.tasks: %q" .name -}}
+{{- if hasKey $seen .name -}}
+{{- fail (printf "%s is there twice. Give one of them another name." $place) -}}
+{{- end -}}
+{{- $_ := set $seen .name true -}}
+{{- range .namespaces -}}
+{{- if not (has . $.Values.tasks.namespaces) -}}
+{{- fail (printf "%s names the namespace %q, which is none of tasks.namespaces (%s). Correct its name, or add it there." $place . (join ", " $.Values.tasks.namespaces)) -}}
+{{- end -}}
+{{- end -}}
+{{- if not (or .ingress .egress) -}}
+{{- fail (printf "%s gives nothing. Set its egress or its ingress, or take it out." $place) -}}
+{{- end -}}
+{{- range .egress -}}
+{{- if not .to -}}
+{{- fail (printf "%s has a rule of egress without \"to\", which is anywhere, a cloud's metadata address too. Name where to." $place) -}}
+{{- end -}}
+{{- range .to -}}
+{{- with .ipBlock -}}
+{{- $metadata := get (dict "0.0.0.0/0" "169.254.169.254/32" "::/0" "fd00:ec2::254/128") .cidr -}}
+{{- if and $metadata (not (has $metadata .except)) -}}
+{{- fail (printf "%s reaches %s, a cloud's metadata address too, which hands out the node's credentials. Add %s to its except." $place .cidr $metadata) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "airflow-platform.validate.admission-policy" -}}
+{{- with .Values.admissionPolicy -}}
+{{- if and .teams (not .enabled) -}}
+{{- fail "admissionPolicy.teams is set, but admissionPolicy.enabled is false, so nothing would keep teams apart. Set it to true, or take teams out." -}}
+{{- end -}}
+{{- range $namespace, $_ := .teams -}}
+{{- if not (has $namespace $.Values.tasks.namespaces) -}}
+{{- fail (printf "admissionPolicy.teams has the namespace %q, which is none of tasks.namespaces (%s). Correct its name, or add it there." $namespace (join ", " $.Values.tasks.namespaces)) -}}
+{{- end -}}
+{{- end -}}
+{{- /* A cluster serves the API of API services; "helm template" alone knows no cluster. */ -}}
+{{- $served := $.Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy" -}}
+{{- if and .enabled ($.Capabilities.APIVersions.Has "apiregistration.k8s.io/v1") (not $served) -}}
+{{- fail "admissionPolicy.enabled is true, but the cluster does not serve ValidatingAdmissionPolicy of admissionregistration.k8s.io/v1, which Kubernetes has from 1.30 on. Upgrade it, or set admissionPolicy.enabled to false." -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,131 @@
+{{/*
+What the API server checks of pods that the platform's accounts create, in CEL. The platform fills in what a DAG leaves open;
+this is what a DAG cannot change, as it is judged after all code of DAGs has run.
+*/}}
+
+{{/* Not of a namespace: two releases may have one name. */}}
+{{- define "airflow-platform.admission.task-pods.name" -}}{{ .Release.Namespace }}-{{ include "airflow-platform.fullname" . }}-task-pods{{- end -}}
+{{- define "airflow-platform.admission.worker-pods.name" -}}{{ .Release.Namespace }}-{{ include "airflow-platform.fullname" . }}-worker-pods{{- end -}}
+
+{{/* Which requests are judged: pods created or changed by an account of the release's namespace. */}}
+{{- define "airflow-platform.admission.match" -}}
+failurePolicy: Fail
+matchConstraints:
+  resourceRules:
+    - apiGroups: [""]
+      apiVersions: [v1]
+      operations: [CREATE, UPDATE]
+      resources: [pods]
+matchConditions:
+  - name: by-the-platform
+    expression: request.userInfo.username.startsWith({{ printf "system:serviceaccount:%s:" .Release.Namespace | toJson }})
+{{- end -}}
+
+{{/* Variables of both policies. */}}
+{{- define "airflow-platform.admission.variables" -}}
+- name: changed
+  expression: request.operation == "UPDATE"
+- name: containers
+  expression: object.spec.containers + object.spec.?initContainers.orValue([]) + object.spec.?ephemeralContainers.orValue([])
+- name: volumes
+  expression: object.spec.?volumes.orValue([])
+{{- end -}}
+
+{{/* What no pod may have: rights on its node, or another image than it was admitted with. Takes `hostPaths`, a JSON list of those that may be mounted. */}}
+{{- define "airflow-platform.admission.of-the-node" -}}
+- expression: >-
+    variables.changed || variables.volumes.all(v, !has(v.hostPath) || v.hostPath.path in {{ .hostPaths }})
+  message: it mounts a folder of its node (hostPath). Use another kind of volume.
+  reason: Forbidden
+- expression: >-
+    variables.changed || variables.containers.all(c, !c.?securityContext.?privileged.orValue(false))
+  message: it has a privileged container. Take privileged out of its security context.
+  reason: Forbidden
+- expression: >-
+    variables.changed || variables.containers.all(c, c.?securityContext.?capabilities.?add.orValue([]).all(a, a == "NET_BIND_SERVICE"))
+  message: it adds capabilities to a container. Take them out of its security context.
+  reason: Forbidden
+- expression: >-
+    variables.changed || !(object.spec.?hostNetwork.orValue(false) || object.spec.?hostPID.orValue(false) || object.spec.?hostIPC.orValue(false))
+  message: it uses its node's network or processes. Take hostNetwork, hostPID and hostIPC out.
+  reason: Forbidden
+- expression: >-
+    variables.changed || variables.containers.all(c, c.?ports.orValue([]).all(p, p.?hostPort.orValue(0) == 0))
+  message: it takes a port of its node (hostPort). Take it out.
+  reason: Forbidden
+- expression: >-
+    variables.changed || object.spec.?nodeName.orValue("") == ""
+  message: it names a node (nodeName), past the scheduler and its limits. Name a pool instead.
+  reason: Forbidden
+- expression: >-
+    variables.changed || !object.spec.?priorityClassName.orValue("").startsWith("system-")
+  message: it has a priority of the cluster's own components. Name another priority class.
+  reason: Forbidden
+- expression: >-
+    !variables.changed || variables.containers.all(c, (oldObject.spec.containers + oldObject.spec.?initContainers.orValue([])).exists(o, o.name == c.name && o.image == c.image))
+  message: the image of a pod that exists may not be changed.
+  reason: Forbidden
+{{- end -}}
+
+{{/* Of each namespace of tasks, as a JSON map: `dagFolders` ("" is any), `serviceAccounts` and `imageRepositories` ("" is any). */}}
+{{- define "airflow-platform.admission.teams" -}}
+{{- $registry := .Values.tasks.imageRegistry | default "" | trimSuffix "/" -}}
+{{- $made := dict -}}
+{{- range $namespace := include "airflow-platform.task-namespaces" . | fromJsonArray -}}
+{{- $team := get $.Values.admissionPolicy.teams $namespace | default dict -}}
+{{- $folders := list -}}
+{{- range $team.dagFolders }}{{ $folders = append $folders (printf "%s/" (trimAll "/" .)) }}{{ end -}}
+{{- $repositories := list -}}
+{{- range $team.imageRepositories -}}
+{{- $repositories = append $repositories (include "airflow-platform.admission.repository" (dict "name" . "registry" $registry)) -}}
+{{- end -}}
+{{- if and $repositories $.Values.tasks.xcomSidecar -}}
+{{- $repositories = append $repositories (include "airflow-platform.admission.repository" (dict "name" "alpine" "registry" $registry)) -}}
+{{- end -}}
+{{- $_ := set $made $namespace (dict
+  "dagFolders" ($folders | default (list ""))
+  "serviceAccounts" ($team.serviceAccounts | default (list $.Values.tasks.serviceAccountName))
+  "imageRepositories" ($repositories | default (list $registry))
+) -}}
+{{- end -}}
+{{- toJson $made -}}
+{{- end -}}
+
+{{/* A repository with the registry before it where its name has none, as tasks' images get it. Takes `name` and `registry`. */}}
+{{- define "airflow-platform.admission.repository" -}}
+{{- $name := trimSuffix "/" .name -}}
+{{- $host := splitList "/" $name | first -}}
+{{- if or (not .registry) (contains "." $host) (contains ":" $host) (eq $host "localhost") -}}
+{{ $name }}
+{{- else -}}
+{{ .registry }}/{{ $name }}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether an image `i` is of a repository `r`, in CEL: a registry or folder that it lies in, or the repository itself. */}}
+{{- define "airflow-platform.admission.is-of" -}}
+r == "" || i.startsWith(r + "/") || (r.contains("/") && (i.startsWith(r + ":") || i.startsWith(r + "@")))
+{{- end -}}
+
+{{/* Secrets and folders of nodes that the chart itself gives a worker, as a JSON map of lists. */}}
+{{- define "airflow-platform.admission.worker" -}}
+{{- $secrets := list -}}
+{{- $paths := list -}}
+{{- $spec := (include "airflow-platform.worker.pod" . | fromYaml).spec -}}
+{{- range concat $spec.containers ($spec.initContainers | default list) -}}
+{{- range .env -}}
+{{- with dig "valueFrom" "secretKeyRef" "name" "" . }}{{ $secrets = append $secrets . }}{{ end -}}
+{{- end -}}
+{{- range .envFrom -}}
+{{- with dig "secretRef" "name" "" . }}{{ $secrets = append $secrets . }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- range $spec.volumes -}}
+{{- with dig "secret" "secretName" "" . }}{{ $secrets = append $secrets . }}{{ end -}}
+{{- with dig "hostPath" "path" "" . }}{{ $paths = append $paths . }}{{ end -}}
+{{- range dig "projected" "sources" list . -}}
+{{- with dig "secret" "name" "" . }}{{ $secrets = append $secrets . }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- dict "secrets" ($secrets | uniq | sortAlpha) "hostPaths" ($paths | uniq | sortAlpha) | toJson -}}
+{{- end -}}
