@@ -316,7 +316,9 @@ _COMPONENTS = ("apiServer", "scheduler", "dagProcessor", "triggerer", "launcher"
 TYPES |= {
     "networkPeers": _PEERS,
     "networkPorts": _list_of(_PORT),
-    "networkExtra": _map_of(**{component: _map_of(**_RULES) for component in _COMPONENTS}),
+    "networkExtra": _map_of(
+        **{component: _map_of(**_RULES) for component in (*_COMPONENTS, "pgbouncer", "housekeeping")}
+    ),
     "networkTasks": _list_of(
         _map_of(
             ["name"],

@@ -44,6 +44,12 @@ they reach anything, the addresses of database, broker and Kubernetes are left o
 {{- if eq .name "apiServer" -}}
 {{- $to := list (include "airflow-platform.network.pods" (dict "root" .root "component" "api-server") | fromJson) -}}
 {{- $rules = list (dict "to" $to "ports" (include "airflow-platform.network.ports" (list 8080) | fromJsonArray)) -}}
+{{- else if eq .name "pgbouncer" -}}
+{{- $to := list (include "airflow-platform.network.pods" (dict "root" .root "component" "pgbouncer") | fromJson) -}}
+{{- $rules = list (dict "to" $to "ports" (include "airflow-platform.network.ports" (list 6432) | fromJsonArray)) -}}
+{{- else if eq .name "guard" -}}
+{{- $to := list (include "airflow-platform.network.pods" (dict "root" .root "component" "dag-guard") | fromJson) -}}
+{{- $rules = list (dict "to" $to "ports" (include "airflow-platform.network.ports" (list 9418) | fromJsonArray)) -}}
 {{- else if eq .name "logServers" -}}
 {{- range $component, $port := include "airflow-platform.network.log-servers" .root | fromJson -}}
 {{- $to := list (include "airflow-platform.network.pods" (dict "root" $.root "component" $component) | fromJson) -}}
@@ -126,27 +132,58 @@ cluster's own pods, so these are named too. Takes `root` and `tasks`.
 
 {{/* What a process that runs tasks of Airflow's reaches for them, as a JSON list of destinations. */}}
 {{- define "airflow-platform.network.of-tasks" -}}
-{{- $egress := list "apiServer" -}}
-{{- if .Values.dags.gitSync.enabled }}{{ $egress = append $egress "git" }}{{ end -}}
+{{- $egress := concat (list "apiServer") (include "airflow-platform.network.of-dags" . | fromJsonArray) -}}
 {{- if .Values.logs.s3.bucket }}{{ $egress = concat $egress (list "s3" "identity") }}{{ end -}}
+{{- uniq $egress | toJson -}}
+{{- end -}}
+
+{{/* Where DAGs come from, as a JSON list of destinations. */}}
+{{- define "airflow-platform.network.of-dags" -}}
+{{- $egress := list -}}
+{{- $sync := .Values.dags.gitSync -}}
+{{- if $sync.enabled }}{{ $egress = append $egress ($sync.guard.enabled | ternary "guard" "git") }}{{ end -}}
+{{- range .Values.dags.bundles -}}
+{{- if .git }}{{ $egress = append $egress "git" }}{{ end -}}
+{{- if .s3 }}{{ $egress = concat $egress (list "s3" "identity") }}{{ end -}}
+{{- end -}}
+{{- uniq $egress | toJson -}}
+{{- end -}}
+
+{{/* What reads Airflow's database, connections and variables, as a JSON list of destinations. */}}
+{{- define "airflow-platform.network.of-database" -}}
+{{- $egress := list (.Values.pgbouncer.enabled | ternary "pgbouncer" "database") -}}
+{{- if .Values.secretsBackend.class }}{{ $egress = append $egress "secretsBackend" }}{{ end -}}
 {{- toJson $egress -}}
 {{- end -}}
 
-{{/* The port of `logs.s3.endpoint`, as a JSON list. */}}
-{{- define "airflow-platform.network.s3-ports" -}}
-{{- list (include "airflow-platform.network.port" (.Values.logs.s3.endpoint | default "https://") | int) | toJson -}}
+{{/* The release's own pods, as a JSON list of peers. Takes the root. */}}
+{{- define "airflow-platform.network.release" -}}
+{{- list (dict "podSelector" (dict "matchLabels" (dict
+  "app.kubernetes.io/name" .Chart.Name "app.kubernetes.io/instance" .Release.Name))) | toJson -}}
 {{- end -}}
 
-{{/* The port of `dags.gitSync.repo`, as a JSON list: none of a file. */}}
+{{/* The ports of `logs.s3.endpoint` and of that of `backup`, as a JSON list. */}}
+{{- define "airflow-platform.network.s3-ports" -}}
+{{- $ports := list (include "airflow-platform.network.port" (.Values.logs.s3.endpoint | default "https://") | int) -}}
+{{- with .Values.backup -}}
+{{- if .enabled }}{{ $ports = append $ports (include "airflow-platform.network.port" (.s3.endpoint | default "https://") | int) }}{{ end -}}
+{{- end -}}
+{{- uniq $ports | toJson -}}
+{{- end -}}
+
+{{/* The ports of `dags.gitSync.repo` and of the repositories of `dags.bundles`, as a JSON list: none of a file. */}}
 {{- define "airflow-platform.network.git-ports" -}}
 {{- $ports := list -}}
-{{- $repo := .Values.dags.gitSync.repo | default "" -}}
+{{- $repos := list (.Values.dags.gitSync.repo | default "") -}}
+{{- range .Values.dags.bundles }}{{ with .git }}{{ $repos = append $repos (.repo | default "") }}{{ end }}{{ end -}}
+{{- range $repo := $repos -}}
 {{- if contains "://" $repo -}}
-{{- with include "airflow-platform.network.port" $repo | int }}{{ $ports = list . }}{{ end -}}
+{{- with include "airflow-platform.network.port" $repo | int }}{{ $ports = append $ports . }}{{ end -}}
 {{- else if $repo -}}
-{{- $ports = list 22 -}}
+{{- $ports = append $ports 22 -}}
 {{- end -}}
-{{- toJson $ports -}}
+{{- end -}}
+{{- uniq $ports | toJson -}}
 {{- end -}}
 
 {{/* Of an address with a scheme. */}}

@@ -1,0 +1,98 @@
+"""NetworkPolicies of releases as a whole: whom each pod may reach."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.chart.release import CHART, needs_helm, render
+
+pytestmark = needs_helm
+
+#: All that makes pods, on one release.
+EVERYTHING = (
+    "pgbouncer.enabled=true",
+    'backup={"enabled": true, "s3": {"bucket": "dumps", "endpoint": "http://dumps.example.com:9001"}}',
+    'housekeeping={"database": {"enabled": true}, "workerPods": {"enabled": true}}',
+    "dags.gitSync.guard.enabled=true",
+)
+DATABASE = {"ipBlock": {"cidr": "10.0.64.0/20"}}
+REPOSITORY = {"ipBlock": {"cidr": "10.0.80.0/20"}}
+NAMED = tuple(
+    f"networkPolicies.egress.{name}.to={json.dumps([peer])}"
+    for name, peer in (("database", DATABASE), ("git", REPOSITORY))
+)
+SCENARIOS = sorted(path.name for path in (CHART / "ci").glob("*-values.yaml"))
+
+
+def pods(objects):
+    """Labels of each pod that the release makes in its own namespace, by what makes it."""
+    for one in objects:
+        name = f"{one['kind']} {one['metadata']['name']}"
+        if one["kind"] in ("Deployment", "Job", "StatefulSet", "DaemonSet"):
+            yield name, one["spec"]["template"]["metadata"]["labels"]
+        elif one["kind"] == "CronJob":
+            yield name, one["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]
+        elif one["kind"] == "Pod":
+            yield name, one["metadata"]["labels"]
+
+
+def policies(objects, labels):
+    found = [one for one in objects if one["kind"] == "NetworkPolicy" and one["metadata"]["namespace"] == "airflow"]
+    return [one for one in found if one["spec"]["podSelector"]["matchLabels"].items() <= labels.items()]
+
+
+def reached(objects, component):
+    """Peers and ports that a component's policy lets its pods reach."""
+    (policy,) = policies(objects, component_labels(component))
+    return [(peer, port["port"]) for rule in policy["spec"]["egress"] for peer in rule["to"] for port in rule["ports"]]
+
+
+def component_labels(component):
+    labels = {"name": "airflow-platform", "instance": "airflow", "component": component}
+    return {f"app.kubernetes.io/{key}": value for key, value in labels.items()}
+
+
+def pods_of(component):
+    return {"podSelector": {"matchLabels": component_labels(component)}}
+
+
+@pytest.mark.parametrize("scenario", [None, *SCENARIOS])
+def test_every_pod_has_a_policy_of_both_directions(scenario):
+    if scenario:
+        objects = render(values=(), files=[Path(CHART, "ci", scenario)])
+    else:
+        objects = render(*EVERYTHING, values=("common", "kind", "kind-celery"))
+    found = dict(pods(objects))
+    assert found
+    for name, labels in found.items():
+        types = [one["spec"]["policyTypes"] for one in policies(objects, labels)]
+        assert types == [["Ingress", "Egress"]], name
+
+
+def test_pgbouncer_takes_the_place_of_the_database_and_alone_reaches_it():
+    objects = render(*EVERYTHING, *NAMED)
+    for component in ("api-server", "scheduler", "dag-processor", "triggerer", "dag-guard"):
+        assert (pods_of("pgbouncer"), 6432) in reached(objects, component)
+        assert DATABASE not in [peer for peer, _ in reached(objects, component)]
+    for component in ("pgbouncer", "migrations", "housekeeping"):
+        assert (DATABASE, 5432) in reached(objects, component)
+
+
+def test_the_guard_takes_the_place_of_the_repository_and_alone_reaches_it():
+    objects = render(*EVERYTHING, *NAMED, values=("common", "kind", "kind-celery"))
+    for component in ("dag-processor", "launcher", "worker"):
+        assert (pods_of("dag-guard"), 9418) in reached(objects, component)
+        assert REPOSITORY not in [peer for peer, _ in reached(objects, component)]
+    assert REPOSITORY in [peer for peer, _ in reached(objects, "dag-guard")]
+
+
+def test_bundles_a_backend_of_secrets_and_dumps_are_reached_by_their_own_ports():
+    bundles = [
+        {"name": "one", "git": {"repo": "ssh://git@git.example.com:7999/one.git", "ref": "main", "connection": "one"}},
+        {"name": "two", "s3": {"bucket": "two", "connection": "two"}},
+    ]
+    backend = 'secretsBackend.class="airflow.providers.hashicorp.secrets.vault.VaultBackend"'
+    objects = render(*EVERYTHING, f"dags.bundles={json.dumps(bundles)}", backend)
+    ports = {name: {port for _, port in reached(objects, name)} for name in ("dag-processor", "migrations")}
+    assert {7999, 443, 8200} <= ports["dag-processor"]
+    assert 9001 in ports["migrations"]
