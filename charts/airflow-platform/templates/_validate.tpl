@@ -5,6 +5,7 @@ Combinations of values that the schema cannot judge. Each stops the render with 
 {{- range list
   "release" "database" "image" "generated-keys" "admin" "secrets-in-config" "chart-options" "executor" "launcher" "components"
   "pre-stop" "service" "routes" "dags" "git-sync" "logs" "task-namespaces" "cluster-rights" "node-pools" "kueue"
+  "metrics"
 -}}
 {{- include (printf "airflow-platform.validate.%s" .) $ -}}
 {{- end -}}
@@ -24,7 +25,8 @@ Combinations of values that the schema cannot judge. Each stops the render with 
 {{- end -}}
 
 {{- define "airflow-platform.validate.image" -}}
-{{- range $key, $image := dict "image" .Values.image "dags.gitSync.image" .Values.dags.gitSync.image -}}
+{{- range $key, $image := dict "image" .Values.image "dags.gitSync.image" .Values.dags.gitSync.image
+  "metrics.exporter.image" .Values.metrics.exporter.image -}}
 {{- if and (not $image.digest) (eq (toString $image.tag) "latest") -}}
 {{- fail (printf "%s.tag is \"latest\", which says nothing of what runs. Set %s.tag to a version, or %s.digest." $key $key $key) -}}
 {{- end -}}

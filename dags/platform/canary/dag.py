@@ -2,8 +2,9 @@
 ### Canary of the platform
 
 Every ten minutes a pod prints the time, and a look at what it left behind says how long each stage took: from the
-commit to the parsed DAG, to the run, to the pod, to its log in S3. The metric is `airflow_platform_canary_stage_seconds`;
-the alert `AirflowCanaryLate` fires where no run has succeeded for half an hour. It is off until somebody unpauses it.
+commit to the parsed DAG, to the run, to the pod, to its log in S3. The metric is
+`airflow_platform_canary_stage_seconds`; the alert `AirflowCanaryLate` fires where no run has succeeded for half an
+hour. It is off until somebody unpauses it. One of its tags is the commit that was parsed last.
 
 What it means, and what to do: `docs/monitoring.md`, `docs/runbooks/AirflowCanaryLate.md`.
 """
@@ -22,6 +23,7 @@ HERE = Path(__file__).parent
 VERSIONS = yaml.safe_load((HERE.parents[1] / "images.yaml").read_text())
 # Any image with Python that the platform's nodes have anyway.
 IMAGE = "ticket-extract"
+COMMIT = canary.commit(Path(__file__))
 
 with DAG(
     dag_id="platform_canary",
@@ -31,7 +33,7 @@ with DAG(
     max_active_runs=1,
     dagrun_timeout=timedelta(minutes=9),
     is_paused_upon_creation=True,
-    tags=["platform", "canary"],
+    tags=["platform", "canary", *([COMMIT["id"][:12]] if COMMIT else [])],
     doc_md=__doc__,
     default_args={
         "owner": "platform",
@@ -51,4 +53,4 @@ with DAG(
         do_xcom_push=False,
     )
     measure = task(task_id="measure", executor=canary.executor())(canary.measure)
-    pod >> measure(commit=canary.commit(Path(__file__)), of="pod")
+    pod >> measure(commit=COMMIT, of="pod")

@@ -86,8 +86,7 @@ def collected(**of):
     return found
 
 
-def test_values_are_told_in_the_platforms_words(database, write_config):
-    write_config("launcher: {kind: local}")
+def test_values_are_told_in_the_platforms_words(database):
     database(
         {
             "pg_stat_database": [(37,)],
@@ -101,7 +100,7 @@ def test_values_are_told_in_the_platforms_words(database, write_config):
             "queued_dttm": [("queued", 61.5)],
         }
     )
-    assert collected() == {
+    assert collected(launcher="local") == {
         ("airflow_platform_database_up",): 1,
         ("airflow_platform_database_connections",): 37,
         ("airflow_platform_database_connections_max",): 97,

@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import GaugeMetricFamily
 
-from airflow_platform import config
 from airflow_platform.expiry import Unreadable, expiry
 from airflow_platform.schema import NotReady, connect
 
@@ -32,11 +32,13 @@ CANARY = "platform_canary"
 
 #: Airflow's job types, and how the platform calls the component.
 _COMPONENTS = {"SchedulerJob": "scheduler", "DagProcessorJob": "dag-processor", "TriggererJob": "triggerer"}
-#: The launcher's executor class, by ``launcher.kind``; tasks that name no executor run on KubernetesExecutor.
+#: The launcher's executor class, by ``launcher.kind``; other tasks run on KubernetesExecutor.
 _LAUNCHERS = {"local": "LocalLauncher", "celery": "CeleryLauncher"}
 
 #: Seconds between two looks at when a certificate ends, and for which a server may take to show its own.
 _LOOK, _ANSWER = 600, 5
+#: Seconds that the database may take for a question: Prometheus waits for ten by default.
+_PATIENCE = 8
 
 #: One row a value: the labels' values, then the value; a row without one is left out.
 _QUERIES: dict[str, tuple[str, tuple[str, ...], str]] = {
@@ -52,10 +54,11 @@ _QUERIES: dict[str, tuple[str, tuple[str, ...], str]] = {
         "SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int",
     ),
     "airflow_platform_heartbeat_age_seconds": (
-        "Age of the last heartbeat of a component, of the pod that is alive most",
+        "Age of the last heartbeat of a component, whichever of its pods it came from",
         ("component",),
-        "SELECT job_type, extract(epoch FROM min(now() - latest_heartbeat)) FROM job"
-        " WHERE state = 'running' GROUP BY job_type",
+        # Also of one that was stopped in good order: it is missed as well.
+        "SELECT job_type, extract(epoch FROM now() - max(latest_heartbeat)) FROM job"
+        " WHERE job_type IN ('SchedulerJob', 'DagProcessorJob', 'TriggererJob') GROUP BY job_type",
     ),
     "airflow_platform_tasks": (
         "Task instances that are under way, by state and by the executor that runs them",
@@ -98,10 +101,12 @@ class Monitor:
 
     Args:
         expires: the content of what ends at a time, by what it is called; called at each look.
+        launcher: ``launcher.kind``.
     """
 
-    def __init__(self, expires: dict[str, Callable[[], bytes]] | None = None) -> None:
+    def __init__(self, expires: dict[str, Callable[[], bytes]] | None = None, launcher: str = "none") -> None:
         self._expires = expires or {}
+        self._launcher = _LAUNCHERS.get(launcher, "launcher")
         self._looked_until = 0.0
         self._ends: dict[str, float] = {}
         # Two scrapes at once would ask twice.
@@ -117,10 +122,32 @@ class Monitor:
     def _of_database(self) -> list[GaugeMetricFamily]:
         try:
             with connect() as connection, connection.cursor() as cursor:
-                return [GaugeMetricFamily(*_UP, value=1), *(_read(cursor, name) for name in _QUERIES)]
-        except NotReady as reason:
-            log.warning("%s", reason)
+                cursor.execute(f"SET LOCAL statement_timeout = {_PATIENCE * 1000}")
+                return [GaugeMetricFamily(*_UP, value=1), *(self._read(cursor, name) for name in _QUERIES)]
+        except (NotReady, psycopg2.Error) as reason:
+            log.warning("The database could not be asked: %s", reason)
             return [GaugeMetricFamily(*_UP, value=0)]
+
+    def _read(self, cursor: Any, name: str) -> GaugeMetricFamily:
+        description, labels, query = _QUERIES[name]
+        family = GaugeMetricFamily(name, description, labels=labels)
+        cursor.execute(query)
+        # Executors of several names may be one.
+        sums: dict[tuple[str, ...], float] = {}
+        for *values, value in cursor.fetchall():
+            if value is not None:
+                named = tuple(self._named(label, one) for label, one in zip(labels, values, strict=True))
+                sums[named] = sums.get(named, 0.0) + float(value)
+        for named, value in sums.items():
+            family.add_metric(named, value)
+        return family
+
+    def _named(self, label: str, value: str | None) -> str:
+        if label == "component":
+            return _COMPONENTS.get(str(value), str(value))
+        if label == "executor_class_name":
+            return self._launcher if value == "launcher" else "KubernetesExecutor"
+        return str(value)
 
     def _of_expiry(self) -> GaugeMetricFamily:
         if time.monotonic() >= self._looked_until:
@@ -130,29 +157,6 @@ class Monitor:
         for what, end in self._ends.items():
             family.add_metric([what], end)
         return family
-
-
-def _read(cursor: Any, name: str) -> GaugeMetricFamily:
-    description, labels, query = _QUERIES[name]
-    family = GaugeMetricFamily(name, description, labels=labels)
-    cursor.execute(query)
-    # Executors of several names may be one.
-    sums: dict[tuple[str, ...], float] = {}
-    for *values, value in cursor.fetchall():
-        if value is not None:
-            named = tuple(_named(label, one) for label, one in zip(labels, values, strict=True))
-            sums[named] = sums.get(named, 0.0) + float(value)
-    for named, value in sums.items():
-        family.add_metric(named, value)
-    return family
-
-
-def _named(label: str, value: str | None) -> str:
-    if label == "component":
-        return _COMPONENTS.get(str(value), str(value))
-    if label == "executor_class_name":
-        return _LAUNCHERS.get(config.load().launcher.kind, "launcher") if value == "launcher" else "KubernetesExecutor"
-    return str(value)
 
 
 def _end(what: str, read: Callable[[], bytes]) -> float:
@@ -194,10 +198,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=9103, help="of /metrics (default: %(default)s)")
     parser.add_argument("--expiring", type=Path, metavar="FOLDER", help="certificates and tokens, as SECRET/KEY")
     parser.add_argument("--address", action="append", default=[], metavar="HOST:PORT", help="of a TLS server")
+    parser.add_argument("--launcher", choices=["local", "celery", "none"], default="none", help="launcher.kind")
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
     registry = CollectorRegistry()
-    monitor = Monitor(expiring(options.expiring, options.address))
+    monitor = Monitor(expiring(options.expiring, options.address), options.launcher)
     registry.register(monitor)
     stopped = threading.Event()
     for one in (signal.SIGTERM, signal.SIGINT):
