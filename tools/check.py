@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from local.cluster import console, engine, images, settings, toolchain
+from local.cluster import console, engine, images, monitoring, settings, toolchain
 from local.cluster.console import Problem, run, say, step
 
 REPO = settings.REPO
@@ -23,10 +23,13 @@ ENVIRONMENTS = (
     ("common", "kind"),
     ("common", "kind", "kind-celery"),
     ("common", "kind", "kind-kueue"),
+    ("common", "kind", "kind-metrics"),
     ("common", "production"),
 )
-#: Kinds that are not of Kubernetes' own schemas: the API server judges them, in tests/kueue.
-OTHER_KINDS = "ClusterQueue,Cohort,LocalQueue,ResourceFlavor"
+#: Kinds that are not of Kubernetes' own schemas: Kueue's, which the API server judges in tests/kueue, and those of the
+#: Prometheus operator.
+OTHER_KINDS = "ClusterQueue,Cohort,LocalQueue,ResourceFlavor,PodMonitor,PrometheusRule,ServiceMonitor"
+ALERTS = REPO / "tests" / "monitoring" / "rules" / "rules_test.yaml"
 
 
 def lint() -> None:
@@ -78,6 +81,9 @@ def chart() -> None:
             _conform(programs, location, rendered)
         local = subprocess.check_output([programs / "helm", "template", "local", CHARTS[1], *_local_tags()], cwd=REPO)
         _conform(programs, location, local)
+    engine.ensure()
+    with step("chart: alerts"):
+        monitoring.test_rules(ALERTS)
 
 
 def _conform(programs: Path, location: str, rendered: bytes) -> None:
