@@ -375,6 +375,23 @@ async def test_a_pod_that_failed_stays_for_as_long_as_it_is_to_be_kept(look, wri
 
 
 @asynchronous
+async def test_pods_that_are_kept_are_counted_where_the_values_keep_any(look, write_config, monkeypatch):
+    told = []
+    monkeypatch.setattr(finisher.stats, "gauge", lambda name, value, tags: told.append((name, value, tags)))
+    pods = {
+        "young": ("Failed", checked(age=9000), ended(3000)),
+        "old": ("Failed", checked(age=9000), ended(4000)),
+        "running": ("Running", left(), {}),
+    }
+    await look("failed", **pods)
+    assert told == []
+    write_config("tasks: {keepFailedPods: 1h}")
+    await look("failed", **pods)
+    assert told
+    assert {(name, value, tags["namespace"]) for name, value, tags in told} == {(metrics.KEPT, 1, "team")}
+
+
+@asynchronous
 async def test_a_kept_pod_of_an_earlier_try_goes_while_the_task_goes_on(look, write_config):
     write_config("tasks: {keepFailedPods: 1h}")
     gone, _ = await look(
