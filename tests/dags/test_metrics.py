@@ -11,8 +11,9 @@ from airflow_platform import canary, metrics, monitor
 
 #: How the statsd exporter's mapping names a metric, by its type in Airflow's words.
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "timer": ("_seconds", "_seconds_sum", "_seconds_count")}
-#: git-sync's own, of those that it serves (https://github.com/kubernetes/git-sync/blob/v4.4.2/main.go).
-GIT_SYNC = {"git_sync_count_total"}
+#: Others', of those that they serve: git-sync (https://github.com/kubernetes/git-sync/blob/v4.4.2/main.go), and
+#: PgBouncer's exporter (https://github.com/prometheus-community/pgbouncer_exporter), where there is one.
+OTHERS = {"git_sync_count_total", "pgbouncer_pools_client_maxwait_seconds"}
 
 
 def in_prometheus(name, kind):
@@ -26,9 +27,7 @@ def known():
     airflows = {(one["name"], one["type"]) for one in yaml.safe_load(registry)["metrics"]}
     own = {value for name, value in vars(metrics).items() if name.isupper() and isinstance(value, str)}
     platforms = {(name, "counter" if name in metrics.COUNTERS else "gauge") for name in own}
-    return (
-        {one for name, kind in airflows | platforms for one in in_prometheus(name, kind)} | {*monitor.NAMES} | GIT_SYNC
-    )
+    return {one for name, kind in airflows | platforms for one in in_prometheus(name, kind)} | {*monitor.NAMES} | OTHERS
 
 
 @pytest.mark.parametrize("name", sorted(expressions.named()))

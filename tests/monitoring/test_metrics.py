@@ -12,6 +12,8 @@ RARE = {
     "airflow_platform_waiting_tasks",
     "airflow_platform_watch_interruptions_total",
     "airflow_ti_failures_total",
+    # There is no PgBouncer here.
+    "pgbouncer_pools_client_maxwait_seconds",
 }
 STAGES = ["synced", "parsed", "scheduled", "launched", "started", "logged"]
 
