@@ -136,7 +136,7 @@ def _metrics(conversion: Conversion) -> None:
     if conversion.given.get("statsd.enabled", True) and not conversion.given.get("config.metrics.statsd_host"):
         conversion.say(
             "statsd (on by default)", Kind.GONE, (),
-            "metrics are off: set metrics.enabled for an exporter, whose names of metrics are others (docs/monitoring.md)",
+            "metrics are off: set metrics.enabled for an exporter, whose names are others (docs/monitoring.md)",
         )  # fmt: skip
 
 
