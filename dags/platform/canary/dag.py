@@ -52,5 +52,5 @@ with DAG(
         ),
         do_xcom_push=False,
     )
-    measure = task(task_id="measure", executor=canary.executor())(canary.measure)
+    measure = task(task_id="measure", executor=canary.executor(), multiple_outputs=False)(canary.measure)
     pod >> measure(commit=COMMIT, of="pod")
