@@ -317,7 +317,7 @@ TYPES |= {
     "networkPeers": _PEERS,
     "networkPorts": _list_of(_PORT),
     "networkExtra": _map_of(
-        **{component: _map_of(**_RULES) for component in (*_COMPONENTS, "pgbouncer", "housekeeping")}
+        **{component: _map_of(**_RULES) for component in (*_COMPONENTS, "pgbouncer", "housekeeping", "metrics")}
     ),
     "networkTasks": _list_of(
         _map_of(

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from local.cluster import console, engine, images, settings, toolchain
+from local.cluster import console, engine, images, monitoring, settings, toolchain
 from local.cluster.console import Problem, run, say, step
 
 REPO = settings.REPO
@@ -26,12 +26,15 @@ ENVIRONMENTS = (
     ("common", "kind", "kind-pgbouncer"),
     ("common", "kind", "kind-backup"),
     ("common", "kind", "kind-security"),
+    ("common", "kind", "kind-metrics"),
     ("common", "production"),
 )
 #: Scenarios of the chart, each a file by itself; `make scenarios` installs them.
 SCENARIOS = sorted((CHARTS[0] / "ci").glob("*-values.yaml"))
-#: Kinds that are not of Kubernetes' own schemas: the API server judges them, in tests/kueue.
-OTHER_KINDS = "ClusterQueue,Cohort,LocalQueue,ResourceFlavor"
+#: Kinds that are not of Kubernetes' own schemas: Kueue's, which the API server judges in tests/kueue, and those of the
+#: Prometheus operator.
+OTHER_KINDS = "ClusterQueue,Cohort,LocalQueue,ResourceFlavor,PodMonitor,PrometheusRule,ServiceMonitor"
+ALERTS = REPO / "tests" / "monitoring" / "rules" / "rules_test.yaml"
 
 
 def lint() -> None:
@@ -83,6 +86,9 @@ def chart() -> None:
             _conform(programs, location, rendered)
         local = subprocess.check_output([programs / "helm", "template", "local", CHARTS[1], *_local_tags()], cwd=REPO)
         _conform(programs, location, local)
+    engine.ensure()
+    with step("chart: alerts"):
+        monitoring.test_rules(ALERTS)
 
 
 def _conform(programs: Path, location: str, rendered: bytes) -> None:

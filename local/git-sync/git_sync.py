@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -99,6 +100,7 @@ class Config:
     submodules: str = "recursive"
     touch_file: Path | None = None
     http_bind: tuple[str, int] | None = None
+    http_metrics: bool = False
     username: str = ""
     password: str = ""
     password_file: Path | None = None
@@ -134,6 +136,7 @@ _PARSERS = {
     "SUBMODULES": submodules,
     "TOUCH_FILE": str,
     "HTTP_BIND": address,
+    "HTTP_METRICS": boolean,
     "USERNAME": str,
     "PASSWORD": str,
     "PASSWORD_FILE": Path,
@@ -362,11 +365,22 @@ class Synchroniser:
 # --- the process -----------------------------------------------------------------------------------------------
 
 
-def serve_health(bind: tuple[str, int], ready: threading.Event) -> ThreadingHTTPServer:
-    """Answer GET / with 200 once the first synchronisation succeeded, with 503 before."""
+def serve(bind: tuple[str, int], ready: threading.Event, counted: Counter[str] | None = None) -> ThreadingHTTPServer:
+    """Answer GET / with 200 once the first synchronisation succeeded, with 503 before.
+
+    And GET /metrics, where synchronisations are ``counted`` by how they ended.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:  # the name that http.server calls
+            if counted is not None and self.path == "/metrics":
+                lines = ["# TYPE git_sync_count_total counter"]
+                lines += [f'git_sync_count_total{{status="{status}"}} {n}' for status, n in sorted(counted.items())]
+                self.send_response(200)
+                self.send_header("Content-Type", "text/plain; version=0.0.4")
+                self.end_headers()
+                self.wfile.write(("\n".join(lines) + "\n").encode())
+                return
             self.send_response(200 if ready.is_set() else 503)
             self.end_headers()
 
@@ -382,20 +396,23 @@ def run(config: Config) -> int:
     """Synchronise until told to stop; the exit code where it ends by itself."""
     synchroniser = Synchroniser(config)
     ready = threading.Event()
+    counted: Counter[str] = Counter()
     if config.http_bind:
-        serve_health(config.http_bind, ready)
+        serve(config.http_bind, ready, counted if config.http_metrics else None)
     failures = 0
     while True:
         try:
             changed = synchroniser.sync()
         except SyncError as error:
             failures += 1
+            counted["error"] += 1
             if 0 <= config.max_failures <= failures:
                 log("ERROR", f"{error}; failed {failures} times, giving up ({PREFIX}MAX_FAILURES)")
                 return 1
             log("ERROR", f"{error}; failed {failures} times, trying again in {config.period:g} s")
         else:
             failures = 0
+            counted["success" if changed else "noop"] += 1
             if config.touch_file and (changed or not ready.is_set()):
                 config.touch_file.touch()
             ready.set()

@@ -14,6 +14,7 @@ EVERYTHING = (
     'backup={"enabled": true, "s3": {"bucket": "dumps", "endpoint": "http://dumps.example.com:9001"}}',
     'housekeeping={"database": {"enabled": true}, "workerPods": {"enabled": true}}',
     "dags.gitSync.guard.enabled=true",
+    'metrics={"enabled": true, "serviceMonitor": {"enabled": true}}',
 )
 DATABASE = {"ipBlock": {"cidr": "10.0.64.0/20"}}
 REPOSITORY = {"ipBlock": {"cidr": "10.0.80.0/20"}}
@@ -96,3 +97,14 @@ def test_bundles_a_backend_of_secrets_and_dumps_are_reached_by_their_own_ports()
     ports = {name: {port for _, port in reached(objects, name)} for name in ("dag-processor", "migrations")}
     assert {7999, 443, 8200} <= ports["dag-processor"]
     assert 9001 in ports["migrations"]
+
+
+def test_metrics_are_sent_and_scraped():
+    scrapers = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+    objects = render(*EVERYTHING, f"networkPolicies.scrapers={json.dumps(scrapers)}")
+    for component in ("api-server", "scheduler", "dag-processor", "triggerer", "worker"):
+        assert (pods_of("metrics"), 9125) in reached(objects, component)
+    for component, port in (("metrics", 9102), ("metrics", 9103), ("dag-processor", 9104), ("scheduler", 9104)):
+        (policy,) = policies(objects, component_labels(component))
+        ingress = [rule for rule in policy["spec"]["ingress"] if rule.get("from") == scrapers]
+        assert port in [one["port"] for rule in ingress for one in rule["ports"]], component

@@ -61,6 +61,14 @@ and `upstream` for the guard itself, which looks at so much of the history (airf
       (dict "name" "GITSYNC_ONE_TIME" "value" (toString $once))
       (dict "name" "HOME" "value" "/tmp")
     }}
+    {{- $served := and .root.Values.metrics.enabled (not $once) }}
+    {{- $port := (include "airflow-platform.metrics.ports" .root | fromYaml) | dig "git-sync" 0 | int }}
+    {{- if $served }}
+    {{- $env = concat $env (list
+      (dict "name" "GITSYNC_HTTP_BIND" "value" (printf ":%d" $port))
+      (dict "name" "GITSYNC_HTTP_METRICS" "value" "true")
+    ) }}
+    {{- end }}
     {{- if and $credentials.existingSecret (eq $protocol "http") }}
     {{- $env = concat $env (list
       (dict "name" "GITSYNC_USERNAME" "valueFrom" (dict "secretKeyRef" (dict "name" $credentials.existingSecret "key" $credentials.usernameKey)))
@@ -87,6 +95,11 @@ and `upstream` for the guard itself, which looks at so much of the history (airf
     {{- with $git.extraEnv }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
+  {{- if $served }}
+  ports:
+    - name: git-sync
+      containerPort: {{ $port }}
+  {{- end }}
   {{- with $git.resources }}
   resources:
     {{- toYaml . | nindent 4 }}

@@ -3,13 +3,21 @@ NetworkPolicies: what each pod may reach, and who may reach it. A destination is
 `to` is empty is anywhere but a cloud's metadata address, which hands out the node's own credentials.
 */}}
 
-{{/* A component's policy. Takes `root`, `component`, `key` (its place in the values), `ingress` (rules) and `egress` (destinations). */}}
+{{/*
+A component's policy. Takes `root`, `component`, `key` (its place in the values), `ingress` (rules), `egress` (destinations) and
+`gitSync`, whether git-sync runs beside it.
+*/}}
 {{- define "airflow-platform.networkpolicy" -}}
 {{- $policies := .root.Values.networkPolicies -}}
 {{- if $policies.enabled -}}
 {{- $extra := get ($policies.extra | default dict) .key | default dict -}}
 {{- $ingress := concat (.ingress | default list) ($extra.ingress | default list) -}}
 {{- $egress := list -}}
+{{- $metrics := .root.Values.metrics -}}
+{{- if $metrics.enabled }}{{ $egress = include "airflow-platform.network.destination" (dict "root" .root "name" "metrics") | fromJsonArray }}{{ end -}}
+{{- if and .gitSync $metrics.serviceMonitor.enabled .root.Values.dags.gitSync.enabled -}}
+{{- $ingress = append $ingress (include "airflow-platform.network.scraped" (dict "root" .root "names" (list "git-sync")) | fromJson) -}}
+{{- end -}}
 {{- range .egress -}}
 {{- $egress = concat $egress (include "airflow-platform.network.destination" (dict "root" $.root "name" .) | fromJsonArray) -}}
 {{- end -}}
@@ -47,6 +55,15 @@ they reach anything, the addresses of database, broker and Kubernetes are left o
 {{- else if eq .name "pgbouncer" -}}
 {{- $to := list (include "airflow-platform.network.pods" (dict "root" .root "component" "pgbouncer") | fromJson) -}}
 {{- $rules = list (dict "to" $to "ports" (include "airflow-platform.network.ports" (list 6432) | fromJsonArray)) -}}
+{{- else if eq .name "metrics" -}}
+{{- $to := list (include "airflow-platform.network.pods" (dict "root" .root "component" "metrics") | fromJson) -}}
+{{- $port := (include "airflow-platform.metrics.ports" .root | fromYaml).statsd -}}
+{{- $rules = list (dict "to" $to "ports" (include "airflow-platform.network.ports" (list $port (list "UDP")) | fromJsonArray)) -}}
+{{- else if eq .name "expiring" -}}
+{{- $ports := list -}}
+{{- range .root.Values.metrics.expiring.addresses }}{{ $ports = append $ports (splitList ":" . | last | int) }}{{ end -}}
+{{- $to := include "airflow-platform.network.anywhere" . | fromJsonArray -}}
+{{- $rules = list (dict "to" $to "ports" (include "airflow-platform.network.ports" (uniq $ports) | fromJsonArray)) -}}
 {{- else if eq .name "guard" -}}
 {{- $to := list (include "airflow-platform.network.pods" (dict "root" .root "component" "dag-guard") | fromJson) -}}
 {{- $rules = list (dict "to" $to "ports" (include "airflow-platform.network.ports" (list 9418) | fromJsonArray)) -}}
@@ -154,6 +171,16 @@ cluster's own pods, so these are named too. Takes `root` and `tasks`.
 {{- $egress := list (.Values.pgbouncer.enabled | ternary "pgbouncer" "database") -}}
 {{- if .Values.secretsBackend.class }}{{ $egress = append $egress "secretsBackend" }}{{ end -}}
 {{- toJson $egress -}}
+{{- end -}}
+
+{{/* Ingress of those who scrape metrics, as JSON. Takes `root` and `names`, of ports. */}}
+{{- define "airflow-platform.network.scraped" -}}
+{{- $known := include "airflow-platform.metrics.ports" .root | fromYaml -}}
+{{- $ports := list -}}
+{{- range .names }}{{ $ports = append $ports (get $known .) }}{{ end -}}
+{{- $rule := dict "ports" (include "airflow-platform.network.ports" $ports | fromJsonArray) -}}
+{{- with .root.Values.networkPolicies.scrapers }}{{ $_ := set $rule "from" . }}{{ end -}}
+{{- toJson $rule -}}
 {{- end -}}
 
 {{/* The release's own pods, as a JSON list of peers. Takes the root. */}}

@@ -11,7 +11,7 @@
 {{- include (printf "airflow-platform.validate.component-%s" .) (dict "root" $ "key" $key "values" $values) -}}
 {{- end -}}
 {{- end -}}
-{{- range $key, $values := merge (dict "workers" .Values.workers "migrations" .Values.migrations "housekeeping" .Values.housekeeping) $pgbouncer $deployed -}}
+{{- range $key, $values := merge (dict "workers" .Values.workers "migrations" .Values.migrations "housekeeping" .Values.housekeeping "metrics" .Values.metrics) $pgbouncer $deployed -}}
 {{- include "airflow-platform.validate.component-containers" (dict "root" $ "key" $key "values" $values) -}}
 {{- include "airflow-platform.validate.component-volumes" (dict "root" $ "key" $key "values" $values) -}}
 {{- include "airflow-platform.validate.component-labels" (dict "root" $ "key" (printf "%s.podLabels" $key) "labels" $values.podLabels) -}}

@@ -7,6 +7,7 @@ Combinations of values that the schema cannot judge. Each stops the render with 
   "pre-stop" "service" "routes" "dags" "git-sync" "logs" "task-namespaces" "cluster-rights" "node-pools" "kueue"
   "declared" "auth" "secrets-backend" "external-secrets" "bundles" "dag-guard"
   "network-policies" "admission-policy"
+  "metrics"
 -}}
 {{- include (printf "airflow-platform.validate.%s" .) $ -}}
 {{- end -}}
@@ -69,7 +70,8 @@ Combinations of values that the schema cannot judge. Each stops the render with 
 
 {{- define "airflow-platform.validate.image" -}}
 {{- range $key, $image := dict "image" .Values.image "dags.gitSync.image" .Values.dags.gitSync.image
-  "backup.image" .Values.backup.image "pgbouncer.image" .Values.pgbouncer.image "pgbouncer.exporter.image" .Values.pgbouncer.exporter.image -}}
+  "backup.image" .Values.backup.image "pgbouncer.image" .Values.pgbouncer.image "pgbouncer.exporter.image" .Values.pgbouncer.exporter.image
+  "metrics.exporter.image" .Values.metrics.exporter.image -}}
 {{- if and (not $image.digest) (eq (toString $image.tag) "latest") -}}
 {{- fail (printf "%s.tag is \"latest\", which says nothing of what runs. Set %s.tag to a version, or %s.digest." $key $key $key) -}}
 {{- end -}}

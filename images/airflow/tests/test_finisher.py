@@ -7,7 +7,7 @@ import pytest
 from api_server import asynchronous
 from task_server import ago, ask, instance, serve, until
 
-from airflow_platform import finisher
+from airflow_platform import finisher, metrics
 from airflow_platform.cluster import Cluster
 from airflow_platform.watch import PodWatch
 
@@ -369,9 +369,26 @@ async def test_a_pod_that_failed_stays_for_as_long_as_it_is_to_be_kept(look, wri
         own=("Failed", checked(on_finish="keep_pod"), ended(4000)),
     )
     assert gone == {"old", "fine", "evicted", "running"}
-    assert {name for name, _ in counted} == {finisher.REAPED}
+    assert {name for name, _ in counted} == {metrics.REAPED}
     assert sorted(tags["reason"] for _, tags in counted) == ["kept", "kept", "left_over", "left_over"]
     assert counted[0][1] == {"namespace": "team", "reason": counted[0][1]["reason"], "dry_run": "false"}
+
+
+@asynchronous
+async def test_pods_that_are_kept_are_counted_where_the_values_keep_any(look, write_config, monkeypatch):
+    told = []
+    monkeypatch.setattr(finisher.stats, "gauge", lambda name, value, tags: told.append((name, value, tags)))
+    pods = {
+        "young": ("Failed", checked(age=9000), ended(3000)),
+        "old": ("Failed", checked(age=9000), ended(4000)),
+        "running": ("Running", left(), {}),
+    }
+    await look("failed", **pods)
+    assert told == []
+    write_config("tasks: {keepFailedPods: 1h}")
+    await look("failed", **pods)
+    assert told
+    assert {(name, value, tags["namespace"]) for name, value, tags in told} == {(metrics.KEPT, 1, "team")}
 
 
 @asynchronous
@@ -400,7 +417,7 @@ async def test_a_reaper_that_only_says_deletes_nothing(look, write_config, caplo
         gone, counted = await look("success", p=("Succeeded", left(), {}))
     assert gone == set()
     # Once, at however many looks.
-    assert counted == [(finisher.REAPED, {"namespace": "team", "reason": "left_over", "dry_run": "true"})]
+    assert counted == [(metrics.REAPED, {"namespace": "team", "reason": "left_over", "dry_run": "true"})]
     assert "Pod p would be (tasks.reaper.dryRun) deleted: it was left over, its task is over" in caplog.text
 
 

@@ -8,8 +8,8 @@ from botocore.exceptions import ClientError
 
 pytest.importorskip("airflow.providers.amazon")
 
+from airflow_platform import metrics, unsent
 from airflow_platform import task_log as module
-from airflow_platform import unsent
 from airflow_platform.pod_log import HANDED_OVER
 from airflow_platform.task_log import TaskLog
 
@@ -206,6 +206,17 @@ def test_a_failed_upload_is_one_plain_line(task_log, written, errors):
     assert "AccessDenied" in line
 
 
+def test_a_failed_upload_is_counted(task_log, written, monkeypatch):
+    counted = []
+    monkeypatch.setattr(module.stats, "incr", counted.append)
+    made = task_log(error=DENIED)
+    made.upload(written("a.log", "text"))
+    assert counted == [metrics.UPLOADS_FAILED]
+    made.hook.error = None
+    assert unsent.send(made) == 0
+    assert counted == [metrics.UPLOADS_FAILED]
+
+
 def test_logs_that_could_not_be_uploaded_are_later_each_once(task_log, written, tmp_path, errors):
     made = task_log(error=DENIED)
     lines = errors(made)
@@ -240,3 +251,30 @@ def test_the_process_that_sends_ends_with_its_parent(task_log, written, monkeypa
     monkeypatch.setattr(unsent.time, "sleep", lambda _: monkeypatch.setattr(unsent.os, "getppid", lambda: -1))
     unsent._run(unsent.os.getppid())
     assert made.hook.objects == {"a.log": "text"}
+
+
+def test_the_process_that_sends_tells_how_many_wait(task_log, written, monkeypatch):
+    told, parent = [], unsent.os.getppid()
+    made = task_log(error=DENIED)
+    made.upload(written("a.log", "text"))
+    monkeypatch.setattr(module, "REMOTE_TASK_LOG", made)
+    monkeypatch.setattr(metrics, "initialize", lambda: None)
+    monkeypatch.setattr(module.stats, "incr", lambda name, count=1: told.append((name, count)))
+    monkeypatch.setattr(module.stats, "gauge", lambda name, value, tags: told.append((name, value, tags)))
+    monkeypatch.setattr(unsent.signal, "signal", lambda *_: None)
+
+    def sleep(_):
+        if made.hook.error is None:
+            monkeypatch.setattr(unsent.os, "getppid", lambda: -1)
+        made.hook.error = None
+
+    monkeypatch.setattr(unsent.time, "sleep", sleep)
+    unsent._run(parent)
+    of_pod = {"pod": metrics.pod()}
+    # A counter begins at 0, or its first failure is no increase.
+    assert told == [
+        (metrics.UPLOADS_FAILED, 0),
+        (metrics.UPLOADS_FAILED, 1),
+        (metrics.UNSENT, 1, of_pod),
+        (metrics.UNSENT, 0, of_pod),
+    ]

@@ -10,7 +10,7 @@ from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccess
 from api_server import asynchronous
 from task_server import ago, ask, instance, serve, until
 
-from airflow_platform import crowd, evidence, finisher, pod_events, told, trigger
+from airflow_platform import crowd, evidence, finisher, pod_events, told, trigger, waits
 from airflow_platform.attempt import Attempt
 from airflow_platform.cluster import ApiError, Cluster, ClusterRef
 from airflow_platform.pod_log import HANDED_OVER
@@ -713,6 +713,25 @@ async def test_what_a_pod_waits_for_is_said_once(follow, lines):
         await result(event)
         assert len(said()) == 1
         assert said()[0].startswith("Pod p waits for cpu on a node")
+
+
+@asynchronous
+async def test_what_a_pod_waits_for_is_counted_while_it_waits(follow):
+    def causes():
+        return sorted(waits._causes.values())
+
+    async with follow(ends=True) as (api, _, event):
+        message = "0/1 nodes are available: 1 Insufficient cpu."
+        unschedulable = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}]
+        await api.run("p", "Pending", conditions=unschedulable)
+        await until(lambda: causes() == ["no-room"])
+        await api.run("p", "Running")
+        await until(lambda: causes() == [])
+        await api.run("p", "Pending", conditions=unschedulable)
+        await until(causes)
+        event.cancel()
+        await asyncio.wait([event])
+        assert causes() == []
 
 
 @asynchronous

@@ -115,12 +115,14 @@ def test_pods_are_looked_after_once_the_triggers_can_ask_airflow(monkeypatch):
     monkeypatch.setattr(TriggerRunner, "init_comms", TriggerRunner.init_comms)
     monkeypatch.setattr(triggerer, "_INIT_COMMS", init_comms)
     monkeypatch.setattr(finisher, "look_after_home", told.append)
+    monkeypatch.setattr(triggerer.waits, "start", lambda: told.append("reports"))
+    monkeypatch.setattr(triggerer.metrics, "initialize", lambda: told.append("metrics"))
     tasks = config.Tasks(namespaces=("team",))
     monkeypatch.setattr(config, "load", lambda: config.PlatformConfig(tasks=tasks))
     triggerer.prepare_runner()
     triggerer.prepare_runner()
     asyncio.run(TriggerRunner.init_comms(TriggerRunner()))
-    assert told == ["can ask", ("team",)]
+    assert told == ["metrics", "can ask", ("team",), "reports"]
 
 
 def test_the_api_that_triggers_ask_is_there_before_they_do(monkeypatch):

@@ -11,7 +11,7 @@ from airflow.models.trigger import Trigger
 from api_server import asynchronous
 from task_server import ago, instance, serve, until
 
-from airflow_platform import told, waiting
+from airflow_platform import told, waiting, waits
 from airflow_platform.cluster import ClusterRef
 from airflow_platform.waiting import WaitTrigger
 
@@ -88,6 +88,25 @@ async def test_a_task_waits_while_its_quota_is_full_and_goes_when_there_is_room(
         api.quotas = [quota(4)]
         ((_, payload),) = await gone(task)
         assert (payload["status"], payload["attempt"]["again"]) == ("relaunch", 2)
+
+
+@asynchronous
+async def test_what_a_task_waits_for_is_counted_until_it_goes(line):
+    def causes():
+        return sorted(waits._causes.values())
+
+    async with line() as (api, wait):
+        api.quotas = [quota(5)]
+        tasks = [
+            wait("a", **FOR_A_POD),
+            wait("b", verdict={"cause": "namespace-ends"}, seconds=60),
+            wait("c", seconds=60),
+        ]
+        await until(lambda: causes() == ["namespace-ends", "not-created", "quota-full"])
+        api.quotas = [quota(4)]
+        await gone(tasks[0])
+        assert causes() == ["namespace-ends", "not-created"]
+    assert causes() == []
 
 
 @asynchronous

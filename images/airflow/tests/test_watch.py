@@ -12,6 +12,7 @@ import pytest
 from api_server import ApiServer, asynchronous, kubeconfig
 from task_server import until
 
+from airflow_platform import metrics
 from airflow_platform import watch as module
 from airflow_platform.cluster import ApiError, Cluster, ClusterRef
 from airflow_platform.watch import PodWatch, Timing
@@ -301,6 +302,19 @@ async def test_a_connection_that_breaks_goes_on_from_the_last_version(serve, cap
             assert "pods in the namespace team of http://127.0.0.1" in said[0]
             assert "is interrupted" in said[0]
             assert said[1].endswith("is back.")
+
+
+@asynchronous
+async def test_an_interruption_is_counted_once_however_often_it_is_tried_again(serve, monkeypatch):
+    counted = []
+    monkeypatch.setattr(module.stats, "incr", lambda name, tags: counted.append((name, tags)))
+    async with serve() as (_, watch):
+        for error in (OSError("away"), module.ApiError(503, "ServiceUnavailable", "busy")):
+            watch._failed(error)
+        assert counted == [(metrics.WATCH_INTERRUPTED, {"namespace": "team", "status": "none"})]
+        watch._recovered()
+        watch._failed(module.ApiError(403, "Forbidden", "no"))
+        assert counted[1:] == [(metrics.WATCH_INTERRUPTED, {"namespace": "team", "status": "403"})]
 
 
 @asynchronous

@@ -1,6 +1,7 @@
 """git_sync against a repository on disk, most of it as a process of its own with its environment as the only input."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -313,6 +314,27 @@ def test_health_turns_good_with_the_first_sync(origin, root, environment, tmp_pa
         away.rename(origin.path)
         wait_for(lambda: status() == 200)
         assert content(root) == "one"
+
+
+def test_synchronisations_are_counted_by_how_they_ended(origin, root, environment, tmp_path, unused_port):
+    def counted(path="metrics"):
+        try:
+            text = urllib.request.urlopen(f"http://127.0.0.1:{unused_port}/{path}", timeout=5).read().decode()
+        except OSError:
+            return {}
+        found = re.findall(r'^git_sync_count_total\{status="(\w+)"\} (\d+)$', text, re.MULTILINE)
+        return {status: int(number) for status, number in found}
+
+    options = {"GITSYNC_HTTP_BIND": f":{unused_port}", "GITSYNC_HTTP_METRICS": "true", "GITSYNC_PERIOD": "100ms"}
+    with running(environment, tmp_path / "log", **options):
+        wait_for(lambda: counted().get("noop", 0) >= 2)
+        assert counted()["success"] == 1
+        away = origin.path.rename(origin.path.with_name("away.git"))
+        wait_for(lambda: counted().get("error", 0) >= 1)
+        away.rename(origin.path)
+        origin.commit("two")
+        wait_for(lambda: counted()["success"] == 2)
+        assert counted("") == {}
 
 
 @pytest.fixture

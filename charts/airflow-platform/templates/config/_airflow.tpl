@@ -91,6 +91,9 @@ false, a 0 or an empty string should replace.
 {{- $component := .component | default "" -}}
 {{- $readers := include "airflow-platform.option-readers" . | fromYaml -}}
 {{- $config := include "airflow-platform.derived-config" .root | fromYaml -}}
+{{- if .root.Values.metrics.enabled -}}
+{{- $config = merge $config (include "airflow-platform.metrics.config" .root | fromYaml) -}}
+{{- end -}}
 {{- range $section, $options := .root.Values.config -}}
 {{- $merged := get $config $section | default dict -}}
 {{- range $option, $value := $options -}}

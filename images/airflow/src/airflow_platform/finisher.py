@@ -24,7 +24,7 @@ from weakref import WeakKeyDictionary, WeakSet
 import aiohttp
 from airflow.sdk.observability import stats
 
-from airflow_platform import config, memory, pod_status
+from airflow_platform import config, memory, metrics, pod_status
 from airflow_platform.cluster import DEFAULT_CONNECTION, ApiError, Cluster, ClusterRef
 from airflow_platform.watch import PodWatch
 
@@ -39,8 +39,6 @@ _SWEEP = 5
 #: How old a pod is that may have been left over: tasks that begin now are others' work.
 _LEFT_OVER = timedelta(seconds=10)
 
-#: Counts pods that were deleted here, as nobody else did: tags are the namespace, why, and whether that was only said.
-REAPED = "airflow_platform.pods_reaped"
 #: The annotation that says whose a pod is, in words that are not cut as those of labels are.
 OWNER = "airflow-platform/task"
 #: States of a task instance after which nothing more happens to its pod.
@@ -243,6 +241,9 @@ async def _sweep(watch: PodWatch, before: set[str]) -> set[str]:
         and found.airflow == home
         and _goes(pod, found)
     ]
+    if config.load().tasks.keep_failed_pods:
+        kept = sum(1 for pod in watch.unfollowed() if kept_until(pod) and owner_of(pod))
+        stats.gauge(metrics.KEPT, kept, tags={"namespace": watch.namespace})
     known = await states(found for _, found in owners)
     because = {pod["metadata"]["uid"]: (pod, _because(pod, found, known.get(key(found)))) for pod, found in owners}
     due = {uid: (pod, why) for uid, (pod, why) in because.items() if why}
@@ -253,7 +254,7 @@ async def _sweep(watch: PodWatch, before: set[str]) -> set[str]:
         if dry or await delete(watch.cluster, pod):
             name = pod["metadata"]["name"]
             log.info("Pod %s %s deleted: %s", name, "would be (tasks.reaper.dryRun)" if dry else "is", _REASONS[why])
-            stats.incr(REAPED, tags={"namespace": watch.namespace, "reason": why, "dry_run": str(dry).lower()})
+            stats.incr(metrics.REAPED, tags={"namespace": watch.namespace, "reason": why, "dry_run": str(dry).lower()})
             reaped.add(uid)
     return set(due)
 

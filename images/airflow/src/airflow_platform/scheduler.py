@@ -9,7 +9,7 @@ from pathlib import Path
 from airflow.jobs import scheduler_job_runner
 from airflow.utils.event_scheduler import EventScheduler
 
-from airflow_platform import airflow_pools, config
+from airflow_platform import airflow_pools, config, leaked_slots
 
 #: Seconds between two looks at the pools.
 PERIOD = 60
@@ -39,6 +39,7 @@ def look_after_pools() -> None:
 def main() -> None:
     """Run the scheduler in this process."""
     look_after_pools()
+    leaked_slots.watch()
     from airflow.__main__ import main as airflow
 
     sys.argv = ["airflow", "scheduler", *sys.argv[1:]]

@@ -18,10 +18,11 @@ from typing import Any
 from airflow.config_templates.airflow_local_settings import DEFAULT_LOGGING_CONFIG as LOGGING_CONFIG
 from airflow.providers.amazon.aws.log.s3_task_handler import S3RemoteLogIO
 from airflow.providers.common.compat.sdk import conf
+from airflow.sdk.observability import stats
 from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import BotoCoreError, ClientError
 
-from airflow_platform import unsent
+from airflow_platform import metrics, unsent
 from airflow_platform.pod_log import HANDED_OVER
 
 __all__ = ["LOGGING_CONFIG", "REMOTE_TASK_LOG", "TaskLog"]
@@ -71,6 +72,7 @@ class TaskLog(S3RemoteLogIO):
             self._put(local, address)
         except (BotoCoreError, ClientError, S3UploadFailedError) as error:
             self._away_until = time.monotonic() + unsent.PERIOD
+            stats.incr(metrics.UPLOADS_FAILED)
             self.log.error(
                 "The log of this try could not be uploaded to %s: check bucket, endpoint and credentials. Triggerer "
                 "and launcher try again as long as their pod lives. The task's state is not affected. %s",

@@ -28,7 +28,7 @@ from airflow.triggers.base import (
     TriggerEvent,
 )
 
-from airflow_platform import evidence, finisher, memory, pod_status, retry
+from airflow_platform import evidence, finisher, memory, pod_status, retry, waits
 from airflow_platform.attempt import Attempt
 from airflow_platform.cluster import ApiError, Cluster, ClusterRef
 from airflow_platform.diagnosis import LASTING, Verdict
@@ -218,7 +218,8 @@ class PodTrigger(BaseTrigger):
         finisher.look_after(watch)
         async with watch.follow(self.name, self.uid) as feed, self._pod_log(cluster) as pod_log:
             known = Evidence(cluster, self.namespace, self.base)
-            return await self._to_the_end(_Followed(cluster, pod_log, known), feed)
+            with waits.noted(self):
+                return await self._to_the_end(_Followed(cluster, pod_log, known), feed)
 
     async def _to_the_end(self, at: _Followed, feed: Feed) -> TriggerEvent:
         pod: dict[str, Any] | None = None
@@ -259,6 +260,7 @@ class PodTrigger(BaseTrigger):
                 return await self._ended(at, pod)
             await known.look_around(pod)
             trouble = known.diagnose(pod)
+            waits.note(self, trouble.cause if trouble else None)
             if trouble is None:
                 told = Told()
             elif told.is_news((trouble.cause, trouble.object, trouble.final), trouble.sentence, trouble.since):

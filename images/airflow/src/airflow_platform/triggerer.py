@@ -20,7 +20,17 @@ from airflow.models.trigger import handle_event_submit
 from airflow.triggers.base import BaseTaskEndEvent, TriggerEvent
 from airflow.utils.state import TaskInstanceState
 
-from airflow_platform import config, finisher, log_channel, resume, short_rounds, trigger_supervisor, unsent
+from airflow_platform import (
+    config,
+    finisher,
+    log_channel,
+    metrics,
+    resume,
+    short_rounds,
+    trigger_supervisor,
+    unsent,
+    waits,
+)
 
 #: The trigger that ends a task only where no callback is to run (`airflow_platform.operator.PodTask._needs_phase`).
 POD_TRIGGER = "airflow_platform.trigger.PodTrigger"
@@ -69,10 +79,12 @@ def prepare_runner() -> None:
 
 async def _init_comms(self: TriggerRunner) -> None:
     log_channel.attend()
+    metrics.initialize()
     await _INIT_COMMS(self)
     self.events = _Events(self)
     self._garbage = asyncio.create_task(_collect_garbage(self))
     finisher.look_after_home(config.load().tasks.namespaces)
+    waits.start()
 
 
 def prepare_api() -> None:

@@ -53,13 +53,19 @@ def start() -> None:
 
 
 def _run(parent: int) -> None:
+    from airflow.sdk.observability import stats
+
+    from airflow_platform import metrics
     from airflow_platform.task_log import REMOTE_TASK_LOG
 
+    metrics.initialize()
+    # A counter that is born with its first failure shows no increase.
+    stats.incr(metrics.UPLOADS_FAILED, 0)
     # Of the process that this is a fork of.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while os.getppid() == parent:
         # A note may be another process's, and gone by now.
         with contextlib.suppress(FileNotFoundError):
-            send(REMOTE_TASK_LOG)
+            stats.gauge(metrics.UNSENT, send(REMOTE_TASK_LOG), tags={"pod": metrics.pod()})
         time.sleep(PERIOD)

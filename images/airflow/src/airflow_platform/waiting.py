@@ -23,7 +23,7 @@ import aiohttp
 import structlog
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_platform import config
+from airflow_platform import config, waits
 from airflow_platform.attempt import Attempt
 from airflow_platform.cluster import ApiError, Cluster, ClusterRef
 from airflow_platform.diagnosis.quantity import Amounts, amounts
@@ -132,7 +132,7 @@ class WaitTrigger(BaseTrigger):
             return
         # Followed, so that the watch goes on; whether the pod is there is looked at where it matters.
         async with watch.follow(self.name):
-            with _line().stand(self, watch) as place:
+            with waits.noted(self, self._cause), _line().stand(self, watch) as place:
                 pause = _FIRST
                 while not place.turn.is_set():
                     with contextlib.suppress(TimeoutError):
@@ -140,6 +140,11 @@ class WaitTrigger(BaseTrigger):
                     pause = _TELL
                     if self.quota and not place.turn.is_set():
                         self._tell(place, told)
+
+    @property
+    def _cause(self) -> str:
+        """What it waits for, in the diagnosis' words."""
+        return (self.verdict or {}).get("cause") or ("quota-full" if self.quota else "not-created")
 
     def _tell(self, place: _Place, told: Told) -> None:
         """Say who uses the quota, and how many wait before, where that is news."""

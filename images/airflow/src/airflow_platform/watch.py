@@ -22,7 +22,9 @@ from typing import Any, TypedDict
 
 import aiohttp
 import msgspec
+from airflow.sdk.observability import stats
 
+from airflow_platform import metrics
 from airflow_platform.cluster import ApiError, Cluster
 
 log = logging.getLogger(__name__)
@@ -366,6 +368,8 @@ class PodWatch:
         if not outage.said and (status != 410 or outage.tries > 1):
             outage.said = True
             log.warning("The watch of %s is interrupted; it is tried again. %s", self, self._describe(error))
+            tags = {"namespace": self.namespace, "status": str(status or "none")}
+            stats.incr(metrics.WATCH_INTERRUPTED, tags=tags)
         if status and 400 <= status < 500 and status not in (408, 410, 429):
             outage.refused = outage.refused or time.monotonic()
             if time.monotonic() - outage.refused >= self.timing.patience:

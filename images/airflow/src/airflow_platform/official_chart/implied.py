@@ -136,7 +136,7 @@ def _metrics(conversion: Conversion) -> None:
     if conversion.given.get("statsd.enabled", True) and not conversion.given.get("config.metrics.statsd_host"):
         conversion.say(
             "statsd (on by default)", Kind.GONE, (),
-            "no exporter is made, metrics are off: config.metrics.statsd_on and statsd_host send them to one of yours",
+            "metrics are off: set metrics.enabled for an exporter, whose names are others (docs/monitoring.md)",
         )  # fmt: skip
 
 

@@ -290,7 +290,7 @@ ROWS = (
     *_part("logs are kept in S3 alone: logs.s3", "logs.persistence"),
     # Parts that this chart has not.
     *_part("run Flower yourself; airflow-platform why and the UI say why a task waits", "flower"),
-    *_gone("no exporter is made: config.metrics sends metrics to one of yours", "statsd"),
+    *_gone("set metrics.enabled for an exporter, whose names of metrics are others", "statsd"),
     *_hand(_COLLECTOR, "otelCollector"),
     *_part("set pgbouncer.enabled, with sizes for this chart: docs/database.md", "pgbouncer"),
     *_gone("the chart brings no broker", "redis"),

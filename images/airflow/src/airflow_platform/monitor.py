@@ -1,0 +1,217 @@
+"""Serves to Prometheus what no component says of itself: ``python -m airflow_platform.monitor``.
+
+It reads Airflow's database at each scrape, without importing Airflow. So it goes on to tell the age of a heartbeat,
+of a queued task or of a parsed DAG while the component that would have told it is gone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import socket
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import GaugeMetricFamily
+
+from airflow_platform.expiry import Unreadable, expiry
+from airflow_platform.schema import NotReady, connect
+
+log = logging.getLogger(__name__)
+
+#: The DAG whose runs say whether the platform works from end to end (`airflow_platform.canary`).
+CANARY = "platform_canary"
+
+#: Airflow's job types, and how the platform calls the component.
+_COMPONENTS = {"SchedulerJob": "scheduler", "DagProcessorJob": "dag-processor", "TriggererJob": "triggerer"}
+#: The launcher's executor class, by ``launcher.kind``; other tasks run on KubernetesExecutor.
+_LAUNCHERS = {"local": "LocalLauncher", "celery": "CeleryLauncher"}
+
+#: Seconds between two looks at when a certificate ends, and for which a server may take to show its own.
+_LOOK, _ANSWER = 600, 5
+#: Seconds that the database may take for a question: Prometheus waits for ten by default.
+_PATIENCE = 8
+
+#: One row a value: the labels' values, then the value; a row without one is left out.
+_QUERIES: dict[str, tuple[str, tuple[str, ...], str]] = {
+    "airflow_platform_database_connections": (
+        "Connections that the database server has, of all its users",
+        (),
+        # Not of pg_stat_activity, which tells a user without rights little of others.
+        "SELECT sum(numbackends) FROM pg_stat_database",
+    ),
+    "airflow_platform_database_connections_max": (
+        "Connections that the database server has room for, less those for its superusers",
+        (),
+        "SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int",
+    ),
+    "airflow_platform_heartbeat_age_seconds": (
+        "Age of the last heartbeat of a component, whichever of its pods it came from",
+        ("component",),
+        # Also of one that was stopped in good order: it is missed as well.
+        "SELECT job_type, extract(epoch FROM now() - max(latest_heartbeat)) FROM job"
+        " WHERE job_type IN ('SchedulerJob', 'DagProcessorJob', 'TriggererJob') GROUP BY job_type",
+    ),
+    "airflow_platform_tasks": (
+        "Task instances that are under way, by state and by the executor that runs them",
+        ("state", "executor_class_name"),
+        "SELECT state, executor, count(*) FROM task_instance"
+        " WHERE state IN ('scheduled', 'queued', 'running', 'deferred') GROUP BY state, executor",
+    ),
+    "airflow_platform_oldest_task_seconds": (
+        "For how long the task instance that waits longest has been in this state",
+        ("state",),
+        "SELECT state, extract(epoch FROM"
+        " now() - min(CASE state WHEN 'queued' THEN queued_dttm ELSE scheduled_dttm END))"
+        " FROM task_instance WHERE state IN ('scheduled', 'queued') GROUP BY state",
+    ),
+    "airflow_platform_dag_parse_age_seconds": (
+        "For how long the DAG whose file was parsed longest ago has not been parsed again",
+        (),
+        "SELECT extract(epoch FROM max(now() - last_parsed_time)) FROM dag WHERE NOT is_stale",
+    ),
+    "airflow_platform_canary_age_seconds": (
+        "Time since a run of the canary DAG last succeeded, or since its first run began where none has",
+        (),
+        "SELECT extract(epoch FROM now() - coalesce(max(run.end_date) FILTER (WHERE run.state = 'success'),"
+        " min(run.queued_at))) FROM dag JOIN dag_run run USING (dag_id)"
+        f" WHERE dag_id = '{CANARY}' AND NOT dag.is_paused AND NOT dag.is_stale",
+    ),
+}
+_UP = ("airflow_platform_database_up", "Whether Airflow's database answers (1) or not (0)")
+_EXPIRY = (
+    "airflow_platform_expiry_timestamp_seconds",
+    "When a certificate or a token ends, in seconds since the epoch; 0 where that cannot be read",
+)
+
+#: The names of all that is served here.
+NAMES = (_UP[0], *_QUERIES, _EXPIRY[0])
+
+
+class Monitor:
+    """A collector of `prometheus_client`.
+
+    Args:
+        expires: the content of what ends at a time, by what it is called; called at each look.
+        launcher: ``launcher.kind``.
+    """
+
+    def __init__(self, expires: dict[str, Callable[[], bytes]] | None = None, launcher: str = "none") -> None:
+        self._expires = expires or {}
+        self._launcher = _LAUNCHERS.get(launcher, "launcher")
+        self._looked_until = 0.0
+        self._ends: dict[str, float] = {}
+        # Two scrapes at once would ask twice.
+        self._lock = threading.Lock()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """All metrics, as they are now."""
+        with self._lock:
+            yield from self._of_database()
+            if self._expires:
+                yield self._of_expiry()
+
+    def _of_database(self) -> list[GaugeMetricFamily]:
+        try:
+            with connect() as connection, connection.cursor() as cursor:
+                cursor.execute(f"SET LOCAL statement_timeout = {_PATIENCE * 1000}")
+                return [GaugeMetricFamily(*_UP, value=1), *(self._read(cursor, name) for name in _QUERIES)]
+        except (NotReady, psycopg2.Error) as reason:
+            log.warning("The database could not be asked: %s", reason)
+            return [GaugeMetricFamily(*_UP, value=0)]
+
+    def _read(self, cursor: Any, name: str) -> GaugeMetricFamily:
+        description, labels, query = _QUERIES[name]
+        family = GaugeMetricFamily(name, description, labels=labels)
+        cursor.execute(query)
+        # Executors of several names may be one.
+        sums: dict[tuple[str, ...], float] = {}
+        for *values, value in cursor.fetchall():
+            if value is not None:
+                named = tuple(self._named(label, one) for label, one in zip(labels, values, strict=True))
+                sums[named] = sums.get(named, 0.0) + float(value)
+        for named, value in sums.items():
+            family.add_metric(named, value)
+        return family
+
+    def _named(self, label: str, value: str | None) -> str:
+        if label == "component":
+            return _COMPONENTS.get(str(value), str(value))
+        if label == "executor_class_name":
+            return self._launcher if value == "launcher" else "KubernetesExecutor"
+        return str(value)
+
+    def _of_expiry(self) -> GaugeMetricFamily:
+        if time.monotonic() >= self._looked_until:
+            self._looked_until = time.monotonic() + _LOOK
+            self._ends = {what: _end(what, read) for what, read in self._expires.items()}
+        family = GaugeMetricFamily(*_EXPIRY, labels=["what"])
+        for what, end in self._ends.items():
+            family.add_metric([what], end)
+        return family
+
+
+def _end(what: str, read: Callable[[], bytes]) -> float:
+    try:
+        return expiry(read())
+    except (OSError, Unreadable) as error:
+        log.warning("When %s ends cannot be told: %s", what, error)
+        return 0.0
+
+
+def of_server(address: str) -> bytes:
+    """The certificate that a server shows, ``host:port``, as PEM; it is not verified.
+
+    Raises:
+        OSError: it cannot be reached, or speaks no TLS.
+    """
+    host, _, port = address.rpartition(":")
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with (
+        socket.create_connection((host, int(port)), timeout=_ANSWER) as connection,
+        context.wrap_socket(connection, server_hostname=host) as secure,
+    ):
+        return ssl.DER_cert_to_PEM_cert(secure.getpeercert(binary_form=True) or b"").encode()
+
+
+def expiring(folder: Path | None, addresses: Iterable[str]) -> dict[str, Callable[[], bytes]]:
+    """What ends at a time: the files ``SECRET/KEY`` of a folder, and the certificates of servers."""
+    found: dict[str, Callable[[], bytes]] = {address: lambda one=address: of_server(one) for address in addresses}
+    for path in sorted(folder.glob("[!.]*/[!.]*")) if folder else []:
+        found[path.relative_to(folder).as_posix()] = path.read_bytes
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve until told to stop."""
+    parser = argparse.ArgumentParser(prog="python -m airflow_platform.monitor", description=__doc__)
+    parser.add_argument("--port", type=int, default=9103, help="of /metrics (default: %(default)s)")
+    parser.add_argument("--expiring", type=Path, metavar="FOLDER", help="certificates and tokens, as SECRET/KEY")
+    parser.add_argument("--address", action="append", default=[], metavar="HOST:PORT", help="of a TLS server")
+    parser.add_argument("--launcher", choices=["local", "celery", "none"], default="none", help="launcher.kind")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
+    registry = CollectorRegistry()
+    monitor = Monitor(expiring(options.expiring, options.address), options.launcher)
+    registry.register(monitor)
+    stopped = threading.Event()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, lambda *_: stopped.set())
+    server, _ = start_http_server(options.port, registry=registry)
+    print(f"metrics are served at port {options.port}", flush=True)
+    stopped.wait()
+    server.shutdown()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

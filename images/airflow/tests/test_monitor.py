@@ -1,0 +1,189 @@
+import base64
+import contextlib
+import json
+import socket
+import ssl
+import threading
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from airflow_platform import expiry as expiries
+from airflow_platform import monitor
+from airflow_platform.monitor import Monitor
+from airflow_platform.schema import NotReady
+
+END = datetime(2027, 3, 1, tzinfo=timezone.utc)
+
+
+def certificate(end=END):
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(end - timedelta(days=90))
+        .not_valid_after(end)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return built.public_bytes(serialization.Encoding.PEM), private
+
+
+def token(**claims):
+    parts = (json.dumps(part).encode() for part in ({"alg": "HS256"}, claims))
+    return b".".join([*(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts), b"signature"])
+
+
+@pytest.fixture
+def database(monkeypatch):
+    """What the database answers, by a word of the query; nothing to all others. An error: for all."""
+
+    def answers(rows):
+        class Cursor:
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *_):
+                pass
+
+            def execute(self, query):
+                self.rows = next((found for word, found in rows.items() if word in query), [])
+
+            def fetchall(self):
+                return self.rows
+
+        class Connection:
+            def cursor(self):
+                return Cursor()
+
+        @contextlib.contextmanager
+        def connect():
+            if isinstance(rows, Exception):
+                raise rows
+            yield Connection()
+
+        monkeypatch.setattr(monitor, "connect", connect)
+
+    return answers
+
+
+def collected(**of):
+    found = {}
+    for family in Monitor(**of).collect():
+        for sample in family.samples:
+            assert (sample.name, tuple(sample.labels.items())) not in found, "a series twice fails the whole scrape"
+            found[(sample.name, *sample.labels.values())] = sample.value
+    return found
+
+
+def test_values_are_told_in_the_platforms_words(database):
+    database(
+        {
+            "pg_stat_database": [(37,)],
+            "max_connections": [(97,)],
+            "FROM job": [("SchedulerJob", 3.5), ("TriggererJob", 100)],
+            "GROUP BY state, executor": [
+                ("running", None, 2),
+                ("running", "KubernetesExecutor", 1),
+                ("deferred", "launcher", 7),
+            ],
+            "queued_dttm": [("queued", 61.5)],
+        }
+    )
+    assert collected(launcher="local") == {
+        ("airflow_platform_database_up",): 1,
+        ("airflow_platform_database_connections",): 37,
+        ("airflow_platform_database_connections_max",): 97,
+        ("airflow_platform_heartbeat_age_seconds", "scheduler"): 3.5,
+        ("airflow_platform_heartbeat_age_seconds", "triggerer"): 100,
+        ("airflow_platform_tasks", "running", "KubernetesExecutor"): 3,
+        ("airflow_platform_tasks", "deferred", "LocalLauncher"): 7,
+        ("airflow_platform_oldest_task_seconds", "queued"): 61.5,
+    }
+
+
+def test_where_there_is_nothing_of_a_kind_there_is_no_series(database):
+    database({"FROM dag WHERE": [(None,)]})
+    assert collected() == {("airflow_platform_database_up",): 1}
+
+
+def test_a_database_that_is_away_is_said_and_the_rest_is_served(database):
+    database(NotReady("the database does not answer"))
+    assert collected(expires={"a/tls.crt": lambda: certificate()[0]}) == {
+        ("airflow_platform_database_up",): 0,
+        ("airflow_platform_expiry_timestamp_seconds", "a/tls.crt"): END.timestamp(),
+    }
+
+
+def test_the_names_are_all_that_is_served(database):
+    database({query: [(*labels, 1)] for _, labels, query in monitor._QUERIES.values()})
+    assert {one[0] for one in collected(expires={"a/token": lambda: token(exp=1)})} == set(monitor.NAMES)
+
+
+def test_the_first_certificate_of_several_to_end_counts():
+    later, _ = certificate(END + timedelta(days=9))
+    assert expiries.expiry(later + certificate()[0]) == END.timestamp()
+
+
+def test_a_token_says_when_it_ends():
+    assert expiries.expiry(token(exp=1800000000, sub="ci") + b"\n") == 1800000000
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"hunter2", "it is neither a PEM certificate nor a JSON Web Token"),
+        (token(sub="ci"), "it is a token without an end"),
+        (b"a.b.c", "it is a token without an end"),
+        (b"-----BEGIN CERTIFICATE-----\nhunter2\n-----END CERTIFICATE-----", "a certificate in it is damaged"),
+    ],
+)
+def test_what_has_no_end_is_0_and_the_reason_has_none_of_it(content, reason, caplog, database):
+    database({})
+    assert collected(expires={"a/key": lambda: content})[("airflow_platform_expiry_timestamp_seconds", "a/key")] == 0
+    assert reason in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_secrets_are_found_by_their_names_and_kubernetes_own_files_are_not(tmp_path):
+    for name in ("tls/tls.crt", "..data/tls/tls.crt", "ci/token"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    found = monitor.expiring(tmp_path, ["db.example.com:5432"])
+    assert list(found) == ["db.example.com:5432", "ci/token", "tls/tls.crt"]
+    assert found["ci/token"]() == b"ci/token"
+
+
+def test_the_certificate_that_a_server_shows_is_read(tmp_path):
+    shown, private = certificate()
+    (tmp_path / "both.pem").write_bytes(shown + private)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "both.pem")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            with contextlib.suppress(OSError), context.wrap_socket(server.accept()[0], server_side=True) as one:
+                one.recv(1)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        assert expiries.expiry(monitor.of_server(f"127.0.0.1:{server.getsockname()[1]}")) == END.timestamp()
+        thread.join(5)
+
+
+def test_a_server_that_is_away_is_0(database):
+    database({})
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    found = collected(expires=monitor.expiring(None, [address]))
+    assert found[("airflow_platform_expiry_timestamp_seconds", address)] == 0
