@@ -11,10 +11,11 @@ import sys
 
 from airflow_platform.command_error import CommandError
 from airflow_platform.official_chart import command as convert_values
+from airflow_platform.rules import command as check
 from airflow_platform.why import command as why
 
 #: The sub-commands, in the order in which the help names them.
-_COMMANDS = (why, convert_values)
+_COMMANDS = (why, check, convert_values)
 
 
 def main(arguments: list[str] | None = None) -> int:
