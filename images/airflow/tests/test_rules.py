@@ -188,8 +188,6 @@ def test_the_suite_fails_by_rule_and_says_where(dags, tmp_path):
     (tmp_path / "values.yaml").write_text(json.dumps(PLATFORM))
     words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "--pyargs", "airflow_platform.rules"]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
-    failed = {
-        line.partition("[")[2].partition("]")[0] for line in done.stdout.splitlines() if line.startswith("FAILED")
-    }
+    failed = set(re.findall(r"^FAILED .*\[(.+)\]", done.stdout, flags=re.MULTILINE))
     assert failed == {"pool", "platform"}
     assert f"{dags / 'pools.py'}:10: pool: task pools.misspelt names the pool" in done.stdout
