@@ -23,6 +23,10 @@ smoke: ## Run the pipeline once on the cluster that is up
 status: ## Nodes, pods and warnings of the cluster that is up
 	@$(CLUSTER) status
 
+.PHONY: images-push
+images-push: ## Build and push task images to the cluster that is up; some: IMAGE="ticket-extract ticket-report"
+	@$(CLUSTER) images-push $(IMAGE)
+
 .PHONY: dags-push
 dags-push: ## Push a folder of DAG files to the local git server: FROM=<folder>
 	@$(CLUSTER) dags-push $(or $(FROM),$(error name a folder: make dags-push FROM=<folder>))

@@ -10,12 +10,13 @@ import argparse
 import sys
 
 from airflow_platform.command_error import CommandError
+from airflow_platform.new import command as new
 from airflow_platform.official_chart import command as convert_values
 from airflow_platform.rules import command as check
 from airflow_platform.why import command as why
 
 #: The sub-commands, in the order in which the help names them.
-_COMMANDS = (why, check, convert_values)
+_COMMANDS = (why, new, check, convert_values)
 
 
 def main(arguments: list[str] | None = None) -> int:
