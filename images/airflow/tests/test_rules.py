@@ -9,7 +9,8 @@ import textwrap
 import pytest
 
 from airflow_platform import cli
-from airflow_platform.rules import RulesError, check, root_of
+from airflow_platform.catalogue import root_of
+from airflow_platform.rules import RulesError, check
 from airflow_platform.rules.rules import RULES
 
 SIZE = {"cpu": "1", "memory": "1Gi"}

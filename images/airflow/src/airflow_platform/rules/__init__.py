@@ -20,10 +20,8 @@ from typing import Any
 
 import yaml
 
+from airflow_platform import catalogue
 from airflow_platform.command_error import CommandError
-
-#: The file that names the versions of the task images. It lies at the root of the DAGs.
-CATALOGUE = "images.yaml"
 
 #: Seconds for all files of a folder.
 _TIMEOUT = 600
@@ -56,8 +54,8 @@ class Finding:
 def check(folder: Path, *, platform: Mapping[str, Any] | None = None) -> list[Finding]:
     """What does not keep to the rules in a folder of DAG files, or in one file, by file and line; empty: all is well.
 
-    The root of the DAGs, from which they import each other, is the nearest folder above that has `CATALOGUE`, or else
-    the folder itself. Nothing in the caller's process changes, and no database is asked.
+    They import each other from their root (`airflow_platform.catalogue.root_of`). Nothing changes in the caller's
+    process, and no database is asked.
 
     Args:
         folder: of DAG files.
@@ -74,7 +72,14 @@ def check(folder: Path, *, platform: Mapping[str, Any] | None = None) -> list[Fi
         raise RulesError("the rules need Airflow, which is not installed; pip install 'airflow-platform[testing]'")
     with tempfile.TemporaryDirectory() as home:
         found = Path(home, "findings.json")
-        words = [sys.executable, "-m", "airflow_platform.rules.judge", str(folder), str(root_of(folder)), str(found)]
+        words = [
+            sys.executable,
+            "-m",
+            "airflow_platform.rules.judge",
+            str(folder),
+            str(catalogue.root_of(folder)),
+            str(found),
+        ]
         try:
             done = subprocess.run(
                 words, env=_environment(Path(home), platform), capture_output=True, text=True, timeout=_TIMEOUT
@@ -84,13 +89,6 @@ def check(folder: Path, *, platform: Mapping[str, Any] | None = None) -> list[Fi
         if not found.exists():
             raise RulesError(f"the files of {folder} could not be imported:\n{(done.stderr or done.stdout).strip()}")
         return sorted(Finding(**{**one, "file": Path(one["file"])}) for one in json.loads(found.read_text()))
-
-
-def root_of(folder: Path) -> Path:
-    """The root of the DAGs that a folder or a file belongs to."""
-    folder = folder.resolve()
-    above = next((one for one in (folder, *folder.parents) if (one / CATALOGUE).is_file()), None)
-    return above or (folder if folder.is_dir() else folder.parent)
 
 
 def as_json(findings: list[Finding]) -> str:

@@ -21,7 +21,6 @@ from types import FrameType
 from typing import Any
 from unittest.mock import patch
 
-import yaml
 from airflow import settings
 from airflow.dag_processing.dagbag import DagBag
 from airflow.exceptions import AirflowClusterPolicyViolation
@@ -30,8 +29,8 @@ from airflow.sdk import DAG, BaseHook, Connection, Variable
 from airflow.utils.file import list_py_file_paths
 from sqlalchemy import Engine
 
-from airflow_platform import config
-from airflow_platform.rules import CATALOGUE, Finding, as_json, rules
+from airflow_platform import catalogue, config
+from airflow_platform.rules import Finding, as_json, rules
 
 #: Seconds after which a file is given up; Airflow gives it up after 30 where it can.
 _PATIENCE = 60
@@ -39,7 +38,7 @@ _PATIENCE = 60
 #: A file and a line in it.
 Place = tuple[Path, int]
 
-_AT = re.compile(r"^(?P<file>/.+?):(?P<line>\d+): (?P<message>.+)$")
+_AT = re.compile(r"^(?:[\w.]+DeclarationError: )?(?P<file>/[^:]+):(?P<line>\d+): (?P<message>.+)$")
 
 
 @dataclass
@@ -48,7 +47,7 @@ class Loaded:
 
     Args:
         file, root: the file; the root of the DAGs.
-        catalogue: versions of the task images; None where there is none.
+        versions: of the task images; None where there is no catalogue.
         node_pools: those that tasks may name; none: any pool.
         dags: all that it made, with what each was made with.
         places: of a DAG (by id and None) and of its tasks (by both ids).
@@ -60,7 +59,7 @@ class Loaded:
 
     file: Path
     root: Path
-    catalogue: dict[str, str] | None
+    versions: dict[str, str] | None
     node_pools: tuple[config.NodePool, ...]
     dags: list[tuple[Any, dict[str, Any]]] = field(default_factory=list)
     places: dict[tuple[str, str | None], Place] = field(default_factory=dict)
@@ -76,27 +75,34 @@ class Loaded:
         return declared.get(task_id) or self.places.get((dag.dag_id, task_id), start)
 
 
-def load(file: Path, root: Path, catalogue: dict[str, str] | None) -> Loaded:
+def load(file: Path, root: Path, versions: dict[str, str] | None) -> Loaded:
     """Import a DAG file, and note what it makes and what it reaches for."""
-    seen = Loaded(file, root, catalogue, config.load().node_pools)
+    seen = Loaded(file, root, versions, config.load().node_pools)
     with _watched(seen):
         before = time.process_time()
         bag = DagBag(file, collect_dags=False, bundle_path=root)
         bag.process_file(str(file), only_if_updated=False)
         seen.seconds = time.process_time() - before
+    broken = [dag for dag, _ in seen.dags if hasattr(dag, "declared_error")]
+    seen.dags = [(dag, options) for dag, options in seen.dags if dag not in broken]
+    seen.errors = [error for dag in broken for error in _declared(dag.declared_error)]
     for text in bag.import_errors.values():
         # A reach was refused, and has a finding of its own.
         if not seen.reached:
-            seen.errors.append(_error(text, seen))
+            seen.errors += _declared(text) or [_error(text, seen)]
     return seen
+
+
+def _declared(text: str) -> list[tuple[str, Place]]:
+    """Errors of declarations (`airflow_platform.declared`), which say themselves where they are."""
+    found = map(_AT.search, text.splitlines())
+    return [(said["message"], (Path(said["file"]), int(said["line"]))) for said in found if said]
 
 
 def _error(text: str, seen: Loaded) -> tuple[str, Place]:
     """An error of an import, and where in the DAGs it was raised."""
     lines = [line for line in text.strip().splitlines() if line.strip()] or ["no message"]
     message = lines[-1].strip()
-    if said := _AT.match(message.partition(": ")[2]):
-        return said["message"], (Path(said["file"]), int(said["line"]))
     frames = re.findall(r'File "(.+?)", line (\d+)', text)
     inside = [(Path(name), int(line)) for name, line in frames if Path(name).is_relative_to(seen.root)]
     return message, inside[-1] if inside else (seen.file, 1)
@@ -158,19 +164,19 @@ def _place(seen: Loaded) -> Place:
     return seen.file, 1
 
 
-def _judge(file: Path, root: Path, catalogue: dict[str, str] | None, answer: Any) -> None:
+def _judge(file: Path, root: Path, versions: dict[str, str] | None, answer: Any) -> None:
     """In a fork: all findings of a file, and the ids of its DAGs with their places."""
     try:
-        seen = load(file, root, catalogue)
+        seen = load(file, root, versions)
         answer.send((rules.findings(seen), [(dag.dag_id, seen.place(dag)) for dag, _ in seen.dags]))
     finally:
         answer.close()
 
 
-def _in_a_fork(file: Path, root: Path, catalogue: dict[str, str] | None) -> tuple[list[Finding], list[Any]]:
+def _in_a_fork(file: Path, root: Path, versions: dict[str, str] | None) -> tuple[list[Finding], list[Any]]:
     context = multiprocessing.get_context("fork")
     ours, its = context.Pipe(duplex=False)
-    process = context.Process(target=_judge, args=(file, root, catalogue, its))
+    process = context.Process(target=_judge, args=(file, root, versions, its))
     process.start()
     its.close()
     try:
@@ -192,12 +198,11 @@ def main(folder: str, root: str, findings: str) -> None:
     sys.path[:0] = [root]
     # It would be asked for in each fork.
     DagBag(findings, collect_dags=False)
-    path = Path(root, CATALOGUE)
-    catalogue = yaml.safe_load(path.read_text()) or {} if path.is_file() else None
+    versions = catalogue.versions(Path(root))
     found: list[Finding] = []
     places: dict[str, list[Place]] = defaultdict(list)
     for name in sorted(list_py_file_paths(folder)):
-        of_file, dags = _in_a_fork(Path(name), Path(root), catalogue)
+        of_file, dags = _in_a_fork(Path(name), Path(root), versions)
         found += of_file
         for dag_id, place in dags:
             places[dag_id].append(place)

@@ -11,8 +11,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_platform.catalogue import FILE
 from airflow_platform.diagnosis.crowd import DEFAULT_POOL
-from airflow_platform.rules import CATALOGUE, Finding
+from airflow_platform.rules import Finding
 
 if TYPE_CHECKING:
     from airflow_platform.rules.judge import Loaded, Place
@@ -194,12 +195,12 @@ def image(task: Any, seen: Loaded) -> Iterator[str]:
     name, version, digest = _parts(str(named))
     if digest is None and not _VERSION.fullmatch(version or ""):
         yield f"runs {named}, which may be another image tomorrow; write <name>:<major>.<minor>.<patch>, or a digest"
-    elif seen.catalogue is not None and version is not None:
-        known = seen.catalogue.get(name)
+    elif seen.versions is not None and version is not None:
+        known = seen.versions.get(name)
         if known is None:
-            yield f"runs {named}, and {CATALOGUE} has no {name}; add the line `{name}: {version}` there"
+            yield f"runs {named}, and {FILE} has no {name}; add the line `{name}: {version}` there"
         elif str(known) != version:
-            yield f"runs {named}, and {CATALOGUE} says {known}; take the version from there"
+            yield f"runs {named}, and {FILE} says {known}; take the version from there"
 
 
 @_of_task
