@@ -6,17 +6,21 @@ Airflow reads Python files, so a ``dag.py`` lies beside each ``dag.yaml`` and sa
 
     load(__file__)
 
-What is wrong is an import error that names file and line. What is wrong with one client is that client's alone: its DAG
-has one task, which fails and says what is wrong; the others are as they were.
+What is wrong is an import error that names file and line; of one client, it is that client's alone
+(`airflow_platform.clients`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import contextlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_platform.declared.text import DeclarationError, Text, fill, read, read_entries
+from airflow_platform.declared.text import DeclarationError, Text, fill, read
+
+if TYPE_CHECKING:
+    from airflow_platform.clients import Client
 
 __all__ = ["DeclarationError", "load"]
 
@@ -39,68 +43,48 @@ def load(file: str) -> None:
     if not isinstance(parameters, dict):
         raise DeclarationError(f"{declared.at(('parameters',))}: a mapping is expected, as {{batches: 2}}")
     if clients is None:
-        build.register(build.dag(declared, _declaration(declared, parameters)))
-        return
-    _load_clients(declared, str(clients), parameters)
+        build.dag(declared, _declaration(declared, parameters))
+    else:
+        _load_clients(declared, declared.file.with_name(str(clients)), parameters)
 
 
-def _load_clients(declared: Text, name: str, parameters: Mapping[str, Any]) -> None:
+def _load_clients(declared: Text, file: Path, parameters: Mapping[str, Any]) -> None:
+    from airflow_platform.clients import clients
     from airflow_platform.declared import build
 
-    well, broken = 0, {}
-    lines: dict[str, None] = {}
-    for client, entry in _clients(declared.file.with_name(name)):
-        try:
-            made = build.dag(declared, _declaration(declared, _words(client, entry, parameters)), client)
-            build.check(made)
-            build.register(made)
-            well += 1
-        except Exception as error:
-            said = str(error) if isinstance(error, DeclarationError) else f"{entry.at(())}: {_one_line(error)}"
-            lines |= dict.fromkeys(said.splitlines())
-            broken[client] = _of_client(client, entry, said)
-    if broken and not well:
-        raise DeclarationError("\n".join(lines))
-    for client, message in broken.items():
-        build.broken(declared, client, message)
+    said = declared.value
+    for client in clients(file, str(said.get("dag")), owner=str(said.get("owner")), **_of_all(said)):
+        with client:
+            build.dag(declared, _declaration(declared, _words(client, parameters)), client.name)
 
 
-def _clients(file: Path) -> Iterator[tuple[str, Text]]:
-    """The entries of a list of clients by the names of their DAGs."""
-    seen = set()
-    for entry in read_entries(file):
-        value = entry.value
-        name = str(next(iter(value))) if isinstance(value, dict) and len(value) == 1 else ""
-        if name in seen or not name:
-            again = (
-                f"client {name} is there twice; keep one" if name else "a client is expected, as `acme: {batches: 3}`"
-            )
-            error = value if isinstance(value, DeclarationError) else DeclarationError(f"{entry.at(())}: {again}")
-            entry, name = Text(entry.file, error, entry.lines), f"line_{entry.lines[()]}"
-        seen.add(name)
-        yield name, entry
+def _of_all(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What the DAG of a client is given whose own cannot be made: as far as they are known, a schedule, and whom to tell."""
+    from airflow_platform.declared import build, model
+
+    options: dict[str, Any] = {}
+    schedule = said.get("schedule")
+    with contextlib.suppress(ValueError):
+        options |= build.notify(model.Notify.model_validate(said.get("notify") or {}))
+    return options | {"schedule": "@daily" if isinstance(schedule, str) and "${" in schedule else schedule}
 
 
-def _words(client: str, entry: Text, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def _words(client: Client, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """What stands for ``${name}`` in a client's DAG.
 
     Raises:
         DeclarationError: the client's line has a name too many, or lacks one.
     """
-    if isinstance(entry.value, DeclarationError):
-        raise entry.value
-    given = entry.value[client] or {}
-    if not isinstance(given, dict):
-        raise DeclarationError(f"{entry.at((client,))}: a mapping is expected, as `{client}: {{batches: 3}}`")
+    given, entry = client.settings, client.entry
     for name in given:
         if name not in parameters:
             known = ", ".join(parameters) or "none"
-            raise DeclarationError(f"{entry.at((client, name))}: {name} is no parameter; there are: {known}")
-    own = {"client": client}
-    words = own | {name: fill(given.get(name, default), own, entry, (client,)) for name, default in parameters.items()}
+            raise DeclarationError(f"{entry.at((client.name, name))}: {name} is no parameter; there are: {known}")
+    own = {"client": client.name}
+    words = {name: fill(given.get(name, default), own, entry, (client.name,)) for name, default in parameters.items()}
     if missing := [name for name, value in words.items() if value is None and name not in given]:
-        raise DeclarationError(f"{entry.at((client,))}: {', '.join(missing)} is missing; each client must say it")
-    return words
+        raise DeclarationError(f"{entry.at((client.name,))}: {', '.join(missing)} is missing; each client must say it")
+    return own | words
 
 
 def _declaration(declared: Text, words: Mapping[str, Any]) -> Any:
@@ -133,16 +117,3 @@ def _describe(declared: Text, detail: Mapping[str, Any]) -> str:
     if not where:  # of tasks that do not fit together
         return f"{declared.at(('tasks',))}: {message}"
     return f"{declared.at(where)}: {name}: {message[:1].lower()}{message[1:]}; found {detail['input']!r}"
-
-
-def _of_client(client: str, entry: Text, said: str) -> str:
-    """What is wrong with a client, with its line in the list first."""
-    own = f"{entry.file}:"
-    return "\n".join(
-        line if line.startswith(own) else f"{entry.at((client,))}: client {client}: {line}"
-        for line in said.splitlines()
-    )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())

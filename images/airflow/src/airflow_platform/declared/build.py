@@ -2,46 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
 from collections.abc import Mapping
 from datetime import date, datetime, time, timezone
 from pathlib import Path
 from typing import Any
 
-from airflow import settings
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
-from airflow.sdk import DAG, BaseOperator, Param
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk import DAG, Param
 from kubernetes.client import V1EnvVar, V1EnvVarSource, V1ResourceRequirements, V1SecretKeySelector
 
 from airflow_platform import catalogue, notifications
 from airflow_platform.declared.model import Declaration, Notify, Task, TaskDefaults
 from airflow_platform.declared.text import DeclarationError, Text, fill
 
-#: The tag of a client's DAG that cannot be made.
-BROKEN = "broken"
-
-
-class Broken(BaseOperator):
-    """A task that fails, and says what is wrong with the declaration of its DAG."""
-
-    def __init__(self, *, error: str, **options: Any) -> None:
-        super().__init__(**options)
-        self.error = error
-
-    def execute(self, context: Any) -> None:
-        """Fail.
-
-        Raises:
-            AirflowFailException: always.
-        """
-        self.log.error(self.error)
-        raise AirflowFailException(self.error)
-
 
 def dag(declared: Text, found: Declaration, client: str | None = None) -> DAG:
-    """Make a DAG, which Airflow does not find yet: `register`.
+    """Make a DAG, which Airflow finds as any that a DAG file makes.
 
     Args:
         declared: the file.
@@ -63,9 +39,8 @@ def dag(declared: Text, found: Declaration, client: str | None = None) -> DAG:
         doc_md=found.documentation,
         params={name: Param(value) for name, value in found.params.items()},
         default_args={"owner": found.owner, "namespace": found.namespace},
-        auto_register=False,
         **({"max_active_runs": found.max_active_runs} if found.max_active_runs else {}),
-        **(_notify(found.notify) if found.notify else {}),
+        **(notify(found.notify) if found.notify else {}),
     ) as made:
         tasks = {
             name: _task(name, task, found.default_args, _image(declared, name, task, versions), declared)
@@ -76,59 +51,6 @@ def dag(declared: Text, found: Declaration, client: str | None = None) -> DAG:
                 tasks[before] >> tasks[name]
     made.declared_at = {name: _place(declared, ("tasks", name)) for name in tasks} | {None: _place(declared, ("dag",))}
     return made
-
-
-def check(made: DAG) -> None:
-    """Have Airflow and the platform say whether they take a DAG, as they do when they have found it.
-
-    An error in one DAG of a file is the whole file's for Airflow, which runs none of its DAGs then.
-
-    Raises:
-        Exception: theirs.
-    """
-    made.validate()
-    made.check_cycle()
-    for task in made.tasks:
-        settings.task_policy(task)
-
-
-def register(made: DAG) -> None:
-    """Have Airflow find a DAG."""
-    made.auto_register = True
-    with made:
-        pass
-
-
-def broken(declared: Text, client: str, message: str) -> None:
-    """Make the DAG of a client whose own cannot be made: its run is due as the client's would be, and fails."""
-    said = declared.value
-    name = re.sub(r"[^\w.-]", "_", f"{said.get('dag')}__{client}")
-    options: dict[str, Any] = {"schedule": None}
-    with contextlib.suppress(Exception):
-        options = {"schedule": _schedule(said), **_notify(Notify.model_validate(said.get("notify") or {}))}
-    _broken(said, name, message, **options)
-
-
-def _schedule(said: Mapping[str, Any]) -> str | None:
-    schedule = said.get("schedule")
-    if isinstance(schedule, str) and "${" in schedule:
-        return "@daily"
-    return schedule
-
-
-def _broken(said: Mapping[str, Any], name: str, message: str, **options: Any) -> None:
-    with DAG(
-        dag_id=name,
-        start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
-        catchup=False,
-        tags=[BROKEN],
-        doc_md=f"### This DAG cannot be made\n\n{message}",
-        auto_register=False,
-        **options,
-    ) as made:
-        Broken(task_id="declaration", error=message, owner=str(said.get("owner")), retries=0)
-    made.declared_error = message
-    register(made)
 
 
 def _task(name: str, task: Task, defaults: TaskDefaults, image: str, declared: Text) -> Any:
@@ -181,8 +103,9 @@ def _secret(variable: str, value: str) -> V1EnvVar:
     return V1EnvVar(name=variable, value_from=V1EnvVarSource(secret_key_ref=selector))
 
 
-def _notify(notify: Notify) -> dict[str, Any]:
-    return notifications.notify(email=notify.email, webhook=notify.webhook)
+def notify(found: Notify) -> dict[str, Any]:
+    """The callbacks of a DAG."""
+    return notifications.notify(email=found.email, webhook=found.webhook)
 
 
 def _midnight(day: date) -> datetime:
