@@ -34,7 +34,7 @@ def test_adding_a_client_is_one_line(changed):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("hooli: {start_date: 2026-01-01}", "client hooli: KeyError: 'catchup'"),
+        ("hooli: {start_date: 2026-01-01}", "client hooli: KeyError: 'batches'"),
         (f"hooli: {WELL.replace('1}', 'two}')}", "client hooli: TypeError: 'str' object cannot be interpreted"),
         (f"hooli: {WELL.replace('2026-01-01', 'January')}", "client hooli: TypeError: combine()"),
         ("hooli: {start_date: ", "this is not YAML"),

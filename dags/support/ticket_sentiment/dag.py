@@ -14,13 +14,14 @@ when it has none, before now.
 
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
+from typing import Any
 
 import yaml
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk import DAG, CronDataIntervalTimetable
 from kubernetes.client import V1EnvVar, V1EnvVarSource, V1ResourceRequirements, V1SecretKeySelector
 
-from airflow_platform.clients import clients
+from airflow_platform.clients import each_client
 
 HERE = Path(__file__).parent
 VERSIONS = yaml.safe_load((HERE.parents[1] / "images.yaml").read_text())
@@ -55,36 +56,35 @@ S3 = [
     from_secret("AWS_REGION", "tickets-s3", "region", optional=True),
 ]
 
-# A client with an error does not touch the others.
-for client in clients(HERE / "clients.yaml", "ticket_sentiment", owner="support", schedule="@daily"):
-    settings = client.settings
-    root = f"s3://tickets/{client.name}"
 
-    with (
-        client,
-        DAG(
-            dag_id=client.dag_id,
-            # The interval is the day before the run, not the instant of it, which "@daily" alone would mean.
-            schedule=CronDataIntervalTimetable("@daily", timezone="UTC"),
-            start_date=datetime.combine(settings["start_date"], time(), UTC),
-            end_date=settings.get("end_date") and datetime.combine(settings["end_date"], time(), UTC),
-            catchup=settings["catchup"],
-            max_active_runs=1,
-            tags=["support", "sentiment", client.name],
-            doc_md=__doc__,
-            default_args={
-                "owner": "support",
-                "namespace": "support",
-                "depends_on_past": settings["depends_on_past"],
-                "retries": 2,
-                "retry_delay": timedelta(minutes=1),
-                "startup_timeout_seconds": 600,  # a node that is still to come, an image that is still to be pulled
-                "log_events_on_failure": True,
-                "do_xcom_push": False,
-            },
-        ),
+# A client with an error does not touch the others.
+@each_client(HERE / "clients.yaml", "ticket_sentiment", owner="support", schedule="@daily")
+def ticket_sentiment(client: str, settings: dict[str, Any]) -> None:
+    root = f"s3://tickets/{client}"
+    batches = settings["batches"]
+    end_date = settings.get("end_date")
+
+    with DAG(
+        dag_id=f"ticket_sentiment__{client}",
+        # The interval is the day before the run, not the instant of it, which "@daily" alone would mean.
+        schedule=CronDataIntervalTimetable("@daily", timezone="UTC"),
+        start_date=datetime.combine(settings["start_date"], time(), UTC),
+        end_date=end_date and datetime.combine(end_date, time(), UTC),
+        catchup=settings["catchup"],
+        max_active_runs=1,
+        tags=["support", "sentiment", client],
+        doc_md=__doc__,
+        default_args={
+            "owner": "support",
+            "namespace": "support",
+            "depends_on_past": settings["depends_on_past"],
+            "retries": 2,
+            "retry_delay": timedelta(minutes=1),
+            "startup_timeout_seconds": 600,  # a node that is still to come, an image that is still to be pulled
+            "log_events_on_failure": True,
+            "do_xcom_push": False,
+        },
     ):
-        batches = settings["batches"]
         extract = KubernetesPodOperator(
             task_id="extract",
             image=image("ticket-extract"),
@@ -94,7 +94,7 @@ for client in clients(HERE / "clients.yaml", "ticket_sentiment", owner="support"
                 f"--end={{{{ {INTERVAL_END} | ts }}}}",
                 "--label-days=30",
             ],
-            env_vars=[from_secret("TICKETS_DSN", f"tickets-{client.name}", "dsn"), *S3],
+            env_vars=[from_secret("TICKETS_DSN", f"tickets-{client}", "dsn"), *S3],
             skip_on_exit_code=NO_TICKETS,
             pool="light",
             container_resources=resources(cpu="100m", memory="512Mi"),
@@ -117,20 +117,12 @@ for client in clients(HERE / "clients.yaml", "ticket_sentiment", owner="support"
             container_resources=resources(cpu="100m", memory="768Mi"),
             execution_timeout=timedelta(minutes=30),
         ).expand(
-            arguments=[
-                [f"--root={root}", f"--day={DAY}", f"--batch={number}", f"--of={batches}"] for number in range(batches)
-            ]
+            arguments=[[f"--root={root}", f"--day={DAY}", f"--batch={i}", f"--of={batches}"] for i in range(batches)]
         )
         report = KubernetesPodOperator(
             task_id="report",
             image=image("ticket-report"),
-            arguments=[
-                f"--root={root}",
-                f"--day={DAY}",
-                "--days=30",
-                f"--batches={batches}",
-                f"--client={client.name}",
-            ],
+            arguments=[f"--root={root}", f"--day={DAY}", "--days=30", f"--batches={batches}", f"--client={client}"],
             env_vars=S3,
             pool="light",
             container_resources=resources(cpu="100m", memory="512Mi"),

@@ -52,6 +52,8 @@ def test_what_it_makes_runs_as_it_says(load_dag):
     assert run["report"].pod.command == ["report", "--html"]
     assert run["report"].pod.environment == {"CLIENT": "acme", "DAY": "2026-01-31"}
     assert run["report"].pod.limits == {"memory": "256Mi"}
+    outputs = run["report"].pod.object["metadata"]["annotations"]["airflow-platform/outputs"]
+    assert outputs == "s3://orders/acme/2026-01-31/report.html s3://orders/acme/2026-01-31/counts.json"
 
 
 def test_a_client_has_its_own_secret_schedule_and_pool(load_dag):

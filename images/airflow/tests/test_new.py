@@ -30,11 +30,12 @@ def make(repository, *words):
     return cli.main(["new", *words, "--repository", str(repository)])
 
 
-@pytest.fixture
-def both(repository, capsys):
+@pytest.fixture(params=["python", "yaml"])
+def both(repository, capsys, request):
     """An image and a DAG that runs it."""
+    words = ["--team", "sales", "--image", "word-count", "--language", request.param]
     assert make(repository, "task", "word-count") == 0
-    assert make(repository, "dag", "word_count", "--team", "sales", "--image", "word-count") == 0
+    assert make(repository, "dag", "word_count", *words) == 0
     capsys.readouterr()
     return repository
 
@@ -84,9 +85,13 @@ def test_the_tests_of_the_dag_pass(both):
     assert "3 passed" in done.stdout
 
 
-def test_a_schedule_is_the_dag_s(repository):
-    new.dag(repository, "nightly", "sales", "other", "sales", "light", "0 3 * * *")
-    assert 'schedule="0 3 * * *",' in (repository / "dags/sales/nightly/dag.py").read_text()
+@pytest.mark.parametrize(
+    ("language", "file", "said"),
+    [("python", "dag.py", 'schedule="0 3 * * *",'), ("yaml", "dag.yaml", 'schedule: "0 3 * * *"')],
+)
+def test_a_schedule_is_the_dag_s(repository, language, file, said):
+    new.dag(repository, "nightly", "sales", "other", "sales", "light", "0 3 * * *", language)
+    assert said in (repository / "dags/sales/nightly" / file).read_text()
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,17 @@
 An error in one DAG of a file is the whole file's for Airflow, which runs none of its DAGs then. So each client's DAG is
 made and tried by itself, and what fails has in its place a DAG that fails, and says why::
 
-    for client in clients(Path(__file__).with_name("clients.yaml"), "report", owner="sales", schedule="@daily"):
-        with client, DAG(client.dag_id, …):
-            KubernetesPodOperator(…, arguments=[f"--batches={client.settings['batches']}"])
+    @each_client(Path(__file__).with_name("clients.yaml"), "report", owner="sales", schedule="@daily")
+    def report(client, settings):
+        with DAG(f"report__{client}", …):
+            KubernetesPodOperator(…, arguments=[f"--batches={settings['batches']}"])
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -28,51 +30,16 @@ BROKEN = "broken"
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
+_Make = Callable[[str, dict[str, Any]], Any]
 
+
+@dataclass(frozen=True)
 class Client:
-    """A client, and a context in which its DAG is made: an error there is its own.
+    """A client: its name, what the list says of it, and its lines there."""
 
-    Args:
-        name: the client's.
-        dag_id: of its DAG.
-        settings: what the list says of it.
-        entry: its lines.
-        error: what is wrong with it, a line each, as ``file:line: what``.
-    """
-
-    def __init__(self, name: str, dag_id: str, entry: Text, error: str = "") -> None:
-        self.name, self.dag_id, self.entry, self.error = name, dag_id, entry, error
-        self.settings: dict[str, Any] = {} if error else entry.value[name] or {}
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(self, _: Any, error: BaseException | None, __: Any) -> bool:
-        made = {(dag, module) for dag, module in DagContext.autoregistered_dags if dag.dag_id == self.dag_id}
-        try:
-            if error is not None:
-                raise error
-            for dag, _ in made:
-                _try(dag)
-        except Exception as found:
-            # One that is only half made is registered, too.
-            DagContext.autoregistered_dags.difference_update(made)
-            self.error = str(found) if isinstance(found, DeclarationError) else self._describe(found)
-            return True
-        return False
-
-    def _describe(self, error: Exception) -> str:
-        place = self.entry.at((self.name,))
-        return f"{place}: client {self.name}: {' '.join(f'{type(error).__name__}: {error}'.split())}"
-
-    @property
-    def own_error(self) -> str:
-        """What is wrong with it, with the client's line first."""
-        place = self.entry.at((self.name,))
-        return "\n".join(
-            line if line.startswith(f"{self.entry.file}:") else f"{place}: client {self.name}: {line}"
-            for line in self.error.splitlines()
-        )
+    name: str
+    settings: dict[str, Any]
+    entry: Text
 
 
 class Broken(BaseOperator):
@@ -92,71 +59,118 @@ class Broken(BaseOperator):
         raise AirflowFailException(self.error)
 
 
-def clients(file: Path, dag: str, *, owner: str, **options: Any) -> Iterator[Client]:
-    """The clients of a list, one after the other.
+def each_client(file: Path, dag: str, *, owner: str, **options: Any) -> Callable[[_Make], _Make]:
+    """Call the function below with each client of a list, and what the list says of it, to make the client's DAG.
+
+    Args:
+        file, dag, owner, options: as for `make_dags`.
+
+    Raises:
+        DeclarationError: as `make_dags`.
+    """
+
+    def call(make: _Make) -> _Make:
+        make_dags(file, dag, lambda client: make(client.name, client.settings), owner=owner, **options)
+        return make
+
+    return call
+
+
+def make_dags(file: Path, dag: str, make: Callable[[Client], Any], *, owner: str, **options: Any) -> None:
+    """Make the DAG of each client of a list.
 
     Args:
         file: YAML, whose entries are the clients: ``acme: {batches: 3}``. One that is not YAML is no other's error.
         dag: the id that the DAGs' ids begin with: ``<dag>__<client>``.
+        make: makes a client's DAG.
         owner: of the task of a DAG that is made in place of one that fails.
         options: of that DAG, above all its ``schedule``: its run fails when the client's would have begun.
 
     Raises:
         DeclarationError: there is no list, nobody is on it, or the DAG of none of them can be made.
     """
-    found: list[Client] = []
+    made: set[str] = set()
+    broken: dict[str, tuple[Text, str]] = {}
     for entry in read_entries(file):
-        client = _client(entry, dag, {one.name for one in found})
-        found.append(client)
-        if not client.error:
-            yield client
-    if not found:
-        raise DeclarationError(f"{file}:1: there is no client; add a line as `acme: {{batches: 3}}`")
-    broken = [client for client in found if client.error]
-    if len(broken) == len(found):
-        # Most often the file is wrong that makes them: once is enough.
-        raise DeclarationError("\n".join(dict.fromkeys(line for one in broken for line in one.error.splitlines())))
-    for client in broken:
-        _stand_in(client, owner, options)
+        name = f"line_{entry.lines[()]}"
+        try:
+            client = _client(entry, made | set(broken))
+            name = client.name
+            _make_one(client, make)
+            made.add(name)
+        except Exception as error:
+            broken[name] = entry, _said(name, entry, error)
+    if not made:
+        # Most often it is what makes them that is wrong: once is enough.
+        lines = dict.fromkeys(line for _, said in broken.values() for line in said.splitlines())
+        raise DeclarationError(
+            "\n".join(lines) or f"{file}:1: there is no client; add a line as `acme: {{batches: 3}}`"
+        )
+    for name, (entry, said) in broken.items():
+        _stand_in(f"{dag}__{name}", _with_line(name, entry, said), owner, options)
 
 
-def _client(entry: Text, dag: str, known: set[str]) -> Client:
+def _client(entry: Text, known: set[str]) -> Client:
+    """The client of an entry.
+
+    Raises:
+        DeclarationError: it is none.
+    """
     value, place = entry.value, entry.at(())
-    name = str(next(iter(value))) if isinstance(value, dict) and len(value) == 1 else ""
     if isinstance(value, DeclarationError):
-        error = str(value)
-    elif not _NAME.fullmatch(name):
-        error = f"{place}: a client is expected, as `acme: {{batches: 3}}`; its name has letters, digits, - and _"
-    elif name in known:
-        error = f"{place}: client {name} is there twice; keep one"
-    elif not isinstance(value[name] or {}, dict):
-        error = f"{place}: a mapping is expected, as `{name}: {{batches: 3}}`"
-    else:
-        return Client(name, f"{dag}__{name}", entry)
-    line = f"line_{entry.lines[()]}"
-    # The name is not known, or another's.
-    return Client(line, f"{dag}__{line}", entry, error)
+        raise value
+    name = str(next(iter(value))) if isinstance(value, dict) and value else ""
+    if not _NAME.fullmatch(name):
+        raise DeclarationError(f"{place}: a client is expected, as `acme: {{batches: 3}}`, of letters, digits, - and _")
+    if name in known:
+        raise DeclarationError(f"{place}: client {name} is there twice; keep one")
+    if not isinstance(value[name] or {}, dict):
+        raise DeclarationError(f"{place}: a mapping is expected, as `{name}: {{batches: 3}}`")
+    return Client(name, value[name] or {}, entry)
 
 
-def _try(dag: DAG) -> None:
-    """Have Airflow and the platform say whether they take a DAG, as they do when they have found it."""
-    dag.validate()
-    dag.check_cycle()
-    for task in dag.tasks:
-        settings.task_policy(task)
+def _make_one(client: Client, make: Callable[[Client], Any]) -> None:
+    """Make a client's DAG, and have Airflow and the platform say whether they take it, as when they have found it."""
+    before = set(DagContext.autoregistered_dags)
+    try:
+        make(client)
+        for dag, _ in DagContext.autoregistered_dags - before:
+            dag.validate()
+            dag.check_cycle()
+            for task in dag.tasks:
+                settings.task_policy(task)
+    except Exception:
+        # One that is half made is there, too.
+        DagContext.autoregistered_dags.intersection_update(before)
+        raise
 
 
-def _stand_in(client: Client, owner: str, options: dict[str, Any]) -> None:
+def _said(name: str, entry: Text, error: Exception) -> str:
+    """What is wrong: lines ``file:line: what``."""
+    if isinstance(error, DeclarationError):
+        return str(error)
+    return f"{entry.at((name,))}: client {name}: {' '.join(f'{type(error).__name__}: {error}'.split())}"
+
+
+def _with_line(name: str, entry: Text, said: str) -> str:
+    """What is wrong with a client, with its line in the list first."""
+    return "\n".join(
+        line if line.startswith(f"{entry.file}:") else f"{entry.at((name,))}: client {name}: {line}"
+        for line in said.splitlines()
+    )
+
+
+def _stand_in(dag_id: str, error: str, owner: str, options: dict[str, Any]) -> None:
     with DAG(
-        client.dag_id,
+        dag_id,
         **{
             "schedule": None,
             "start_date": datetime(2026, 1, 1, tzinfo=timezone.utc),
             "catchup": False,
             "tags": [BROKEN],
-            "doc_md": f"### The DAG of this client cannot be made\n\n{client.own_error}",
+            "doc_md": f"### The DAG of this client cannot be made\n\n{error}",
             **options,
         },
     ) as made:
-        Broken(task_id="declaration", error=client.own_error, owner=owner, retries=0)
-    made.declared_error = client.own_error
+        Broken(task_id="declaration", error=error, owner=owner, retries=0)
+    made.declared_error = error

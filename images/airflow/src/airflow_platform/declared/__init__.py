@@ -49,17 +49,18 @@ def load(file: str) -> None:
 
 
 def _load_clients(declared: Text, file: Path, parameters: Mapping[str, Any]) -> None:
-    from airflow_platform.clients import clients
+    from airflow_platform.clients import make_dags
     from airflow_platform.declared import build
 
+    def make(client: Client) -> None:
+        build.dag(declared, _declaration(declared, _words(client, parameters)), client.name)
+
     said = declared.value
-    for client in clients(file, str(said.get("dag")), owner=str(said.get("owner")), **_of_all(said)):
-        with client:
-            build.dag(declared, _declaration(declared, _words(client, parameters)), client.name)
+    make_dags(file, str(said.get("dag")), make, owner=str(said.get("owner")), **_of_all(said))
 
 
 def _of_all(said: Mapping[str, Any]) -> dict[str, Any]:
-    """What the DAG of a client is given whose own cannot be made: as far as they are known, a schedule, and whom to tell."""
+    """What is known of every client's DAG, for those that cannot be made: a schedule, and whom to tell."""
     from airflow_platform.declared import build, model
 
     options: dict[str, Any] = {}

@@ -15,6 +15,9 @@ from airflow_platform import catalogue, notifications
 from airflow_platform.declared.model import Declaration, Notify, Task, TaskDefaults
 from airflow_platform.declared.text import DeclarationError, Text, fill
 
+#: The annotation of a pod that says what the task writes.
+OUTPUTS = "airflow-platform/outputs"
+
 
 def dag(declared: Text, found: Declaration, client: str | None = None) -> DAG:
     """Make a DAG, which Airflow finds as any that a DAG file makes.
@@ -77,6 +80,7 @@ def _task(name: str, task: Task, defaults: TaskDefaults, image: str, declared: T
         and V1ResourceRequirements(requests=dict(resources.requests), limits=dict(resources.limits)),
         "depends_on_past": of("depends_on_past"),
         "do_xcom_push": bool(of("do_xcom_push")),
+        "annotations": {OUTPUTS: " ".join(task.outputs)} if task.outputs else None,
         "trigger_rule": task.trigger_rule,
         "skip_on_exit_code": task.skip_on_exit_code,
     }

@@ -79,6 +79,8 @@ class Task(TaskDefaults):
     """Tasks that have to end before."""
     times: PositiveInt | None = None
     """So many pods side by side; `${index}`, in arguments, is 0 in the first."""
+    outputs: list[str] = []
+    """Addresses in S3 of what it writes, templates too: by them two runs are compared."""
     trigger_rule: Literal[
         "all_success", "all_failed", "all_done", "one_success", "one_failed", "none_failed", "none_skipped", "always"
     ] = "all_success"

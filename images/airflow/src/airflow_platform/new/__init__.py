@@ -22,6 +22,9 @@ from airflow_platform.command_error import CommandError
 #: The languages that an image may begin with; of any other, the shell's is the one to change.
 LANGUAGES = ("python", "shell")
 
+#: What a DAG may be written in, and what stands there for "no schedule".
+DAG_LANGUAGES = {"python": "None", "yaml": "null"}
+
 #: A name of an image, which is also a label of Kubernetes; and one of a DAG, a team.
 _IMAGE = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 _WORD = re.compile(r"[a-z]([a-z0-9_]{0,58}[a-z0-9])?")
@@ -60,7 +63,14 @@ def task(repository: Path, name: str, language: str = "python") -> list[Path]:
 
 
 def dag(
-    repository: Path, name: str, team: str, image: str, namespace: str, pool: str, schedule: str | None = None
+    repository: Path,
+    name: str,
+    team: str,
+    image: str,
+    namespace: str,
+    pool: str,
+    schedule: str | None = None,
+    language: str = "python",
 ) -> list[Path]:
     """Make ``dags/<team>/<name>`` with a toy input, and ``tests/dags/test_<name>.py``; what was made.
 
@@ -70,6 +80,7 @@ def dag(
         image: that it runs, one of the catalogue.
         namespace, pool: that its tasks run in.
         schedule: a preset as ``@daily``, or a cron expression; None: it is run by hand.
+        language: that it is written in, one of `DAG_LANGUAGES`.
 
     Raises:
         NewError: a name is none or taken, there is no such image, or this is not a repository of the platform.
@@ -84,6 +95,8 @@ def dag(
             raise NewError(f"{given!r} is no name of a {what}; use a-z, 0-9 and {'_' if pattern is _WORD else '-'}")
     if schedule and not _SCHEDULE.fullmatch(schedule):
         raise NewError(f"{schedule!r} is no schedule; write @daily and the like, or five fields as in '0 6 * * *'")
+    if language not in DAG_LANGUAGES:
+        raise NewError(f"there is no template for {language!r}; choose among {', '.join(DAG_LANGUAGES)}")
     catalogue = _catalogue(repository)
     versions = yaml.safe_load(catalogue.read_text()) or {}
     if image not in versions:
@@ -91,9 +104,9 @@ def dag(
             f"{catalogue} has no image {image!r}; make it by `new task`, or name one of {', '.join(versions)}"
         )
     words = {"dag": name, "team": team, "image": image, "namespace": namespace, "pool": pool}
-    words["schedule"] = f'"{schedule}"' if schedule else "None"
+    words["schedule"] = f'"{schedule}"' if schedule else DAG_LANGUAGES[language]
     test = repository / "tests" / "dags" / f"test_{name}.py"
-    return _make({repository / "dags" / team / name: "dag", test: "dag-test.py.tmpl"}, words, {})
+    return _make({repository / "dags" / team / name: f"dag-{language}", test: "dag-test.py.tmpl"}, words, {})
 
 
 def _catalogue(repository: Path) -> Path:

@@ -31,6 +31,7 @@ def add(commands: Any) -> ArgumentParser:
     dag.add_argument("--namespace", help="where its pods run (default: the team's name)")
     dag.add_argument("--pool", help="the node pool (default: light)")
     dag.add_argument("--schedule", help="@daily and the like, or a cron expression (default: it is run by hand)")
+    dag.add_argument("--language", choices=list(new.DAG_LANGUAGES), help="what it is written in")
     for one in (task, dag):
         one.add_argument("--repository", type=Path, default=Path(), help="its root (default: here)")
     return parser
@@ -45,7 +46,7 @@ def run(options: Namespace) -> int:
     repository = options.repository.resolve()
     if options.what == "task":
         name = _asked(options.name, "Name of the image", "NAME")
-        made = new.task(repository, name, _asked(options.language, "Language", "--language", "python"))
+        made = new.task(repository, name, _asked(options.language, "Language (python, shell)", "--language", "python"))
         then = [f"make test-images IMAGE={name}", f"airflow-platform new dag --image {name}"]
     else:
         name = _asked(options.name, "Name of the DAG", "NAME")
@@ -58,6 +59,7 @@ def run(options: Namespace) -> int:
             namespace=_asked(options.namespace, "Namespace of its pods", "--namespace", team.replace("_", "-")),
             pool=_asked(options.pool, "Node pool", "--pool", "light"),
             schedule=_asked(options.schedule, "Schedule (empty: by hand)", "--schedule", "") or None,
+            language=_asked(options.language, "Language (python, yaml)", "--language", "python"),
         )
         then = ["make test-dags", "make dags-push FROM=dags"]
     for path in made:
