@@ -103,20 +103,6 @@ def run_smoke() -> None:
     say(smoke.run(access.write()))
 
 
-def push_images(names: list[str]) -> None:
-    """Build and push task images: those of these names, or all."""
-    _need_cluster()
-    known = {image.name: image for image in images.tasks()}
-    for name in names:
-        if name not in known:
-            raise Problem(
-                f"no task image {name}", f"Choose among {', '.join(known)}: folders of images/ with a VERSION."
-            )
-    wanted = [known[name] for name in names or known]
-    registry.push(wanted)
-    say("\n".join(f"{settings.registry()}/{image.name}:{image.tag()} is pushed" for image in wanted))
-
-
 def push_dags(folder: Path) -> None:
     """An author's push of ``folder``."""
     _need_cluster()
@@ -164,13 +150,10 @@ def main(arguments: list[str]) -> int:
     commands.add_parser("up").add_argument("--no-run", action="store_true", help="do not run the pipeline at the end")
     for name in plain:
         commands.add_parser(name)
-    commands.add_parser("images-push").add_argument("names", nargs="*")
     commands.add_parser("dags-push").add_argument("folder", type=Path)
     given = parser.parse_args(arguments)
     if given.command == "up":
         return console.main(lambda: up(not given.no_run))
-    if given.command == "images-push":
-        return console.main(lambda: push_images(given.names))
     if given.command == "dags-push":
         return console.main(lambda: push_dags(given.folder))
     return console.main(plain[given.command])

@@ -2,7 +2,7 @@ import fcntl
 
 import pytest
 from local.cluster import __main__ as cluster
-from local.cluster import images, kind, settings
+from local.cluster import kind, settings
 
 
 def test_two_at_once_do_not_undo_each_others_work(capsys):
@@ -18,27 +18,12 @@ def test_down_where_docker_is_missing(bare_machine, capsys):
     assert capsys.readouterr().out == "no Docker engine here: nothing to remove\n"
 
 
-@pytest.mark.parametrize("command", [["smoke"], ["status"], ["images-push"], ["dags-push", "dags"]])
+@pytest.mark.parametrize("command", [["smoke"], ["status"], ["dags-push", "dags"]])
 def test_what_needs_a_cluster_says_how_to_make_one(monkeypatch, capsys, command):
     monkeypatch.setattr(cluster.access, "link_programs", lambda: None)
     monkeypatch.setattr(kind, "is_up", lambda: False)
     assert cluster.main(command) == 1
     assert capsys.readouterr().err == "error: the local cluster is not up\n       Run `make up`.\n"
-
-
-@pytest.mark.parametrize("names", [[], ["ticket-extract"]])
-def test_images_are_pushed_by_name_or_all(monkeypatch, names):
-    given = []
-    monkeypatch.setattr(cluster, "_need_cluster", lambda: None)
-    monkeypatch.setattr(cluster.registry, "push", given.extend)
-    assert cluster.main(["images-push", *names]) == 0
-    assert [image.name for image in given] == (names or [image.name for image in images.tasks()])
-
-
-def test_an_image_that_there_is_not_is_not_pushed(monkeypatch, capsys):
-    monkeypatch.setattr(cluster, "_need_cluster", lambda: None)
-    assert cluster.main(["images-push", "ticket"]) == 1
-    assert "error: no task image ticket\n       Choose among " in capsys.readouterr().err
 
 
 def test_up_stops_before_anything_is_built(monkeypatch, capsys, bare_machine):
