@@ -14,6 +14,7 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.sdk.execution_time.xcom import XCom
 
 from airflow_platform import notifications, trigger
+from airflow_platform.clients import Broken
 from airflow_platform.notifications import notify
 
 with DAG("report", schedule=None) as REPORT:
@@ -123,6 +124,15 @@ def test_a_task_of_which_the_platform_knows_nothing(airflow):
     fail(email="team@example.com")
     assert airflow.mails[0].subject == "report has failed: it failed"
     assert "write: it failed; its log says why." in airflow.mails[0].html_content
+
+
+def test_a_client_whose_dag_cannot_be_made_is_told_of_with_its_line(airflow):
+    with DAG("report", schedule=None) as broken:
+        Broken(task_id="declaration", declared_error="clients.yaml:3: client acme: batches is missing; …")
+    airflow.states.update(declaration="failed")
+    (callback,) = notify(email="team@example.com")["on_failure_callback"]
+    callback(context() | {"dag": broken})
+    assert airflow.mails[0].subject == "report has failed: clients.yaml:3: client acme: batches is missing"
 
 
 def test_of_many_instances_three_are_named(airflow):

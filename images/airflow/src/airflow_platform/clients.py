@@ -45,9 +45,9 @@ class Client:
 class Broken(BaseOperator):
     """A task that fails, and says why the DAG of its client cannot be made."""
 
-    def __init__(self, *, error: str, **options: Any) -> None:
+    def __init__(self, *, declared_error: str, **options: Any) -> None:
         super().__init__(**options)
-        self.error = error
+        self.declared_error = declared_error
 
     def execute(self, context: Any) -> None:
         """Fail.
@@ -55,8 +55,8 @@ class Broken(BaseOperator):
         Raises:
             AirflowFailException: always.
         """
-        self.log.error(self.error)
-        raise AirflowFailException(self.error)
+        self.log.error(self.declared_error)
+        raise AirflowFailException(self.declared_error)
 
 
 def each_client(file: Path, dag: str, *, owner: str, **options: Any) -> Callable[[_Make], _Make]:
@@ -172,5 +172,5 @@ def _stand_in(dag_id: str, error: str, owner: str, options: dict[str, Any]) -> N
             **options,
         },
     ) as made:
-        Broken(task_id="declaration", error=error, owner=owner, retries=0)
+        Broken(task_id="declaration", declared_error=error, owner=owner, retries=0)
     made.declared_error = error

@@ -179,6 +179,8 @@ def _name(task_id: str, map_index: int) -> str:
 
 def _cause(dag: Any, run_id: str, task_id: str, map_index: int) -> str:
     """Why a task failed, in one line."""
+    if error := getattr(dag.task_dict[task_id], "declared_error", ""):
+        return error.splitlines()[0]
     found = XCom.get_one(key=_VERDICT, dag_id=dag.dag_id, task_id=task_id, run_id=run_id, map_index=map_index)
     if isinstance(found, dict) and found.get("sentence"):
         return " ".join(str(found["sentence"]).split())
