@@ -23,7 +23,7 @@ from airflow.sdk import DAG, BaseOperator
 from airflow.sdk.definitions._internal.contextmanager import DagContext
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_platform.declared.text import DeclarationError, Text, read_entries
+from airflow_platform.yaml_dag.text import DeclarationError, Text, read_entries
 
 #: The tag of a client's DAG that cannot be made.
 BROKEN = "broken"

@@ -94,7 +94,7 @@ def load(file: Path, root: Path, versions: dict[str, str] | None) -> Loaded:
 
 
 def _declared(text: str) -> list[tuple[str, Place]]:
-    """Errors of declarations (`airflow_platform.declared`), which say themselves where they are."""
+    """Errors of declarations (`airflow_platform.yaml_dag`), which say themselves where they are."""
     found = map(_AT.search, text.splitlines())
     return [(said["message"], (Path(said["file"]), int(said["line"]))) for said in found if said]
 

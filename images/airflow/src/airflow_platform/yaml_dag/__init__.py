@@ -2,7 +2,7 @@
 
 Airflow reads Python files, so a ``dag.py`` lies beside each ``dag.yaml`` and says no more than::
 
-    from airflow_platform.declared import load
+    from airflow_platform.yaml_dag import load
 
     load(__file__)
 
@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_platform.declared.text import DeclarationError, Text, fill, read
+from airflow_platform.yaml_dag.text import DeclarationError, Text, fill, read
 
 if TYPE_CHECKING:
     from airflow_platform.clients import Client
@@ -34,7 +34,7 @@ def load(file: str) -> None:
     Raises:
         DeclarationError: the file cannot be read, or says what it cannot, for every client.
     """
-    from airflow_platform.declared import build
+    from airflow_platform.yaml_dag import build
 
     declared = read(Path(file).resolve().with_suffix(".yaml"))
     if not isinstance(declared.value, dict):
@@ -50,7 +50,7 @@ def load(file: str) -> None:
 
 def _load_clients(declared: Text, file: Path, parameters: Mapping[str, Any]) -> None:
     from airflow_platform.clients import make_dags
-    from airflow_platform.declared import build
+    from airflow_platform.yaml_dag import build
 
     def make(client: Client) -> None:
         build.dag(declared, _declaration(declared, _words(client, parameters)), client.name)
@@ -61,7 +61,7 @@ def _load_clients(declared: Text, file: Path, parameters: Mapping[str, Any]) -> 
 
 def _of_all(said: Mapping[str, Any]) -> dict[str, Any]:
     """What is known of every client's DAG, for those that cannot be made: a schedule, and whom to tell."""
-    from airflow_platform.declared import build, model
+    from airflow_platform.yaml_dag import build, model
 
     options: dict[str, Any] = {}
     schedule = said.get("schedule")
@@ -96,7 +96,7 @@ def _declaration(declared: Text, words: Mapping[str, Any]) -> Any:
     """
     from pydantic import ValidationError
 
-    from airflow_platform.declared.model import Declaration
+    from airflow_platform.yaml_dag.model import Declaration
 
     said = {key: value for key, value in declared.value.items() if key not in ("parameters", "clients")}
     # The index of a pod is known where there is more than one.

@@ -12,8 +12,8 @@ from airflow.sdk import DAG, Param
 from kubernetes.client import V1EnvVar, V1EnvVarSource, V1ResourceRequirements, V1SecretKeySelector
 
 from airflow_platform import catalogue, notifications
-from airflow_platform.declared.model import Declaration, Notify, Task, TaskDefaults
-from airflow_platform.declared.text import DeclarationError, Text, fill
+from airflow_platform.yaml_dag.model import Declaration, Notify, Task, TaskDefaults
+from airflow_platform.yaml_dag.text import DeclarationError, Text, fill
 
 #: The annotation of a pod that says what the task writes.
 OUTPUTS = "airflow-platform/outputs"

@@ -10,7 +10,7 @@ import yaml
 from airflow.dag_processing.dagbag import DagBag
 from jsonschema import Draft7Validator
 
-from airflow_platform.declared import model
+from airflow_platform.yaml_dag import model
 from airflow_platform.rules import check
 
 EXAMPLE = Path(__file__).parent / "testing" / "dags" / "declared"
@@ -186,7 +186,7 @@ def test_the_rules_find_what_is_wrong_at_its_line_in_the_yaml(folder):
 
 
 def test_the_schema_is_that_of_the_model():
-    said = "run `python -m airflow_platform.declared.model` in images/airflow/src"
+    said = "run `python -m airflow_platform.yaml_dag.model` in images/airflow/src"
     assert json.loads(model.SCHEMA.read_text()) == model.schema(), said
 
 

@@ -1,6 +1,6 @@
 """What a declared DAG may say: the words are Airflow's and Kubernetes'. Editors read it as ``schema.json``.
 
-``python -m airflow_platform.declared.model`` writes that file anew.
+``python -m airflow_platform.yaml_dag.model`` writes that file anew.
 """
 
 from __future__ import annotations
