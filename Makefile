@@ -28,7 +28,7 @@ dags-push: ## Push a folder of DAG files to the local git server: FROM=<folder>
 	@$(CLUSTER) dags-push $(or $(FROM),$(error name a folder: make dags-push FROM=<folder>))
 
 .PHONY: test
-test: lint test-unit test-chart test-images test-dags test-e2e test-browser security semantics-short why-short faults-short bench-short ## All tests, the fast ones first
+test: lint test-unit test-chart test-images test-dags test-tutorial test-e2e test-browser security semantics-short why-short faults-short bench-short ## All tests, the fast ones first
 
 .PHONY: lint
 lint: ## Style and known mistakes, in every language
@@ -47,8 +47,12 @@ test-images: ## The tests of the images, in them; some: IMAGE="ticket-extract ai
 	@$(CHECK) images $(IMAGE)
 
 .PHONY: test-dags
-test-dags: ## The rules for DAGs, and the DAGs' own tests
-	@$(CHECK) dags
+test-dags: ## The rules for DAGs, and the DAGs' own tests; of some: DAG="ticket_sentiment orchestration"
+	@$(CHECK) dags $(DAG)
+
+.PHONY: test-tutorial
+test-tutorial: ## docs/tutorial.md, word by word, as far as it needs no cluster
+	@$(PYTHON) -m pytest tests/tutorial
 
 .PHONY: test-e2e
 test-e2e: ## End to end on the local cluster, which is made if there is none

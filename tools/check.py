@@ -1,6 +1,6 @@
 """``python -m tools.check PART``: everything that ``make test`` checks before it needs a cluster.
 
-The parts are ``lint``, ``unit``, ``chart``, ``images`` (which takes names, as in ``images airflow``) and ``dags``.
+The parts are ``lint``, ``unit``, ``chart``, ``images`` and ``dags``, which take names, as in ``images airflow``.
 """
 
 from __future__ import annotations
@@ -157,8 +157,18 @@ def _has_tests(image: images.Image) -> bool:
     return (image.folder / "tests").is_dir()
 
 
-def dags() -> None:
-    """The rules for DAGs and each DAG's own tests, with the Airflow that will run them, and no network."""
+def dags(names: list[str]) -> None:
+    """The rules for DAGs and each DAG's own tests, with the Airflow that will run them, and no network.
+
+    :param names: whose tests; all, if none. The rules are for all DAGs.
+    :raises Problem: a test failed, or there is none of that name.
+    """
+    known = {
+        path.stem.removeprefix("test_"): f"tests/dags/{path.name}" for path in (REPO / "tests/dags").glob("test_*.py")
+    }
+    for name in names:
+        if name not in known:
+            raise Problem(f"there is no tests/dags/test_{name}.py", f"Choose among {', '.join(sorted(known))}.")
     engine.ensure()
     built = images.build(images.test_stage(images.AIRFLOW))
     with step("DAGs: rules and tests"):
@@ -175,7 +185,10 @@ def dags() -> None:
             "ALL",
         ]
         words += ["--tmpfs", "/opt/airflow/logs:mode=1777", "--volume", f"{REPO}:/repo:ro", "--workdir", "/repo", built]
-        test = ["python", "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/dags"]
+        test = ["python", "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs"]
+        # A DAG may name the node pools of any environment.
+        test += ["-o", "airflow_values=values/kind.yaml values/production.yaml", "airflow_platform.rules"]
+        test += [known[name] for name in names] or ["tests/dags"]
         say(_tail(run([*words, *test], log="dags", doing="the tests of the DAGs"), 1))
 
 
@@ -196,12 +209,12 @@ def main(arguments: list[str]) -> int:
         "chart": lambda _: chart(),
         "unit": lambda _: unit(),
         "images": test_images,
-        "dags": lambda _: dags(),
+        "dags": dags,
         "chart-docs": lambda _: chart_docs(),
     }
     parser = argparse.ArgumentParser(prog="python -m tools.check")
     parser.add_argument("part", choices=list(parts))
-    parser.add_argument("names", nargs="*", help="images: which, all if none")
+    parser.add_argument("names", nargs="*", help="images, dags: which, all if none")
     given = parser.parse_args(arguments)
     settings.STATE.mkdir(mode=0o700, exist_ok=True)
     return console.main(lambda: parts[given.part](given.names))

@@ -38,6 +38,20 @@ asyncore.loop()
 """
 
 
+# Prints path and JSON of each post that it is sent.
+WEBHOOK = """
+import http.server, json
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        print(json.dumps([self.path, json.loads(self.rfile.read(int(self.headers["content-length"])))]))
+        self.send_response(200)
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+http.server.HTTPServer(("0.0.0.0", 8000), Handler).serve_forever()
+"""
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "runs(dag_id, times=1): the DAG whose run, or runs, the test looks at")
     config.addinivalue_line("markers", "needs(fixture, …): what must be there before the run starts")
@@ -223,83 +237,89 @@ def task_image():
 
 
 @pytest.fixture(scope="session")
-def mail(objects, connection, task_image, kubectl):
-    """A mail server that keeps what it is sent, and the connection to it; subject and text of the mails so far."""
-    labels = {"semantics": "mail"}
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "semantics-mail", "namespace": settings.TASK_NAMESPACE, "labels": labels},
-        "spec": {
-            "automountServiceAccountToken": False,
-            "nodeSelector": {"node-pool": "light"},
-            "imagePullSecrets": [{"name": settings.PULL_SECRET}],
-            "terminationGracePeriodSeconds": 0,
-            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [
-                {
-                    "name": "smtp",
-                    "image": task_image,
-                    "command": ["python3", "-W", "ignore", "-u", "-c", MAIL_SERVER],
-                    "readinessProbe": {"tcpSocket": {"port": 1025}, "periodSeconds": 1},
-                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-                }
-            ],
-        },
-    }
-    service = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "semantics-mail", "namespace": settings.TASK_NAMESPACE},
-        "spec": {"selector": labels, "ports": [{"port": 1025}]},
-    }
-    # Whatever runs tasks may mail, and mails come in: the chart knows of no mail server.
-    port = [{"protocol": "TCP", "port": 1025}]
-    sender, server = (
-        {
-            "apiVersion": "networking.k8s.io/v1",
-            "kind": "NetworkPolicy",
-            "metadata": {"name": "semantics-mail", "namespace": namespace},
-            "spec": spec,
+def server(objects, task_image, kubectl):
+    """Run a script of Python that serves a port, in a pod of the tasks' namespace; its host, and what it has printed."""
+
+    def server(name, port, script):
+        labels = {"semantics": name}
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": settings.TASK_NAMESPACE, "labels": labels},
+            "spec": {
+                "automountServiceAccountToken": False,
+                "nodeSelector": {"node-pool": "light"},
+                "imagePullSecrets": [{"name": settings.PULL_SECRET}],
+                "terminationGracePeriodSeconds": 0,
+                "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+                "containers": [
+                    {
+                        "name": "server",
+                        "image": task_image,
+                        "command": ["python3", "-W", "ignore", "-u", "-c", script],
+                        "readinessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 1},
+                        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                    }
+                ],
+            },
         }
-        for namespace, spec in (
-            (
-                settings.NAMESPACE,
-                {
-                    "podSelector": {},
-                    "policyTypes": ["Egress"],
-                    "egress": [
-                        {"to": [{"namespaceSelector": {}, "podSelector": {"matchLabels": labels}}], "ports": port}
-                    ],
-                },
-            ),
-            (
-                settings.TASK_NAMESPACE,
-                {
-                    "podSelector": {"matchLabels": labels},
-                    "policyTypes": ["Ingress"],
-                    "ingress": [{"ports": port}],
-                },
-            ),
-        )
-    )
-    objects(pod, service, sender, server)
-    kubectl("wait", "pod/semantics-mail", "-n", settings.TASK_NAMESPACE, "--for=condition=Ready", "--timeout=90s")
+        service = {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": name, "namespace": settings.TASK_NAMESPACE},
+            "spec": {"selector": labels, "ports": [{"port": port}]},
+        }
+        # The chart knows of no such port, neither of whatever runs tasks nor of a task's namespace.
+        ports = [{"protocol": "TCP", "port": port}]
+        egress = [{"to": [{"namespaceSelector": {}, "podSelector": {"matchLabels": labels}}], "ports": ports}]
+        sender = {"podSelector": {}, "policyTypes": ["Egress"], "egress": egress}
+        receiver = {
+            "podSelector": {"matchLabels": labels},
+            "policyTypes": ["Ingress"],
+            "ingress": [{"ports": ports}],
+        }
+        policies = [
+            {
+                "apiVersion": "networking.k8s.io/v1",
+                "kind": "NetworkPolicy",
+                "metadata": {"name": name, "namespace": namespace},
+                "spec": spec,
+            }
+            for namespace, spec in ((settings.NAMESPACE, sender), (settings.TASK_NAMESPACE, receiver))
+        ]
+        objects(pod, service, *policies)
+        kubectl("wait", f"pod/{name}", "-n", settings.TASK_NAMESPACE, "--for=condition=Ready", "--timeout=90s")
+
+        def printed():
+            lines = kubectl("logs", name, "-n", settings.TASK_NAMESPACE).splitlines()
+            return [json.loads(line) for line in lines]
+
+        return f"{name}.{settings.TASK_NAMESPACE}.svc", printed
+
+    return server
+
+
+@pytest.fixture(scope="session")
+def mail(server, connection):
+    """A mail server that keeps what it is sent, and the connection to it; subject and text of the mails so far."""
+    host, mails = server("semantics-mail", 1025, MAIL_SERVER)
     # What the provider uses where a task names no connection.
     connection(
         "smtp_default",
         conn_type="smtp",
-        host=f"semantics-mail.{settings.TASK_NAMESPACE}.svc",
+        host=host,
         port=1025,
         extra=json.dumps({"disable_ssl": True, "disable_tls": True, "from_email": "airflow@example.com"}),
     )
-
-    def mails():
-        return [
-            json.loads(line) for line in kubectl("logs", "semantics-mail", "-n", settings.TASK_NAMESPACE).splitlines()
-        ]
-
     return mails
+
+
+@pytest.fixture(scope="session")
+def webhook(server, connection):
+    """A webhook that keeps what it is sent, and the connection to it; path and JSON of the posts so far."""
+    host, posts = server("semantics-webhook", 8000, WEBHOOK)
+    connection("semantics_webhook", conn_type="http", host=host, port=8000, password="services/T0/B0")
+    return posts
 
 
 @pytest.fixture(scope="session")

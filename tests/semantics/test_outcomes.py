@@ -112,6 +112,30 @@ def test_a_notifier_is_a_callback(run, mail):
     assert subjects().count("notified of notifies") == 1
 
 
+@pytest.mark.beyond_stock("there is no verdict")
+@pytest.mark.needs("mail", "webhook")
+def test_people_are_told_that_a_run_has_failed_and_that_the_dag_is_well_again(start, mail, webhook):
+    def told(run, what):
+        """Mails and posts on a run whose subject is that."""
+        mails = [text for subject, text in mail() if subject.startswith(what) and run.run_id in text]
+        return mails, [said["text"] for _, said in webhook() if said["text"].startswith(f"*{what}")]
+
+    failed = start("semantics_notifications")
+    assert failed.ended() == "failed"
+    why = "semantics_notifications has failed: Container base of pod may-fail"
+    wait_for("a mail and a post", lambda: all(told(failed, why)), seconds=120)
+    (text,), (post, *_) = told(failed, why)
+    for said in (text, post):
+        assert "ended with exit code 3" in said
+        assert f"/dags/semantics_notifications/runs/{failed.run_id}/tasks/may_fail" in said
+    assert {path for path, _ in webhook()} == {"/services/T0/B0"}
+
+    well = start("semantics_notifications", conf={"fails": False})
+    assert well.ended() == "success"
+    wait_for("that it is well", lambda: all(told(well, "semantics_notifications is well again")), seconds=120)
+    assert failed.run_id in told(well, "semantics_notifications is well again")[0][0]
+
+
 @pytest.mark.runs("semantics_listener")
 @pytest.mark.parametrize(
     ("task_id", "seen"),

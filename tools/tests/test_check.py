@@ -43,6 +43,19 @@ def test_dags_are_tested_without_a_network(docker):
     assert "airflow:test" in words
 
 
+def test_the_tests_of_one_dag_come_with_the_rules(docker):
+    assert check.main(["dags", "ticket_sentiment"]) == 0
+    assert docker[0][-2:] == ["airflow_platform.rules", "tests/dags/test_ticket_sentiment.py"]
+
+
+def test_a_dag_that_has_no_tests_names_those_that_do(docker, capsys):
+    assert check.main(["dags", "tickets"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: there is no tests/dags/test_tickets.py\n")
+    assert "ticket_sentiment" in err
+    assert docker == []
+
+
 def test_an_unknown_part(capsys):
     with pytest.raises(SystemExit):
         check.main(["imags"])

@@ -14,15 +14,17 @@ when it has none, before now.
 
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
+from typing import Any
 
 import yaml
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk import DAG, CronDataIntervalTimetable
 from kubernetes.client import V1EnvVar, V1EnvVarSource, V1ResourceRequirements, V1SecretKeySelector
 
+from airflow_platform.clients import each_client
+
 HERE = Path(__file__).parent
 VERSIONS = yaml.safe_load((HERE.parents[1] / "images.yaml").read_text())
-CLIENTS = yaml.safe_load((HERE / "clients.yaml").read_text())
 
 NO_TICKETS = 99  # exit code of ticket-extract
 
@@ -54,7 +56,10 @@ S3 = [
     from_secret("AWS_REGION", "tickets-s3", "region", optional=True),
 ]
 
-for client, settings in CLIENTS.items():
+
+# A client with an error does not touch the others.
+@each_client(HERE / "clients.yaml", "ticket_sentiment", owner="support", schedule="@daily")
+def ticket_sentiment(client: str, settings: dict[str, Any]) -> None:
     root = f"s3://tickets/{client}"
     batches = settings["batches"]
     end_date = settings.get("end_date")

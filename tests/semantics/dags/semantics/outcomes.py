@@ -12,6 +12,8 @@ from airflow.providers.smtp.notifications.smtp import SmtpNotifier
 from airflow.sdk import DAG, Asset, ExceptionRetryPolicy, RetryAction, RetryRule, Variable
 from airflow.sdk.listener import get_listener_manager
 
+from airflow_platform.notifications import notify
+
 VERSIONS = yaml.safe_load((Path(__file__).parents[1] / "images.yaml").read_text())
 MANUAL = {"schedule": None, "start_date": datetime(2026, 1, 1, tzinfo=UTC), "catchup": False, "tags": ["semantics"]}
 TASK = {
@@ -113,6 +115,16 @@ with DAG("semantics_mail", default_args=TASK, **MANUAL):
             to="oncall@example.com", from_email="airflow@example.com", subject="notified of {{ ti.task_id }}"
         ),
     )
+
+
+with DAG(
+    "semantics_notifications",
+    default_args=TASK,
+    params={"fails": True},
+    **notify(email="oncall@example.com", webhook="semantics_webhook"),
+    **MANUAL,
+):
+    KubernetesPodOperator(task_id="may_fail", cmds=["sh", "-c", "exit {{ 3 if params.fails else 0 }}"])
 
 
 class Transitions:

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option ``airflow_dags``."""
+    """Add the options ``airflow_dags`` and ``airflow_values``."""
     parser.addini("airflow_dags", "The folder of DAG files, from the root of the tests.", default="dags")
+    parser.addini(
+        "airflow_values", "Files of the chart's values whose nodePools the rules let tasks name.", "args", default=[]
+    )
 
 
 @pytest.fixture(scope="session")

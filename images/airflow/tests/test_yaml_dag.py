@@ -1,0 +1,210 @@
+"""DAGs as YAML files: what they make, what is wrong with them by file and line, and that clients are apart."""
+
+import json
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+from airflow.dag_processing.dagbag import DagBag
+from jsonschema import Draft7Validator
+
+from airflow_platform.yaml_dag import model
+from airflow_platform.rules import check
+
+EXAMPLE = Path(__file__).parent / "testing" / "dags" / "declared"
+DAY = datetime(2026, 1, 31, tzinfo=UTC)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The example, to be changed."""
+    return Path(shutil.copytree(EXAMPLE, tmp_path / "dags"))
+
+
+def change(file, old, new):
+    text = file.read_text()
+    assert text.count(old) >= 1
+    file.write_text(text.replace(old, new, 1))
+
+
+def import_all(folder):
+    bag = DagBag(folder / "dag.py", collect_dags=False)
+    bag.process_file(str(folder / "dag.py"), only_if_updated=False)
+    return bag
+
+
+def line_of(file, text):
+    return max(number for number, line in enumerate(file.read_text().splitlines(), start=1) if text in line)
+
+
+def test_what_it_makes_runs_as_it_says(load_dag):
+    run = load_dag("declared__acme").run(logical_date=DAY)
+    assert run.state == "success"
+    assert run.order == ["extract", "count", "report"]
+    assert run.most_at_once("count") == 3
+    extract = run["extract"].pod
+    assert extract.image == "orders-extract:1.2.0"
+    assert extract.arguments == ["--root=s3://orders/acme", "--day=2026-01-31"]
+    assert extract.secrets == {"AWS_REGION": "orders-s3/region", "DSN": "orders-acme/dsn"}
+    assert [one.pod.arguments for one in run.all("count")] == [[f"--batch={n}", "--of=3"] for n in range(3)]
+    assert run["report"].pod.command == ["report", "--html"]
+    assert run["report"].pod.environment == {"CLIENT": "acme", "DAY": "2026-01-31"}
+    assert run["report"].pod.limits == {"memory": "256Mi"}
+    outputs = run["report"].pod.object["metadata"]["annotations"]["airflow-platform/outputs"]
+    assert outputs == "s3://orders/acme/2026-01-31/report.html s3://orders/acme/2026-01-31/counts.json"
+
+
+def test_a_client_has_its_own_secret_schedule_and_pool(load_dag):
+    run = load_dag("declared__globex").run(logical_date=DAY)
+    assert run["extract"].pod.secrets["DSN"] == "globex-db/dsn"
+    assert {one.task_id: one.pool for one in run.tasks} == {
+        "extract": "narrow",
+        "count": "narrow",
+        "report": "default_pool",
+    }
+    assert run["extract"].started.hour == 6
+
+
+def test_an_exit_code_says_that_there_is_nothing_to_do(load_dag, cluster):
+    cluster.pod("extract").exits(99)
+    run = load_dag("declared__initech").run(logical_date=DAY)
+    assert set(run.states.values()) == {"skipped"}
+
+
+def test_the_settings_of_the_dag_and_its_tasks(folder):
+    dag = import_all(folder).dags["declared__acme"]
+    assert (dag.catchup, dag.max_active_runs, dag.tags) == (False, 1, {"sales", "acme"})
+    assert dag.doc_md == "Counts the orders of a client."
+    assert dag.start_date == datetime(2026, 1, 1, tzinfo=UTC)
+    assert dag.fileloc == str(folder / "dag.py")
+    extract = dag.get_task("extract")
+    assert (extract.owner, extract.namespace, extract.retries) == ("sales", "sales", 2)
+    assert (extract.retry_delay, extract.execution_timeout) == (timedelta(minutes=1), timedelta(hours=1))
+    assert not extract.do_xcom_push
+
+
+def test_adding_a_client_is_one_line(folder):
+    with (folder / "clients.yaml").open("a") as file:
+        file.write("hooli: {batches: 1}\n")
+    assert "declared__hooli" in import_all(folder).dags
+
+
+def test_one_dag_without_clients(folder):
+    for old, new in (("clients: clients.yaml\n", ""), ("orders-${client}", "orders"), ("/${client}", "")):
+        change(folder / "dag.yaml", old, new)
+    change(folder / "dag.yaml", '"${client}"', '"none"')
+    bag = import_all(folder)
+    assert (list(bag.dags), bag.import_errors) == (["declared"], {})
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("bad: {batches: three}", "tasks.count.times: input should be a valid integer"),
+        ("bad: {batches: 0}", "tasks.count.times: input should be greater than 0; found 0"),
+        ("bad: {batch: 3}", "batch is no parameter; there are: schedule, pool, batches, secret"),
+        ("bad: [3]", "a mapping is expected, as `bad: {batches: 3}`"),
+        ("bad: {batches: 3", "this is not YAML"),
+        ("bad", "a client is expected, as `acme: {batches: 3}`"),
+        ("acme: {batches: 1}", "client acme is there twice; keep one"),
+        ("bad: {secret: No Secret}", "tasks.extract.secrets.DSN: string should match pattern"),
+        ("bad: {schedule: often}", "AirflowTimetableInvalid"),
+    ],
+)
+def test_a_client_with_an_error_does_not_touch_the_others(folder, line, said):
+    clients = folder / "clients.yaml"
+    change(clients, "broken: {batches: three}", line)
+    bag = import_all(folder)
+    assert bag.import_errors == {}
+    assert {"declared__acme", "declared__globex", "declared__initech"} < set(bag.dags)
+    (broken,) = [dag for dag in bag.dags.values() if "broken" in dag.tags]
+    assert f"{clients}:{line_of(clients, line)}: " in broken.doc_md
+    assert said in broken.doc_md
+    with pytest.raises(Exception, match="clients.yaml:5: "):
+        broken.get_task("declaration").execute({})
+
+
+def test_what_the_platform_refuses_of_a_client_does_not_touch_the_others(folder, write_config):
+    write_config("nodePools: [{name: narrow, slots: 1}]")
+    change(folder / "clients.yaml", "broken: {batches: three}", "bad: {pool: wide}")
+    bag = import_all(folder)
+    assert bag.import_errors == {}
+    assert len(bag.dags) == 4
+    assert "names the pool 'wide', which does not exist" in bag.dags["declared__bad"].doc_md
+
+
+def test_the_run_of_a_client_with_an_error_fails_and_says_why(load_dag):
+    run = load_dag("declared__broken").run(logical_date=DAY)
+    assert run.states == {"declaration": "failed"}
+    assert any("clients.yaml:5: client broken: " in line for line in run["declaration"].log)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "at", "said"),
+    [
+        ("owner: sales", "ownr: sales", "ownr", "ownr is not known here; take it out, or correct its name"),
+        ("owner: sales\n", "", "dag: declared", "owner is missing; add it"),
+        ("tags: [sales]", "tags: [", "schedule: ${schedule}", "this is not YAML"),
+        ("after: [count]", "after: [cuont]", "tasks:", "task report comes after cuont, which is no task; there are: "),
+        ("retry_delay: 1m", "retry_delay: 1 minute", "1 minute", "a duration is expected, as 30s, 90m or 2h30m"),
+        ("${batches}", "${batch}", "${batch}", "${batch} is no parameter; there are: "),
+        ("  report:\n", "  count:\n", "  count:", "count is there twice; keep one"),
+        ("clients.yaml", "none.yaml", None, "none.yaml:1: cannot be read: No such file"),
+        ("dag: declared", "- dag", None, "dag.yaml:"),
+    ],
+)
+def test_what_is_wrong_for_all_is_an_import_error_with_file_and_line(folder, old, new, at, said):
+    file = folder / "dag.yaml"
+    change(file, old, new)
+    (error,) = import_all(folder).import_errors.values()
+    assert said in error
+    if at:
+        assert f"{file}:{line_of(file, at)}: " in error
+
+
+def test_an_image_that_the_catalogue_lacks(folder):
+    (folder / "images.yaml").write_text("orders-extract: 1.2.0\n")
+    change(folder / "dag.yaml", "orders-extract:1.2.0", "orders-extract")
+    change(folder / "dag.yaml", "orders-count:2.0.1", "orders-cuont")
+    (error,) = import_all(folder).import_errors.values()
+    assert "images.yaml has no image 'orders-cuont'; there are: orders-extract" in error
+    change(folder / "dag.yaml", "orders-cuont", "orders-count:2.0.1")
+    assert import_all(folder).dags["declared__acme"].get_task("extract").image == "orders-extract:1.2.0"
+
+
+def test_the_rules_find_what_is_wrong_at_its_line_in_the_yaml(folder):
+    change(folder / "dag.yaml", "orders-report:1.0.0", "orders-report:latest")
+    found = check(folder)
+    clients, dag = folder / "clients.yaml", folder / "dag.yaml"
+    assert {(one.file, one.line, one.rule) for one in found} == {
+        (clients, 5, "imports"),
+        (dag, line_of(dag, "  report:"), "image"),
+    }
+    assert "client broken: " in next(one.message for one in found if one.rule == "imports")
+
+
+def test_the_schema_is_that_of_the_model():
+    said = "run `python -m airflow_platform.yaml_dag.model` in images/airflow/src"
+    assert json.loads(model.SCHEMA.read_text()) == model.schema(), said
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wrong"),
+    [
+        ("", "", []),
+        ("owner: sales", "ownr: sales", ["ownr", "owner"]),
+        ("retry_delay: 1m", "retry_delay: 1 minute", ["1 minute"]),
+        ("times: ${batches}", "times: many", ["many"]),
+        ("DSN: ${secret}/dsn", "DSN: dsn", ["dsn"]),
+    ],
+)
+def test_editors_see_what_is_wrong(folder, old, new, wrong):
+    if old:
+        change(folder / "dag.yaml", old, new)
+    read = yaml.safe_load((folder / "dag.yaml").read_text())
+    read = json.loads(json.dumps(read, default=str))
+    said = "\n".join(error.message for error in Draft7Validator(model.schema()).iter_errors(read))
+    assert bool(said) == bool(wrong)
+    assert all(word in said for word in wrong)
