@@ -13,12 +13,14 @@ from airflow_platform.command_error import CommandError
 from airflow_platform.new import command as new
 from airflow_platform.official_chart import command as convert_values
 from airflow_platform.plan import command as plan
+from airflow_platform.release.commands import delete, promote, release, retire, rollback
+from airflow_platform.release.commands import list as list_releases
 from airflow_platform.restore import command as restore
 from airflow_platform.rules import command as check
 from airflow_platform.why import command as why
 
 #: The sub-commands, in the order in which the help names them.
-_COMMANDS = (why, new, check, plan, restore, convert_values)
+_COMMANDS = (why, new, check, release, promote, rollback, retire, list_releases, delete, plan, restore, convert_values)
 
 
 def main(arguments: list[str] | None = None) -> int:
