@@ -48,6 +48,11 @@ def from_secret(variable: str, secret: str, key: str, optional: bool = False) ->
     return V1EnvVar(name=variable, value_from=V1EnvVarSource(secret_key_ref=selector))
 
 
+def outputs(*addresses: str) -> dict[str, str]:
+    """The annotation that says what a task writes: two runs are compared by it."""
+    return {"airflow-platform/outputs": " ".join(addresses)}
+
+
 S3 = [
     from_secret("AWS_ACCESS_KEY_ID", "tickets-s3", "access-key"),
     from_secret("AWS_SECRET_ACCESS_KEY", "tickets-s3", "secret-key"),
@@ -61,6 +66,7 @@ S3 = [
 @each_client(HERE / "clients.yaml", "ticket_sentiment", owner="support", schedule="@daily")
 def ticket_sentiment(client: str, settings: dict[str, Any]) -> None:
     root = f"s3://tickets/{client}"
+    day = f"{root}/{DAY}"
     batches = settings["batches"]
     end_date = settings.get("end_date")
 
@@ -88,6 +94,7 @@ def ticket_sentiment(client: str, settings: dict[str, Any]) -> None:
         extract = KubernetesPodOperator(
             task_id="extract",
             image=image("ticket-extract"),
+            annotations=outputs(f"{day}/tickets.parquet", f"{day}/labelled.parquet"),
             arguments=[
                 f"--root={root}",
                 f"--start={{{{ {INTERVAL_START} | ts }}}}",
@@ -103,6 +110,7 @@ def ticket_sentiment(client: str, settings: dict[str, Any]) -> None:
         train = KubernetesPodOperator(
             task_id="train",
             image=image("sentiment-train"),
+            annotations=outputs(f"{day}/model.joblib", f"{day}/metrics.json"),
             arguments=[f"--root={root}", f"--day={DAY}"],
             env_vars=S3,
             pool="gpu",
@@ -112,6 +120,7 @@ def ticket_sentiment(client: str, settings: dict[str, Any]) -> None:
         score = KubernetesPodOperator.partial(
             task_id="score",
             image=image("sentiment-score"),
+            annotations=outputs(f"{day}/scores/part-{{{{ ti.map_index }}}}.parquet"),
             env_vars=S3,
             pool="light",
             container_resources=resources(cpu="100m", memory="768Mi"),
@@ -122,6 +131,7 @@ def ticket_sentiment(client: str, settings: dict[str, Any]) -> None:
         report = KubernetesPodOperator(
             task_id="report",
             image=image("ticket-report"),
+            annotations=outputs(f"{day}/report.html"),
             arguments=[f"--root={root}", f"--day={DAY}", "--days=30", f"--batches={batches}", f"--client={client}"],
             env_vars=S3,
             pool="light",

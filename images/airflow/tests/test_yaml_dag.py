@@ -10,8 +10,8 @@ import yaml
 from airflow.dag_processing.dagbag import DagBag
 from jsonschema import Draft7Validator
 
-from airflow_platform.yaml_dag import model
 from airflow_platform.rules import check
+from airflow_platform.yaml_dag import model
 
 EXAMPLE = Path(__file__).parent / "testing" / "dags" / "declared"
 DAY = datetime(2026, 1, 31, tzinfo=UTC)

@@ -10,6 +10,7 @@ import argparse
 import sys
 
 from airflow_platform.command_error import CommandError
+from airflow_platform.compare import command as compare
 from airflow_platform.new import command as new
 from airflow_platform.official_chart import command as convert_values
 from airflow_platform.plan import command as plan
@@ -17,14 +18,19 @@ from airflow_platform.release.commands import delete, promote, release, retire, 
 from airflow_platform.release.commands import list as list_releases
 from airflow_platform.restore import command as restore
 from airflow_platform.rules import command as check
+from airflow_platform.run import command as run
 from airflow_platform.why import command as why
 
 #: The sub-commands, in the order in which the help names them.
-_COMMANDS = (why, new, check, release, promote, rollback, retire, list_releases, delete, plan, restore, convert_values)
+_COMMANDS = (
+    *(why, run, new, check),
+    *(release, promote, rollback, retire, list_releases, delete, compare),
+    *(plan, restore, convert_values),
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one sub-command; the exit code: 0, or 1 after an error that is said in one line."""
+    """Run one sub-command; the exit code: its own, or, after an error that is said in one line, its ``on_error``."""
     parser = argparse.ArgumentParser(prog="airflow-platform", description="Ask and steer airflow-platform.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in _COMMANDS:
@@ -34,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         return options.do(options)
     except CommandError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return getattr(options, "on_error", 1)
     except KeyboardInterrupt:
         return 130
 
