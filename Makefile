@@ -67,6 +67,10 @@ test-browser: ## The platform's pages in Airflow's UI, in Chromium, on the clust
 scenarios: ## Install each of the chart's ci/ files on the cluster that is up, each upgraded from the one before (a quarter of an hour); some: SCENARIO="minimal celery"
 	@$(PYTHON) -m tests.scenarios $(SCENARIO)
 
+.PHONY: rotation
+rotation: ## The Fernet key is rotated while tasks run, on the cluster that is up (ten minutes)
+	@$(PYTHON) -m pytest tests/rotation
+
 .PHONY: semantics
 semantics: ## What Airflow says of a task holds for its pod, on the cluster that is up; some: TEST="-k pool"
 	@$(PYTHON) -m pytest tests/semantics --durations=5 $(TEST)

@@ -218,7 +218,7 @@ async def test_the_pod_of_a_task_that_goes_on_stays(sweep, airflow, state):
         ("Succeeded", 0, left("delete_active_pod")),
         ("Running", None, left(on_kill="keep_pod")),
         # It was made just now, by a clock that is ahead of ours.
-        ("Succeeded", 0, left(age=-60)),
+        ("Succeeded", 0, left(age=-3600)),
         # Of another Airflow, whose tasks have the same names.
         ("Succeeded", 0, left(of="airflow-staging")),
         # Of another release, or not ours.
