@@ -37,13 +37,13 @@ imagePullSecrets:
 securityContext:
   runAsNonRoot: true
   runAsUser: 50000
-  runAsGroup: 0
+  runAsGroup: 50000
   {{- if .gitSync }}
   # Owns the volumes, so that git-sync's user can read its credentials.
   fsGroup: {{ .root.Values.dags.gitSync.runAsUser }}
   fsGroupChangePolicy: OnRootMismatch
   {{- else }}
-  fsGroup: 0
+  fsGroup: 50000
   {{- end }}
   seccompProfile:
     type: RuntimeDefault

@@ -50,7 +50,7 @@ func pod(document []byte) (name string, found *corev1.PodTemplateSpec, err error
 }
 
 func run() (int, error) {
-	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
+	evaluator, err := policy.NewEvaluator(policy.DefaultChecks())
 	if err != nil {
 		return 0, err
 	}
