@@ -238,7 +238,7 @@ def task_image():
 
 @pytest.fixture(scope="session")
 def server(objects, task_image, kubectl):
-    """Run a script of Python that serves a port, in a pod of the tasks' namespace; its host, and what it has printed."""
+    """Run a script of Python that serves a port, in a pod of the tasks' namespace; its host, and what it printed."""
 
     def server(name, port, script):
         labels = {"semantics": name}
