@@ -37,6 +37,8 @@ def clone(folder: Path) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(source.read_bytes())
             target.chmod(source.stat().st_mode)
+    # pytest's folders are its user's alone; the containers of the tests have another.
+    folder.chmod(0o755)
     return folder
 
 

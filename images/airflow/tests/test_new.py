@@ -76,8 +76,6 @@ def test_the_dag_keeps_to_the_rules(both):
 
 
 def test_the_tests_of_the_dag_pass(both):
-    conftest = 'import pathlib, pytest\n\n@pytest.fixture(scope="session")\ndef repository():\n    '
-    (both / "tests" / "dags" / "conftest.py").write_text(f"{conftest}return pathlib.Path({str(both)!r})\n")
     (both / "pytest.ini").write_text("[pytest]\n")
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/dags"]
     done = subprocess.run(words, cwd=both, capture_output=True, text=True, check=False)
