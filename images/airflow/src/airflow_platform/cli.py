@@ -11,14 +11,15 @@ import sys
 
 from airflow_platform.command_error import CommandError
 from airflow_platform.official_chart import command as convert_values
+from airflow_platform.run import command as run
 from airflow_platform.why import command as why
 
 #: The sub-commands, in the order in which the help names them.
-_COMMANDS = (why, convert_values)
+_COMMANDS = (why, run, convert_values)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one sub-command; the exit code: 0, or 1 after an error that is said in one line."""
+    """Run one sub-command; the exit code: its own, or, after an error that is said in one line, its ``on_error``."""
     parser = argparse.ArgumentParser(prog="airflow-platform", description="Ask and steer airflow-platform.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in _COMMANDS:
@@ -28,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         return options.do(options)
     except CommandError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return getattr(options, "on_error", 1)
     except KeyboardInterrupt:
         return 130
 

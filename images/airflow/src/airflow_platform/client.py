@@ -1,4 +1,4 @@
-"""The api-server's routes of the platform (`airflow_platform.ui.api`), for commands outside of the cluster.
+"""The api-server, for commands outside of the cluster: Airflow's REST API, and the platform's own routes beside it.
 
 Who asks is a user of Airflow: by a token, or by name and password, for which ``/auth/token`` gives one.
 """
@@ -6,6 +6,7 @@ Who asks is a user of Airflow: by a token, or by name and password, for which ``
 from __future__ import annotations
 
 import os
+import time
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,30 @@ URL, TOKEN, USER, PASSWORD = (f"AIRFLOW_PLATFORM_{name}" for name in ("URL", "TO
 _TIMEOUT = 60
 
 
+#: Seconds for which an api-server that has answered before may be away, as when it is restarted, and between tries.
+_PATIENCE, _PAUSE = 120, 2.0
+
+#: Where Airflow's REST API is, below the api-server's address.
+_API = "/api/v2"
+
+#: What a proxy answers while no api-server is behind it.
+_AWAY = (502, 503, 504)
+
+
 class ClientError(CommandError):
     """What was asked cannot be answered; the message says why, and what to do."""
+
+
+class AwayError(ClientError):
+    """The api-server does not answer; it may a moment later."""
+
+
+class NotFoundError(ClientError):
+    """The api-server does not know what was asked for."""
+
+
+class ConflictError(ClientError):
+    """What was to be made is there already."""
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -45,6 +68,10 @@ class Client:
     def __init__(self, url: str, *, token: str | None, user: str | None, password: str | None) -> None:
         self._url, self._token = url.rstrip("/"), token
         self._user, self._password = user, password
+        #: The token that was given for the password, and the connections that are kept.
+        self._given: str | None = None
+        self._http: httpx.Client | None = None
+        self._has_answered = False
 
     @classmethod
     def of(cls, options: Namespace) -> Client:
@@ -65,30 +92,75 @@ class Client:
             raise ClientError(f"who asks? Set {TOKEN}, or --user and {PASSWORD}")
         return cls(options.url, token=token, user=options.user, password=password)
 
+    @property
+    def url(self) -> str:
+        """The api-server's address, without a slash at its end."""
+        return self._url
+
     def get(self, path: str, **query: Any) -> dict[str, Any]:
         """What a route below `PREFIX` answers.
 
         Raises:
             ClientError: it does not, or with an error.
         """
-        import httpx
+        return self._ask("GET", f"{PREFIX}{path}", query)
 
-        with httpx.Client(timeout=_TIMEOUT) as http:
-            token = self._token or self._log_in(http)
-            given = {name: value for name, value in query.items() if value is not None}
-            headers = {"Authorization": f"Bearer {token}"}
-            answer = self._send(http, "GET", f"{PREFIX}{path}", params=given, headers=headers)
-        if answer.status_code == 401:
-            raise ClientError(f"{self._url} does not accept the token: {_detail(answer)}")
-        if answer.status_code == 403:
-            raise ClientError(f"the user may not read that: {_detail(answer)}")
+    def api(self, method: str, path: str, *, body: Any = None, **query: Any) -> dict[str, Any]:
+        """What a route of Airflow's REST API answers, such as ``/dags/my_dag``.
+
+        Where the answer is lost, the request is sent again: one that makes something may find it made.
+
+        Raises:
+            ClientError: it does not, or with an error.
+        """
+        return self._ask(method, f"{_API}{path}", query, body)
+
+    def _ask(self, method: str, path: str, query: dict[str, Any], body: Any = None) -> dict[str, Any]:
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                found = self._ask_once(method, path, query, body)
+                self._has_answered = True
+                return found
+            except AwayError:
+                # An address that never answered is more likely wrong than away.
+                if not self._has_answered or time.monotonic() + _PAUSE > deadline:
+                    raise
+                time.sleep(_PAUSE)
+
+    def _ask_once(self, method: str, path: str, query: dict[str, Any], body: Any) -> dict[str, Any]:
+        answer = self._send_as_user(method, path, query, body)
+        if answer.status_code == 401 and self._password:
+            # A token that was given for the password holds for some hours only.
+            self._given = None
+            answer = self._send_as_user(method, path, query, body)
         if answer.is_success and _is_json(answer):
             return answer.json()
-        if answer.status_code == 404 and _is_json(answer):
-            raise ClientError(_detail(answer))
-        if answer.is_success or answer.status_code == 404:
-            raise ClientError(f"{self._url} is no api-server of airflow-platform: it does not know {PREFIX}{path}")
-        raise ClientError(f"{self._url} answers {answer.status_code}: {_detail(answer)}")
+        raise self._error(method, path, answer)
+
+    def _send_as_user(self, method: str, path: str, query: dict[str, Any], body: Any) -> httpx.Response:
+        if self._http is None:
+            import httpx
+
+            self._http = httpx.Client(timeout=_TIMEOUT)
+        if (token := self._token or self._given) is None:
+            token = self._given = self._log_in(self._http)
+        given = {name: value for name, value in query.items() if value is not None}
+        request = {"params": given, "headers": {"Authorization": f"Bearer {token}"}}
+        return self._send(self._http, method, path, **request, **({} if body is None else {"json": body}))
+
+    def _error(self, method: str, path: str, answer: httpx.Response) -> ClientError:
+        status, detail = answer.status_code, _detail(answer)
+        if status == 401:
+            return ClientError(f"{self._url} does not accept the token: {detail}")
+        if status == 403:
+            return ClientError(f"the user may not {'read' if method == 'GET' else 'do'} that: {detail}")
+        if status == 404 and _is_json(answer):
+            return NotFoundError(detail)
+        if answer.is_success or status == 404:
+            return ClientError(f"{self._url} is no api-server of airflow-platform: it does not know {path}")
+        kind = ConflictError if status == 409 else AwayError if status in _AWAY else ClientError
+        return kind(f"{self._url} answers {status}: {detail}")
 
     def _log_in(self, http: httpx.Client) -> str:
         credentials = {"username": self._user, "password": self._password}
@@ -105,7 +177,7 @@ class Client:
         try:
             return http.request(method, f"{self._url}{path}", **request)
         except httpx.HTTPError as error:
-            raise ClientError(f"{self._url} does not answer: {error or type(error).__name__}") from error
+            raise AwayError(f"{self._url} does not answer: {error or type(error).__name__}") from error
         except httpx.InvalidURL as error:
             raise ClientError(f"{self._url!r} is no address: {error}") from error
 
@@ -117,4 +189,10 @@ def _is_json(answer: httpx.Response) -> bool:
 def _detail(answer: httpx.Response) -> str:
     found = answer.json() if _is_json(answer) else {}
     detail = found.get("detail") if isinstance(found, dict) else None
+    if isinstance(detail, list):
+        # What FastAPI says of each field that it does not take.
+        said = [f"{'.'.join(map(str, one.get('loc', ())))}: {one.get('msg')}" for one in detail]
+        return "; ".join(said)
+    if isinstance(detail, dict):
+        return str(detail.get("reason") or detail)
     return str(detail or answer.reason_phrase)
