@@ -24,6 +24,7 @@ def airflow(monkeypatch):
     monkeypatch.setenv(client.TOKEN, "secret")
     monkeypatch.setattr(client, "_PAUSE", 0.01)
     monkeypatch.setattr(follow, "_EVERY", 0.01)
+    monkeypatch.setattr(follow, "_SHARE", 1e9)
     with Airflow() as airflow:
         threading.Thread(target=airflow.serve_forever, args=(0.01,), daemon=True).start()
         airflow.dags["d"] = False

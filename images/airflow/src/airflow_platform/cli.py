@@ -10,12 +10,13 @@ import argparse
 import sys
 
 from airflow_platform.command_error import CommandError
+from airflow_platform.compare import command as compare
 from airflow_platform.official_chart import command as convert_values
 from airflow_platform.run import command as run
 from airflow_platform.why import command as why
 
 #: The sub-commands, in the order in which the help names them.
-_COMMANDS = (why, run, convert_values)
+_COMMANDS = (why, run, compare, convert_values)
 
 
 def main(arguments: list[str] | None = None) -> int:

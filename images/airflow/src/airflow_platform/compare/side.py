@@ -1,0 +1,164 @@
+"""What one run left: its tasks' states and times, their XComs, and the files that they declare.
+
+A task declares a file that it writes to S3 by an annotation of its pod, which is a template, or by an XCom:
+
+    KubernetesPodOperator(…, annotations={"airflow-platform/outputs": "s3://sales/{{ ds }}/report.csv"})
+
+Several addresses stand with spaces between them; one that ends with a slash is a folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow_platform.client import ClientError
+from airflow_platform.compare.storage import SCHEME, File, Storage, kept
+from airflow_platform.dag_run import DagRun
+from airflow_platform.run.follow import named
+
+#: The annotation by which a task declares what it writes.
+OUTPUTS = "airflow-platform/outputs"
+
+#: How long after a run's end a file may be written that is still the run's: clocks differ.
+_LATE = timedelta(seconds=5)
+
+
+@dataclass(frozen=True)
+class Task:
+    """``seconds`` is of its last try; ``why`` is the verdict on one that failed."""
+
+    state: str
+    tries: int
+    seconds: float | None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a run wrote to an address.
+
+    ``file`` is None where that is nothing, ``problem`` says more; or, where it ``is_lost``, cannot be known any more.
+    """
+
+    address: str
+    file: File | None
+    problem: str = ""
+    is_lost: bool = False
+
+
+@dataclass
+class Side:
+    """``tasks`` by the task instance's name, ``xcoms`` by that and the key, ``outputs`` by what declares them."""
+
+    name: str
+    dag_id: str = ""
+    run_id: str = ""
+    url: str = ""
+    state: str = ""
+    logical_date: str | None = None
+    conf: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float | None = None
+    tasks: dict[str, Task] = field(default_factory=dict)
+    xcoms: dict[str, Any] = field(default_factory=dict)
+    outputs: dict[str, Output] = field(default_factory=dict)
+
+
+def of_run(name: str, run: DagRun, storage: Storage) -> Side:
+    """What a run left that has ended.
+
+    Raises:
+        CommandError: Airflow or S3 does not answer, or the run has not ended.
+    """
+    found = run.read()
+    if found["state"] not in ("success", "failed"):
+        raise ClientError(f"run {run.run_id} of DAG {run.dag_id} is {found['state']}: wait for its end")
+    side = Side(
+        name, run.dag_id, run.run_id, run.url, found["state"], found["logical_date"], found["conf"] or {},
+        found["duration"],
+    )  # fmt: skip
+    instances = sorted(run.instances(), key=lambda one: (one["start_date"] or "9", one["task_id"], one["map_index"]))
+    for one in instances:
+        why = _why(run, one) if one["state"] == "failed" else ""
+        side.tasks[_name(one)] = Task(one["state"] or "no state", one["try_number"], one["duration"], why)
+    for one in run.xcoms():
+        side.xcoms[f"{_name(one)} {one['key']}"] = one["value"]
+    for where, address in _declared(instances, side.xcoms):
+        if address.endswith("/"):
+            for each in storage.below(address):
+                side.outputs[f"{where} {each.removeprefix(address)}"] = _output(each, storage, found)
+        else:
+            side.outputs[where] = _output(address, storage, found)
+    return side
+
+
+def of_objects(name: str, addresses: list[str], run: DagRun, storage: Storage) -> Side:
+    """Of a run, these objects in S3, declared or not.
+
+    Raises:
+        CommandError: Airflow or S3 does not answer.
+    """
+    found = run.read()
+    side = Side(name, run.dag_id, run.run_id, run.url, found["state"], found["logical_date"], found["conf"] or {},
+                found["duration"])  # fmt: skip
+    side.outputs = {address: _output(address, storage, found) for address in addresses}
+    return side
+
+
+def of_folder(name: str, folder: Path) -> Side:
+    """Files that were kept: ``<bucket>/<key>`` in a folder is ``s3://<bucket>/<key>``."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    addresses = {f"{SCHEME}{path.relative_to(folder).as_posix()}": path for path in paths}
+    outputs = {address: Output(address, kept(path, address)) for address, path in addresses.items()}
+    return Side(name, outputs=outputs)
+
+
+def _name(one: Mapping[str, Any]) -> str:
+    return named(one["task_id"], one["map_index"])
+
+
+def _why(run: DagRun, instance: Mapping[str, Any]) -> str:
+    try:
+        return run.why(instance["task_id"], instance["map_index"])
+    except ClientError:
+        # A DAG that is gone since has no answer; that the task failed is known all the same.
+        return ""
+
+
+def _declared(instances: list[dict[str, Any]], xcoms: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Who declares which address: by place, as the addresses of two runs need not be the same."""
+    for one in instances:
+        annotations = (one.get("rendered_fields") or {}).get("annotations")
+        declared = annotations.get(OUTPUTS, "") if isinstance(annotations, Mapping) else ""
+        for number, address in enumerate(declared.split(), 1):
+            yield f"{_name(one)} output {number}", address
+    for where, value in xcoms.items():
+        for place, text in _texts(value):
+            if text.startswith(SCHEME) and not any(sign.isspace() for sign in text):
+                yield f"{where}{place}", text
+
+
+def _texts(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _texts(inner, f"{place}.{name}")
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _texts(inner, f"{place}[{number}]")
+
+
+def _output(address: str, storage: Storage, run: Mapping[str, Any]) -> Output:
+    file = storage.fetch(address)
+    if file is None or file.written is None:
+        return Output(address, file)
+    began, ended = (datetime.fromisoformat(run[name]) if run[name] else None for name in ("start_date", "end_date"))
+    if began and file.written < began.replace(microsecond=0):
+        return Output(address, None, f"what is there is older than the run, which wrote nothing: {file.written}")
+    if ended and file.written > ended + _LATE:
+        return Output(address, None, f"it was written again after the run had ended: {file.written}", True)
+    return Output(address, file)
