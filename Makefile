@@ -87,6 +87,14 @@ why: ## Provoke every fault, ours and stock, and measure what the log says; some
 why-short: ## Five faults that are quick: each log names its cause
 	@$(PYTHON) -m tests.causes --short || { $(CLUSTER) collect; exit 1; }
 
+.PHONY: acceptance
+acceptance: ## Run a DAG on the toy input beside it and compare its outputs: DAG=support/ticket_sentiment, FAULTS=1, RECORD=1
+	@$(PYTHON) -m tests.acceptance $(or $(DAG),$(error name a folder below dags/: make acceptance DAG=support/ticket_sentiment)) $(if $(FAULTS),--faults) $(if $(RECORD),--record)
+
+.PHONY: dev
+dev: ## Build, push and run a DAG on its toy input each time that it or an image is saved: DAG=support/ticket_sentiment
+	@$(CLUSTER) dev $(or $(DAG),$(error name a folder below dags/: make dev DAG=support/ticket_sentiment))
+
 .PHONY: chart-docs
 chart-docs: ## Make the chart's schema and README from its values.yaml
 	@$(CHECK) chart-docs

@@ -17,6 +17,7 @@ from local.cluster import (
     access,
     console,
     dags,
+    dev,
     engine,
     failure,
     images,
@@ -109,6 +110,12 @@ def push_dags(folder: Path) -> None:
     say(f"pushed {folder} as commit {dags.push(folder.resolve())}")
 
 
+def develop(name: str) -> None:
+    """An author's loop with the DAG in this folder below ``dags/``."""
+    _need_cluster()
+    dev.loop(name, access.write())
+
+
 def status() -> None:
     """Nodes, pods, warnings, and what all of it takes of this machine."""
     _need_cluster()
@@ -151,11 +158,14 @@ def main(arguments: list[str]) -> int:
     for name in plain:
         commands.add_parser(name)
     commands.add_parser("dags-push").add_argument("folder", type=Path)
+    commands.add_parser("dev").add_argument("dag", help="the DAG's folder below dags/")
     given = parser.parse_args(arguments)
     if given.command == "up":
         return console.main(lambda: up(not given.no_run))
     if given.command == "dags-push":
         return console.main(lambda: push_dags(given.folder))
+    if given.command == "dev":
+        return console.main(lambda: develop(given.dag))
     return console.main(plain[given.command])
 
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import base64
+import json
 import shutil
 import subprocess
 import tempfile
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from local.cluster import access
-from local.cluster.console import Problem, run
+from local.cluster import access, settings
+from local.cluster.airflow import Airflow
+from local.cluster.console import Problem, run, wait_for
+from local.cluster.kind import kubectl
 
 #: The folder of the repository that the platform reads.
 SUBFOLDER = "dags"
 BRANCH = "main"
+#: Where a pod has the commit that it reads DAGs from: a link to a folder of its name, made when it was fetched.
+_LINK = "/git/current"
 
 
 def push(folder: Path, message: str = "") -> str:
@@ -56,6 +62,45 @@ def push(folder: Path, message: str = "") -> str:
             git("commit", "--quiet", "--message", message or f"DAGs of {folder.name}")
             git("push", "--quiet", "origin", f"HEAD:{BRANCH}")
         return git("rev-parse", "HEAD").strip()
+
+
+def wait_until_served(airflow: Airflow, dag_id: str, commit: str, seconds: float = 90) -> None:
+    """Wait until all pods that read DAGs have a commit, each of which fetches for itself, and the DAG is parsed anew.
+
+    :raises Problem: it is not in time; where its file does not import, with the error.
+    """
+    label = "app.kubernetes.io/component"
+    selector = f"{label} in (dag-processor,scheduler,launcher),app.kubernetes.io/instance={settings.RELEASE}"
+    words = ["get", "pods", "-n", settings.NAMESPACE, "-l", selector, "-o", "json"]
+    pods = [
+        one["metadata"] for one in json.loads(kubectl(*words))["items"] if "deletionTimestamp" not in one["metadata"]
+    ]
+    since = 0.0
+
+    def fetched() -> bool:
+        nonlocal since
+        for pod in pods:
+            component = pod["labels"][label]
+            where = ["exec", "-n", settings.NAMESPACE, pod["name"], "-c", component, "--"]
+            link, _, moment = kubectl(*where, "sh", "-c", f"readlink {_LINK}; stat -c %.Y {_LINK}").partition("\n")
+            if not link.endswith(commit):
+                return False
+            if component == "dag-processor":
+                since = float(moment)
+        return True
+
+    def parsed() -> bool:
+        dag = airflow.dag(dag_id)
+        when = dag and not dag["is_stale"] and dag["last_parsed_time"]
+        return bool(when) and datetime.fromisoformat(when.replace("Z", "+00:00")).timestamp() > since
+
+    wait_for(f"commit {commit[:12]} in the pods that read DAGs", fetched, seconds=seconds)
+    try:
+        wait_for(f"DAG {dag_id}", parsed, seconds=seconds)
+    except Problem as problem:
+        errors = airflow.call("GET", "importErrors?limit=100")["import_errors"]
+        said = "\n".join(f"{one['filename']}:\n{one['stack_trace']}" for one in errors)
+        raise Problem(f"{problem}\n{said}", f"Does a file define DAG {dag_id}, and import?") from None
 
 
 def _is_pushed(name: str) -> bool:

@@ -46,6 +46,11 @@ def from_secret(variable: str, secret: str, key: str, optional: bool = False) ->
     return V1EnvVar(name=variable, value_from=V1EnvVarSource(secret_key_ref=selector))
 
 
+def outputs(*addresses: str) -> dict[str, str]:
+    """The annotation that says what a task writes: two runs are compared by it."""
+    return {"airflow-platform/outputs": " ".join(addresses)}
+
+
 S3 = [
     from_secret("AWS_ACCESS_KEY_ID", "tickets-s3", "access-key"),
     from_secret("AWS_SECRET_ACCESS_KEY", "tickets-s3", "secret-key"),
@@ -56,6 +61,7 @@ S3 = [
 
 for client, settings in CLIENTS.items():
     root = f"s3://tickets/{client}"
+    day = f"{root}/{DAY}"
     batches = settings["batches"]
     end_date = settings.get("end_date")
 
@@ -83,6 +89,7 @@ for client, settings in CLIENTS.items():
         extract = KubernetesPodOperator(
             task_id="extract",
             image=image("ticket-extract"),
+            annotations=outputs(f"{day}/tickets.parquet", f"{day}/labelled.parquet"),
             arguments=[
                 f"--root={root}",
                 f"--start={{{{ {INTERVAL_START} | ts }}}}",
@@ -98,6 +105,7 @@ for client, settings in CLIENTS.items():
         train = KubernetesPodOperator(
             task_id="train",
             image=image("sentiment-train"),
+            annotations=outputs(f"{day}/model.joblib", f"{day}/metrics.json"),
             arguments=[f"--root={root}", f"--day={DAY}"],
             env_vars=S3,
             pool="gpu",
@@ -107,6 +115,7 @@ for client, settings in CLIENTS.items():
         score = KubernetesPodOperator.partial(
             task_id="score",
             image=image("sentiment-score"),
+            annotations=outputs(f"{day}/scores/part-{{{{ ti.map_index }}}}.parquet"),
             env_vars=S3,
             pool="light",
             container_resources=resources(cpu="100m", memory="768Mi"),
@@ -117,6 +126,7 @@ for client, settings in CLIENTS.items():
         report = KubernetesPodOperator(
             task_id="report",
             image=image("ticket-report"),
+            annotations=outputs(f"{day}/report.html"),
             arguments=[f"--root={root}", f"--day={DAY}", "--days=30", f"--batches={batches}", f"--client={client}"],
             env_vars=S3,
             pool="light",
