@@ -107,6 +107,7 @@ def unit() -> None:
             "tools/tests",
             "tests/docs",
             "tests/observe",
+            "tests/acceptance/tests",
             "tests/bench/tests",
             "tests/faults/tests",
             "tests/causes/tests",

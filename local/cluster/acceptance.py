@@ -57,6 +57,11 @@ class Acceptance:
         return self.folder / "expected"
 
     @property
+    def keeps_outputs(self) -> bool:
+        """Whether there is anything to compare with."""
+        return any(path.is_file() for path in self.expected.rglob("*"))
+
+    @property
     def source(self) -> Path:
         """The DAG's folder."""
         return self.folder.parent

@@ -23,7 +23,10 @@ ANSWER = {
 
 
 class Server(ThreadingHTTPServer):
-    """``answers``: by path without query, (status, content type, body). ``asked``: (method, path, token, body)."""
+    """``answers``: by path without query, (status, content type, body), or a list of such, the last one for ever.
+
+    ``asked``: (method, path, token, body).
+    """
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -39,7 +42,10 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length") or 0)).decode()
         self.server.asked.append((self.command, self.path, self.headers.get("authorization"), body))
         unknown = (404, "application/json", '{"detail": "Not Found"}')
-        status, kind, text = self.server.answers.get(self.path.partition("?")[0], unknown)
+        found = self.server.answers.get(self.path.partition("?")[0], unknown)
+        if isinstance(found, list):
+            found = found.pop(0) if len(found) > 1 else found[0]
+        status, kind, text = found
         self.send_response(status)
         self.send_header("content-type", kind)
         self.end_headers()
@@ -110,6 +116,16 @@ def test_a_user_gets_a_token_for_the_password(server, ask, monkeypatch):
     assert code == 0
     assert json.loads(server.asked[0][3]) == {"username": "ann", "password": "hunter2"}
     assert server.asked[1][2] == "Bearer given"
+
+
+def test_a_token_that_has_run_out_is_asked_for_again(server, ask, monkeypatch):
+    monkeypatch.setenv(client.PASSWORD, "hunter2")
+    server.answers["/auth/token"] = [(201, "application/json", json.dumps({"access_token": name})) for name in "ab"]
+    out_of_time = (401, "application/json", '{"detail": "Token Expired"}')
+    server.answers["/airflow-platform/why/d/t"] = [out_of_time, (200, "application/json", json.dumps(ANSWER))]
+    code, _, _ = ask("d", "t", "--user", "ann", token=None)
+    assert code == 0
+    assert [token for method, _, token, _ in server.asked if method == "GET"] == ["Bearer a", "Bearer b"]
 
 
 @pytest.mark.parametrize(

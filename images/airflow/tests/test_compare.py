@@ -482,6 +482,14 @@ def test_a_run_that_goes_on_is_not_compared(compare_runs, airflow, runs):
     assert "run b of DAG d is running: wait for its end" in err
 
 
+def test_a_declaration_that_airflow_has_cut_is_no_empty_one(compare_runs, runs):
+    cut = instance("t", "success", rendered_fields={"annotations": "Truncated. … {'airflow-platform/outputs': 's3://o"})
+    runs(ended(cut), ended(cut))
+    code, _, err, _ = compare_runs("d", "--runs", "a", "b")
+    assert code == 2
+    assert "task t declares more outputs than Airflow keeps of a template: name a folder" in err
+
+
 def test_an_s3_that_does_not_let_us_is_no_missing_file(compare_runs, runs, s3):
     s3.refuse = 403
     runs(ended(declares("t", "s3://out/r.bin")), ended(declares("t", "s3://out/r.bin")))

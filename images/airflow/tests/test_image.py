@@ -27,6 +27,7 @@ _PACKAGES = Path(sysconfig.get_path("purelib"))
         "airflow.providers.git.bundles.git",
         "airflow.providers.smtp.notifications.smtp",
         "asyncpg",
+        "duckdb",
         "psycopg2",
     ],
 )

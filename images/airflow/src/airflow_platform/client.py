@@ -97,13 +97,13 @@ class Client:
         """The api-server's address, without a slash at its end."""
         return self._url
 
-    def get(self, path: str, **query: Any) -> dict[str, Any]:
-        """What a route below `PREFIX` answers.
+    def get(self, path: str, *, below: str = PREFIX, **query: Any) -> dict[str, Any]:
+        """What a route answers, by default one of the platform's own.
 
         Raises:
             ClientError: it does not, or with an error.
         """
-        return self._ask("GET", f"{PREFIX}{path}", query)
+        return self._ask("GET", f"{below}{path}", query)
 
     def api(self, method: str, path: str, *, body: Any = None, **query: Any) -> dict[str, Any]:
         """What a route of Airflow's REST API answers, such as ``/dags/my_dag``.

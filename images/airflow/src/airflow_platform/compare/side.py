@@ -132,6 +132,11 @@ def _declared(instances: list[dict[str, Any]], xcoms: Mapping[str, Any]) -> Iter
     """Who declares which address: by place, as the addresses of two runs need not be the same."""
     for one in instances:
         annotations = (one.get("rendered_fields") or {}).get("annotations")
+        if isinstance(annotations, str) and OUTPUTS in annotations:
+            raise ClientError(
+                f"task {_name(one)} declares more outputs than Airflow keeps of a template: name a folder, or raise "
+                "[core] max_templated_field_length"
+            )
         declared = annotations.get(OUTPUTS, "") if isinstance(annotations, Mapping) else ""
         for number, address in enumerate(declared.split(), 1):
             yield f"{_name(one)} output {number}", address
