@@ -116,6 +116,20 @@ def test_both_kinds_of_run_take_the_same_full_day(acme, run):
     ]
 
 
+def test_each_task_declares_what_it_writes(acme):
+    day = "s3://tickets/acme/2026-01-31"
+    declared = {
+        task.task_id: rendered(task, map_index=1 if task.is_mapped else -1, **SCHEDULED).annotations
+        for task in acme.tasks
+    }
+    assert {task: annotations["airflow-platform/outputs"].split() for task, annotations in declared.items()} == {
+        "extract": [f"{day}/tickets.parquet", f"{day}/labelled.parquet"],
+        "train": [f"{day}/model.joblib", f"{day}/metrics.json"],
+        "score": [f"{day}/scores/part-1.parquet"],
+        "report": [f"{day}/report.html"],
+    }
+
+
 def test_the_schedule_is_a_day_that_ends_where_the_next_begins(acme):
     from airflow.sdk import CronDataIntervalTimetable
 
