@@ -74,16 +74,19 @@ class Client:
         self._has_answered = False
 
     @classmethod
-    def of(cls, options: Namespace) -> Client:
+    def of(cls, options: Namespace, *, or_else: str = "") -> Client:
         """The api-server that the options name.
+
+        Args:
+            options: those of `add_options`.
+            or_else: what else can be done where they name none.
 
         Raises:
             ClientError: they name none, or nobody who asks.
         """
         if not options.url:
             raise ClientError(
-                f"where is the api-server? Set {URL} or --url, such as https://airflow.example.com; or run this in its "
-                "pod: kubectl exec deploy/airflow-api-server -- airflow-platform …"
+                f"where is the api-server? Set {URL} or --url, such as https://airflow.example.com{or_else}"
             )
         if not options.url.startswith(("http://", "https://")):
             raise ClientError(f"{options.url!r} is no address of an api-server: it begins with http:// or https://")

@@ -17,6 +17,7 @@ from urllib.parse import quote
 from airflow_platform.client import Client, ClientError, add_options
 
 _DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+_IN_ITS_POD = "; or run this in its pod: kubectl exec deploy/airflow-api-server -- airflow-platform why …"
 
 #: How a verdict's kinds look, and whose turn it is.
 _KINDS = {
@@ -55,7 +56,7 @@ def run(options: Namespace) -> int:
         found = _here(options)
     else:
         path = f"/why/{quote(options.dag, safe='')}/{quote(options.task, safe='')}"
-        found = Client.of(options).get(path, run_id=options.run, map_index=options.map_index)
+        found = Client.of(options, or_else=_IN_ITS_POD).get(path, run_id=options.run, map_index=options.map_index)
     if options.json:
         print(json.dumps(found, indent=2))
     else:
