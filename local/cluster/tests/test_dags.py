@@ -1,4 +1,5 @@
 import base64
+import json
 import os
 import shutil
 import subprocess
@@ -194,3 +195,53 @@ def test_a_name_that_only_this_clone_knows_does_not_break_the_push(repository, f
     monkeypatch.chdir(here)
     commit = dags.push(folder)
     assert git("log", "-1", "--format=%H %ae", "main", cwd=repository).split() == [commit, "local@localhost"]
+
+
+@pytest.fixture
+def served(monkeypatch):
+    """What the pods that read DAGs have fetched, and Airflow has parsed; ``waited`` are the conditions, once each."""
+    pods = [{"metadata": {"name": name, "labels": {"app.kubernetes.io/component": name}}} for name in PODS]
+    links = dict.fromkeys(PODS, ".worktrees/new\n100.5\n")
+
+    def kubectl(*words):
+        return json.dumps({"items": pods}) if words[0] == "get" else links[words[words.index("-c") + 1]]
+
+    def wait_for(what, check, *, seconds):
+        if not check():
+            raise Problem(f"{what}: not in time", "")
+
+    monkeypatch.setattr(dags, "kubectl", kubectl)
+    monkeypatch.setattr(dags, "wait_for", wait_for)
+    return links
+
+
+PODS = ("dag-processor", "scheduler")
+
+
+class Airflow:
+    def __init__(self, parsed, is_stale=False):
+        self.parsed, self.is_stale = parsed, is_stale
+
+    def dag(self, dag_id):
+        return {"is_stale": self.is_stale, "last_parsed_time": self.parsed}
+
+    def call(self, method, path):
+        return {"import_errors": [{"filename": "team/dag.py", "stack_trace": "ModuleNotFoundError: nowhere"}]}
+
+
+def test_a_dag_is_served_once_all_pods_have_the_commit_and_it_was_parsed_since(served):
+    dags.wait_until_served(Airflow("1970-01-01T00:01:41Z"), "d", "new")
+
+
+def test_a_dag_that_was_parsed_before_is_not(served):
+    with pytest.raises(Problem, match=r"DAG d: not in time(.|\n)*team/dag.py:\nModuleNotFoundError: nowhere"):
+        dags.wait_until_served(Airflow("1970-01-01T00:01:40Z"), "d", "new")
+    with pytest.raises(Problem, match="DAG d: not in time"):
+        dags.wait_until_served(Airflow("1970-01-01T00:01:41Z", is_stale=True), "d", "new")
+
+
+@pytest.mark.parametrize("behind", PODS)
+def test_a_pod_that_is_behind_is_waited_for(served, behind):
+    served[behind] = ".worktrees/old\n99\n"
+    with pytest.raises(Problem, match="commit new in the pods that read DAGs: not in time"):
+        dags.wait_until_served(Airflow("1970-01-01T00:01:41Z"), "d", "new")
