@@ -142,7 +142,7 @@ def test_of_a_large_table_the_first_rows_are_compared_and_it_says_so(compare, pa
     left = parquet("left.parquet", "SELECT i, i AS j FROM range(100) t(i)")
     right = parquet("right.parquet", "SELECT i, if(i = 3, -1, i) AS j FROM range(100) t(i)")
     found = compare("x.parquet", left, right)
-    assert found.how == "the first 10 of 100 rows, 2 columns"
+    assert (found.how, found.is_whole) == ("the first 10 of 100 rows, 2 columns", False)
     assert found.differences == (Difference("i 3, j", "3", "-1"),)
 
 
@@ -371,6 +371,29 @@ def test_a_file_that_is_too_large_is_not_guessed(compare_runs, runs, s3):
     assert compare_runs("d", "--runs", "a", "b", "--max-size", "1")[0] == 0
     s3.put("s3://out/b/r.bin", large + b"x")
     assert compare_runs("d", "--runs", "a", "b", "--max-size", "1")[0] == 1
+
+
+def test_a_table_of_which_only_a_part_is_compared_is_not_said_to_be_the_same(compare_runs, runs, s3, monkeypatch):
+    monkeypatch.setattr(table, "CELLS", 4)
+    s3.put("s3://out/a/r.csv", "id,v\n1,1\n2,2\n3,3\n")
+    s3.put("s3://out/b/r.csv", "id,v\n1,1\n2,2\n3,4\n")
+    runs(ended(declares("t", "s3://out/a/r.csv")), ended(declares("t", "s3://out/b/r.csv")))
+    code, out, _, _ = compare_runs("d", "--runs", "a", "b")
+    assert code == 2
+    assert "the same, as far as it was compared (the first 2 of 3 rows, 2 columns, 17 bytes)" in out
+
+
+def test_a_task_that_was_skipped_declares_nothing(compare_runs, runs):
+    skipped = declares("t", "s3://out/r.bin", state="skipped")
+    runs(ended(skipped), ended(skipped))
+    assert compare_runs("d", "--runs", "a", "b")[:2] == (0, "The same: 1 run, 1 task\n")
+
+
+def test_an_xcom_that_is_null_is_there(compare_runs, runs):
+    runs(ended(xcoms={("t", -1, "k"): None}), ended())
+    code, out, _, _ = compare_runs("d", "--runs", "a", "b")
+    assert code == 1
+    assert "t k: only a has it, b has not" in out
 
 
 def test_a_file_that_is_not_what_its_name_says_is_compared_by_its_bytes(compare_runs, runs, s3):

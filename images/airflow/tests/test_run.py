@@ -325,6 +325,15 @@ def test_the_logs_of_all_tries_are_told(airflow, run):
     assert {path.rpartition("/")[2] for path in asked} == {"1", "2"}
 
 
+def test_many_logs_are_read_in_turns(airflow, run, monkeypatch):
+    monkeypatch.setattr(follow, "_BUDGET", 0)
+    many = [instance("t", "success", map_index=number) for number in range(20)]
+    logs = {("t", number): [line(f"of {number}")] for number in range(20)}
+    airflow.next["d"] = Run([Moment("success", many, logs)])
+    _, _, err = run("d", "--logs")
+    assert sorted(said for said in err.splitlines() if " | " in said) == sorted(f"t[{n}] | of {n}" for n in range(20))
+
+
 def test_a_log_that_may_not_be_read_is_said_once_and_the_run_followed(airflow, run):
     airflow.next["d"] = Run([Moment("running", [instance("t", "deferred")])] * 3 + [Moment("success")])
     original = airflow.answer

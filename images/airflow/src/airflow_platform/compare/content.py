@@ -24,11 +24,15 @@ _COUNTED = 100_000
 
 @dataclass(frozen=True)
 class Compared:
-    """``differences``: the first ones of ``count``; ``how``: what was compared, such as "120 rows of 9 columns"."""
+    """``differences``: the first ones of ``count``; ``how``: what was compared, such as "120 rows, 9 columns".
+
+    ``is_whole``: whether that is all of the files.
+    """
 
     differences: tuple[Difference, ...]
     count: int
     how: str
+    is_whole: bool
 
 
 def compare(
@@ -61,10 +65,10 @@ def compare(
     if read is None:
         return None
     one, other = (_Opened(path, compressed, limit) for path in (left, right))
-    every, how = read(one, other, tolerance)
+    every, how, is_whole = read(one, other, tolerance)
     found = filter(counts, every)
     kept = list(islice(found, KEPT))
-    return Compared(tuple(kept), len(kept) + sum(1 for _ in islice(found, _COUNTED)), how)
+    return Compared(tuple(kept), len(kept) + sum(1 for _ in islice(found, _COUNTED)), how, is_whole)
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ class _Opened:
             raise UnreadableError(f"it cannot be unpacked: {error}") from error
 
 
-_Found = tuple[Iterator[Difference], str]
+_Found = tuple[Iterator[Difference], str, bool]
 
 
 def _kind(name: str) -> Callable[[_Opened, _Opened, float], _Found] | None:
@@ -118,16 +122,17 @@ def _tables(one: table.Table, other: table.Table, tolerance: float) -> _Found:
 
     rows = of(one) if of(one) == of(other) else f"{of(one)} with {of(other)}"
     columns = len(set(one.types) & set(other.types))
-    return table.differences(one, other, tolerance), f"{rows}, {columns} columns"
+    is_whole = all(len(side.rows) == side.total for side in (one, other))
+    return table.differences(one, other, tolerance), f"{rows}, {columns} columns", is_whole
 
 
 def _json(one: _Opened, other: _Opened, tolerance: float) -> _Found:
-    return values.differences(_parsed(one.text()), _parsed(other.text()), tolerance), "JSON, every value"
+    return values.differences(_parsed(one.text()), _parsed(other.text()), tolerance), "JSON, every value", True
 
 
 def _json_lines(one: _Opened, other: _Opened, tolerance: float) -> _Found:
     lines, there = ([_parsed(line) for line in side.text().splitlines() if line.strip()] for side in (one, other))
-    return values.differences(lines, there, tolerance), f"{max(len(lines), len(there)):,} lines of JSON"
+    return values.differences(lines, there, tolerance), f"{max(len(lines), len(there)):,} lines of JSON", True
 
 
 def _parsed(text: str) -> Any:

@@ -85,7 +85,7 @@ def _of_tasks(left: Side, right: Side, rules: Rules) -> Iterator[Finding]:
         return
     for where, one, other in _pairs(left.tasks, right.tasks):
         if one is None or other is None:
-            yield _only(("task", where), left, right, one)
+            yield _only("task", where, *((right, left) if one is None else (left, right)))
         elif one.state != other.state:
             said = " ".join(task.why for task in (one, other) if task.why)
             difference = Difference("state", one.state, other.state)
@@ -101,7 +101,7 @@ def _of_tasks(left: Side, right: Side, rules: Rules) -> Iterator[Finding]:
 def _of_xcoms(left: Side, right: Side, rules: Rules) -> Iterator[Finding]:
     for where, one, other in _pairs(left.xcoms, right.xcoms, values.ABSENT):
         if one is values.ABSENT or other is values.ABSENT:
-            yield _only(("xcom", where), left, right, None if one is values.ABSENT else one)
+            yield _only("xcom", where, *((right, left) if one is values.ABSENT else (left, right)))
             continue
         # An address may well be another one; what is there is compared as an output.
         every = values.differences(*map(_without_addresses, (one, other)), rules.tolerance)
@@ -125,7 +125,7 @@ def _without_addresses(value: Any) -> Any:
 def _of_outputs(left: Side, right: Side, rules: Rules) -> Iterator[Finding]:
     for where, one, other in _pairs(left.outputs, right.outputs):
         if one is None or other is None:
-            yield _only(("output", where), left, right, one)
+            yield _only("output", where, *((right, left) if one is None else (left, right)))
             continue
         where = f"{where}: {one.address}" if where != one.address else where
         if one.address != other.address:
@@ -167,6 +167,8 @@ def _of_files(where: str, one: File, other: File, rules: Rules) -> Finding:
         return Finding("output", where, DIFFERENT, f"the bytes are different{unread}", "all bytes", (marks,), 1)
     how = f"{found.how}, {_size(one.size)}"
     if not found.count:
+        if not found.is_whole:
+            return Finding("output", where, NOT_COMPARED, "the same, as far as it was compared", how)
         return Finding("output", where, SAME, "the same content in other bytes", how)
     summary = f"{found.count:,} {'difference' if found.count == 1 else 'differences'}"
     return Finding("output", where, DIFFERENT, summary, how, found.differences, found.count)
@@ -177,9 +179,8 @@ def _pairs(left: dict, right: dict, absent: Any = None) -> Iterator[tuple[str, A
         yield name, left.get(name, absent), right.get(name, absent)
 
 
-def _only(what: tuple[str, str], left: Side, right: Side, one: Any) -> Finding:
-    there, absent = (right, left) if one is None else (left, right)
-    return Finding(*what, DIFFERENT, f"only {there.name} has it, {absent.name} has not")
+def _only(part: str, where: str, there: Side, absent: Side) -> Finding:
+    return Finding(part, where, DIFFERENT, f"only {there.name} has it, {absent.name} has not")
 
 
 def _size(size: int) -> str:

@@ -60,7 +60,7 @@ class Side:
     url: str = ""
     state: str = ""
     logical_date: str | None = None
-    conf: Mapping[str, Any] = field(default_factory=dict)
+    conf: Mapping[str, Any] | None = None
     seconds: float | None = None
     tasks: dict[str, Task] = field(default_factory=dict)
     xcoms: dict[str, Any] = field(default_factory=dict)
@@ -76,10 +76,7 @@ def of_run(name: str, run: DagRun, storage: Storage) -> Side:
     found = run.read()
     if found["state"] not in ("success", "failed"):
         raise ClientError(f"run {run.run_id} of DAG {run.dag_id} is {found['state']}: wait for its end")
-    side = Side(
-        name, run.dag_id, run.run_id, run.url, found["state"], found["logical_date"], found["conf"] or {},
-        found["duration"],
-    )  # fmt: skip
+    side = _of(name, run, found)
     instances = sorted(run.instances(), key=lambda one: (one["start_date"] or "9", one["task_id"], one["map_index"]))
     for one in instances:
         why = _why(run, one) if one["state"] == "failed" else ""
@@ -102,8 +99,7 @@ def of_objects(name: str, addresses: list[str], run: DagRun, storage: Storage) -
         CommandError: Airflow or S3 does not answer.
     """
     found = run.read()
-    side = Side(name, run.dag_id, run.run_id, run.url, found["state"], found["logical_date"], found["conf"] or {},
-                found["duration"])  # fmt: skip
+    side = _of(name, run, found)
     side.outputs = {address: _output(address, storage, found) for address in addresses}
     return side
 
@@ -114,6 +110,11 @@ def of_folder(name: str, folder: Path) -> Side:
     addresses = {f"{SCHEME}{path.relative_to(folder).as_posix()}": path for path in paths}
     outputs = {address: Output(address, kept(path, address)) for address, path in addresses.items()}
     return Side(name, outputs=outputs)
+
+
+def _of(name: str, run: DagRun, found: Mapping[str, Any]) -> Side:
+    known = (found[key] for key in ("state", "logical_date", "conf", "duration"))
+    return Side(name, run.dag_id, run.run_id, run.url, *known)
 
 
 def _name(one: Mapping[str, Any]) -> str:
@@ -129,8 +130,11 @@ def _why(run: DagRun, instance: Mapping[str, Any]) -> str:
 
 
 def _declared(instances: list[dict[str, Any]], xcoms: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Who declares which address: by place, as the addresses of two runs need not be the same."""
-    for one in instances:
+    """Who declares which address: by place, as the addresses of two runs need not be the same.
+
+    A task that was skipped has written nothing, and one that failed perhaps a part.
+    """
+    for one in (each for each in instances if each["state"] == "success"):
         annotations = (one.get("rendered_fields") or {}).get("annotations")
         if isinstance(annotations, str) and OUTPUTS in annotations:
             raise ClientError(

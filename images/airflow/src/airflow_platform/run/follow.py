@@ -17,6 +17,9 @@ _EVERY = 2.0
 #: The most of the time that is spent on reading one log again: a long one is read less often.
 _SHARE = 0.1
 
+#: Seconds of a look that go to logs; those that were not read then are the first at the next.
+_BUDGET = 5.0
+
 #: Seconds that a log has, once its try has ended, to be there.
 _UPLOAD = 30.0
 
@@ -30,7 +33,7 @@ _Try = tuple[str, int, int]
 class _Log:
     def __init__(self) -> None:
         self.lines = TryLog()
-        self.due = 0.0
+        self.due = self.read_at = 0.0
         self.ended_at: float | None = None
         self.is_complete = False
 
@@ -78,9 +81,11 @@ class Follower:
             self._tell_state(instance)
             if self._with_logs:
                 self._note_logs(instance)
-        for one, log in self._logs.items():
-            if not log.is_complete:
-                self._tell_log(one, log)
+        began = time.monotonic()
+        for one, log in sorted(self._open_logs(), key=lambda item: item[1].read_at):
+            self._tell_log(one, log)
+            if time.monotonic() - began > _BUDGET:
+                break
 
     def _tell_state(self, instance: dict[str, Any]) -> None:
         key, now = (instance["task_id"], instance["map_index"]), (instance["state"], instance["try_number"])
@@ -114,7 +119,7 @@ class Follower:
             self._tell(f"{named(*one[:2])}: its log cannot be read: {error}")
             log.is_complete = True
             return
-        now = time.monotonic()
+        log.read_at = now = time.monotonic()
         for line in lines:
             self._say(f"{named(*one[:2])} | {line}")
         log.due = now + (now - began) / _SHARE
@@ -123,8 +128,8 @@ class Follower:
             log.due = 0.0
             log.is_complete = (log.lines.has_any and not lines) or now - log.ended_at > _UPLOAD
 
-    def _open_logs(self) -> bool:
-        return any(not log.is_complete for log in self._logs.values())
+    def _open_logs(self) -> list[tuple[_Try, _Log]]:
+        return [(one, log) for one, log in self._logs.items() if not log.is_complete]
 
     def _tell(self, text: str) -> None:
         self._say(f"{datetime.now(timezone.utc):%H:%M:%S} {text}")
