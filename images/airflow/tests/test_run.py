@@ -313,8 +313,9 @@ def test_the_logs_of_all_tries_are_told(airflow, run):
     key = ("t", -1)
     airflow.next["d"] = Run(
         [
-            Moment("running", [instance("t", "up_for_retry", max_tries=1)], {key: [line("first try")]}),
-            Moment("running", [instance("t", "up_for_retry", max_tries=1)], {key: [line("first try")]}),
+            Moment("running", [instance("t", "running", max_tries=1)]),
+            # It has failed, and the next one begun, between two looks.
+            Moment("running", [instance("t", "running", try_number=2, max_tries=1)], {key: [line("first try")]}),
             Moment("success", [instance("t", "success", try_number=2, max_tries=1)], {key: [line("second try")]}),
         ]
     )

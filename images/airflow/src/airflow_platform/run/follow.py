@@ -102,12 +102,13 @@ class Follower:
 
     def _note_logs(self, instance: dict[str, Any]) -> None:
         task, index, number, state = (instance[name] for name in ("task_id", "map_index", "try_number", "state"))
-        if number and (state == "deferred" or (state in _TRY_ENDED and instance["start_date"])):
-            self._logs.setdefault((task, index, number), _Log())
-        for one, log in self._logs.items():
-            over = one[2] < number or state in _TRY_ENDED
-            if one[:2] == (task, index) and over and log.ended_at is None:
-                log.ended_at, log.due = time.monotonic(), 0.0
+        # Between two looks a try may have failed and the next begun.
+        for each in range(1, number + 1):
+            is_over = each < number or state in _TRY_ENDED
+            if is_over and instance["start_date"] or state == "deferred":
+                log = self._logs.setdefault((task, index, each), _Log())
+                if is_over and log.ended_at is None:
+                    log.ended_at, log.due = time.monotonic(), 0.0
 
     def _tell_log(self, one: _Try, log: _Log) -> None:
         began = time.monotonic()
