@@ -14,6 +14,8 @@ from tests.faults import components
 
 #: Seconds between two looks at the run's pods.
 EVERY = 0.5
+#: What is killed, one after the other.
+KILLED = ("triggerer", "scheduler")
 #: Labels by which a pod says which try of which task it is.
 OF_TASK, OF_INDEX = "task_id", "map_index"
 
@@ -22,7 +24,7 @@ class Faults(threading.Thread):
     """Breaks things while a run goes on; a context, at whose end everything is well again.
 
     A running pod of a task is evicted, as a drain does, again and again until one was taken before it had ended. Then,
-    while another one runs, the triggerer is killed with its pod.
+    while one runs, the triggerer is killed with its pod, and the scheduler, in whose pod the launcher may be.
 
     :raises Problem: at the context's end, where the run was over before all of that was done.
     """
@@ -44,16 +46,16 @@ class Faults(threading.Thread):
         components.wait_well(self._airflow)
         if kind is None and self._error:
             raise self._error
-        if kind is None and len(self._done) < 2:
+        if kind is None and len(self._done) < 1 + len(KILLED):
             done = ", ".join(self._done) or "nothing was broken"
             raise Problem(f"the run was over too soon: {done}", "Run it again; its tasks may be too short for this.")
 
     def run(self) -> None:
         """Do it, in a thread of its own."""
         try:
-            for act in (self._evict, self._kill_triggerer):
-                if not act():
-                    return
+            if self._evict():
+                for component in KILLED:
+                    self._kill(component)
         except Exception as error:
             self._error = error
 
@@ -73,13 +75,12 @@ class Faults(threading.Thread):
                     break
         return False
 
-    def _kill_triggerer(self) -> bool:
+    def _kill(self, component: str) -> None:
         for pods in self._looks():
             if any(_runs(pod) for pod in pods):
-                components.kill("triggerer", whole_pod=True)
-                self._tell("the triggerer was killed")
-                return True
-        return False
+                components.kill(component, whole_pod=True)
+                self._tell(f"the {component} was killed")
+                return
 
     def _looks(self) -> Iterator[list[dict]]:
         """The run's pods, again and again until it is over."""

@@ -46,7 +46,7 @@ def under(monkeypatch):
 def test_a_pod_is_evicted_until_one_was_taken_before_its_end(under):
     # The first had ended by then: another task's pod comes.
     a, b, again = pod("a-1", "a"), pod("b-1", "b"), pod("b-2", "b")
-    assert under([], [a], [b], [b, again], [again], []) == ["a-1", "b-1", "triggerer"]
+    assert under([], [a], [b], [b, again], [again], [again], []) == ["a-1", "b-1", "triggerer", "scheduler"]
 
 
 def test_mapped_tasks_are_told_apart(under):

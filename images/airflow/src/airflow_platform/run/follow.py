@@ -105,7 +105,7 @@ class Follower:
         # Between two looks a try may have failed and the next begun.
         for each in range(1, number + 1):
             is_over = each < number or state in _TRY_ENDED
-            if is_over and instance["start_date"] or state == "deferred":
+            if (is_over and instance["start_date"]) or state == "deferred":
                 log = self._logs.setdefault((task, index, each), _Log())
                 if is_over and log.ended_at is None:
                     log.ended_at, log.due = time.monotonic(), 0.0
