@@ -200,15 +200,15 @@ def run(case: Acceptance, access: dict, run_id: str, patience: float = 1) -> int
 
 def compare(case: Acceptance, access: dict, run_id: str, report: Path) -> int:
     """Compare what the run left with what is kept; the exit code of ``airflow-platform compare``."""
-    words = ["compare", case.dag, "--runs", run_id, "--expected", "/expected", f"--tolerance={case.tolerance:g}"]
+    words = ["compare", case.dag, "--runs", run_id, "--expected", str(case.expected), f"--tolerance={case.tolerance:g}"]
     words += [word for pattern in case.ignore for word in ("--ignore", pattern)]
     report.parent.mkdir(parents=True, exist_ok=True)
-    folders = {case.expected: "/expected:ro", report.parent: "/report"}
-    return command.run(access, *words, "--report", f"/report/{report.name}", folders=folders)
+    folders = {case.expected: f"{case.expected}:ro", report.parent: str(report.parent)}
+    return command.run(access, *words, "--report", str(report), folders=folders)
 
 
 def record(case: Acceptance, access: dict, run_id: str) -> int:
     """Keep what the run's tasks declare as their outputs; the exit code of ``airflow-platform compare``."""
     case.expected.mkdir(exist_ok=True)
-    words = ["compare", case.dag, "--runs", run_id, "--expected", "/expected", "--keep"]
-    return command.run(access, *words, folders={case.expected: "/expected"})
+    words = ["compare", case.dag, "--runs", run_id, "--expected", str(case.expected), "--keep"]
+    return command.run(access, *words, folders={case.expected: str(case.expected)})

@@ -1,7 +1,6 @@
 """Two versions of a DAG run and compared, and the report as a person sees it."""
 
 import json
-import os
 
 import pytest
 from local.cluster import command, dags
@@ -23,8 +22,8 @@ def compare(airflow, found):
 
     def compare(*words):
         PICTURES.mkdir(parents=True, exist_ok=True)
-        files = ["--report", "/report/comparison.html", "--json", "/report/comparison.json"]
-        code = command.run(found, "compare", "versions", *words, *files, folders={PICTURES: "/report"})
+        files = ["--report", f"{PICTURES}/comparison.html", "--json", f"{PICTURES}/comparison.json"]
+        code = command.run(found, "compare", "versions", *words, *files, folders={PICTURES: str(PICTURES)})
         return code, json.loads((PICTURES / "comparison.json").read_text())
 
     return compare
@@ -53,7 +52,7 @@ def test_two_versions_run_and_what_is_different_is_one_page(compare, program):
     page = program.new_page(viewport={"width": 1200, "height": 900}, color_scheme="light")
     asked = []
     page.on("request", lambda request: asked.append(request.url))
-    page.goto(f"file://{os.fspath(PICTURES)}/comparison.html")
+    page.goto(f"file://{PICTURES}/comparison.html")
     expect(page.get_by_role("heading", level=1)).to_have_text("Not the same: 2 outputs, 1 XCom")
     expect(page.get_by_role("article").first).to_contain_text("score output 1")
     expect(page.get_by_role("article").first).to_contain_text('id "P-017", score')
