@@ -198,6 +198,12 @@ def run(case: Acceptance, access: dict, run_id: str, patience: float = 1) -> int
     return command.run(access, *words, f"--conf={json.dumps(case.params)}")
 
 
+def run_again(case: Acceptance, access: dict, run_id: str, tasks: list[str]) -> int:
+    """Have tasks of a run that has ended run again, with those after them; as `run`."""
+    words = ["run", case.dag, "--follow", run_id, "--logs", f"--timeout={case.timeout:g}"]
+    return command.run(access, *words, *(word for task in tasks for word in ("--from", task)))
+
+
 def compare(case: Acceptance, access: dict, run_id: str, report: Path) -> int:
     """Compare what the run left with what is kept; the exit code of ``airflow-platform compare``."""
     words = ["compare", case.dag, "--runs", run_id, "--expected", str(case.expected), f"--tolerance={case.tolerance:g}"]

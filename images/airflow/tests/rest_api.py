@@ -84,6 +84,8 @@ class Airflow(ThreadingHTTPServer):
             return (200, {"sentence": sentence}) if sentence else (404, {"detail": "no such task"})
         if found := re.fullmatch(r"/api/v2/dags/([^/]+)", path):
             return self._dag(method, found[1], body)
+        if re.fullmatch(r"/api/v2/dags/([^/]+)/clearTaskInstances", path):
+            return 200, {"task_instances": []}
         if found := re.fullmatch(r"/api/v2/dags/([^/]+)/dagRuns", path):
             return self._trigger(found[1], body)
         if found := re.fullmatch(r"/api/v2/dags/([^/]+)/dagRuns/([^/]+)(?:/taskInstances(.*))?", path):

@@ -147,6 +147,39 @@ def test_to_follow_takes_no_input(airflow, run):
     assert airflow.asked == []
 
 
+def test_a_task_and_those_after_it_run_again_and_only_they_are_told(airflow, run):
+    first, again = instance("first", "success"), instance("t", "success", try_number=2)
+    logs = {("first", -1): [line("of first")], ("t", -1): [line("of t")]}
+    before = Moment("failed", [first, instance("t", "failed")], logs)
+    airflow.runs["d", "r"] = Run([Moment("success", [first, again], logs)], now=before)
+    code, _, err = run("d", "--follow", "r", "--from", "t", "--logs")
+    assert code == 0
+    (body,) = airflow.bodies("POST")
+    assert body == {
+        "dag_run_id": "r",
+        "task_ids": ["t"],
+        "include_downstream": True,
+        "only_failed": False,
+        "reset_dag_runs": True,
+        "dry_run": False,
+    }
+    assert "first" not in err
+    assert "t: success after 1.5 s" in err
+    assert "t | of t" in err
+    assert {path.rpartition("/")[2] for _, path, _ in airflow.asked if "/logs/" in path} == {"2"}
+
+
+def test_a_task_that_the_run_has_not_is_not_run_again(airflow, run):
+    airflow.runs["d", "r"] = Run([Moment("failed", [instance("t", "failed")])])
+    code, _, err = run("d", "--follow", "r", "--from", "u")
+    assert code == 3
+    assert "run r has no task u. It has t" in err
+    assert airflow.bodies("POST") == []
+    code, _, err = run("d", "--from", "t")
+    assert code == 3
+    assert "--from needs --follow RUN" in err
+
+
 def test_the_outputs_are_all_that_stdout_has(airflow, run):
     airflow.next["d"] = Run(
         list(SUCCEEDS),

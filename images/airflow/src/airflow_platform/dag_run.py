@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import quote
@@ -51,6 +51,25 @@ class DagRun:
     def instances(self) -> list[dict[str, Any]]:
         """Its task instances, each mapped one."""
         return self._all(f"{self._path}/taskInstances", "task_instances", order_by="id")
+
+    def clear(self, task_ids: Sequence[str]) -> None:
+        """Have tasks run again, and all that come after them.
+
+        Raises:
+            ClientError: the run has no such task, or Airflow refuses.
+        """
+        known = {one["task_id"] for one in self.instances()}
+        if unknown := [one for one in task_ids if one not in known]:
+            raise ClientError(f"run {self.run_id} has no task {unknown[0]}. It has {', '.join(sorted(known))}")
+        body = {
+            "dag_run_id": self.run_id,
+            "task_ids": list(task_ids),
+            "include_downstream": True,
+            "only_failed": False,
+            "reset_dag_runs": True,
+            "dry_run": False,
+        }
+        self.client.api("POST", f"{_dag(self.dag_id)}/clearTaskInstances", body=body)
 
     def log(self, task_id: str, map_index: int, try_number: int) -> list[dict[str, Any]]:
         """The log of a try as it is now: of each line at least ``event``, its text."""

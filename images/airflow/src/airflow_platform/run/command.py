@@ -9,7 +9,7 @@ import json
 import sys
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,10 @@ def add(commands: Any) -> ArgumentParser:
     add_inputs(parser)
     parser.add_argument("--run-id", metavar="ID", help="the new run's id (default: a new one)")
     parser.add_argument("--follow", metavar="RUN", help="trigger nothing: follow this run to its end")
+    parser.add_argument(
+        "--from", action="append", default=[], metavar="TASK", dest="from_tasks",
+        help="with --follow: have this task and those after it run again in that run; again for more",
+    )  # fmt: skip
     parser.add_argument("--wait", action="store_true", help="follow the run: a line for each change of a task's state")
     parser.add_argument("--logs", action="store_true", help="with what the tasks print, each line once")
     parser.add_argument("--timeout", type=seconds, metavar="SECONDS", help="wait no longer; the run goes on")
@@ -70,16 +74,22 @@ def run(options: Namespace) -> int:
     """
     if options.follow and (options.run_id or options.logical_date or options.conf or options.params):
         raise CommandError("--follow triggers no run: it takes no --run-id, --logical-date, --conf or --param")
+    if options.from_tasks and not options.follow:
+        raise CommandError("--from needs --follow RUN, in which the task runs again")
     client = Client.of(options)
     waits = options.wait or options.logs or options.outputs or options.follow or options.timeout
+    known: Sequence[Mapping[str, Any]] = ()
     if options.follow:
         found = DagRun(client, options.dag, options.follow)
+        if options.from_tasks:
+            known = found.instances()
+            found.clear(options.from_tasks)
     else:
         found = start(client, options.dag, options, run_id=options.run_id)
     if not waits:
         print(found.run_id)
         return SUCCESS
-    state = follow(found, with_logs=options.logs, timeout=options.timeout, hint="--logs " * options.logs)
+    state = follow(found, with_logs=options.logs, timeout=options.timeout, hint="--logs " * options.logs, known=known)
     if state is None:
         return NOT_IN_TIME
     if options.outputs:
@@ -108,7 +118,14 @@ def start(client: Client, dag_id: str, options: Namespace, run_id: str | None = 
     return found
 
 
-def follow(run: DagRun, *, with_logs: bool, timeout: float | None, hint: str = "") -> str | None:
+def follow(
+    run: DagRun,
+    *,
+    with_logs: bool,
+    timeout: float | None,
+    hint: str = "",
+    known: Sequence[Mapping[str, Any]] = (),
+) -> str | None:
     """Tell how a run goes on, and what became of the tasks that failed.
 
     Args:
@@ -116,6 +133,7 @@ def follow(run: DagRun, *, with_logs: bool, timeout: float | None, hint: str = "
         with_logs: whether to tell what its tasks print.
         timeout: seconds; None: however long it takes.
         hint: options of the command that goes on where this one ends early.
+        known: task instances as they were, of which nothing is to be told.
 
     Returns:
         the run's state; None: it has not ended in time.
@@ -127,7 +145,8 @@ def follow(run: DagRun, *, with_logs: bool, timeout: float | None, hint: str = "
     began = time.monotonic()
     goes_on = f"The run goes on; follow it: airflow-platform run {run.dag_id} {hint}--follow {run.run_id}"
     try:
-        state = Follower(run, say, with_logs=with_logs).until_end(None if timeout is None else began + timeout)
+        follower = Follower(run, say, with_logs=with_logs, known=known)
+        state = follower.until_end(None if timeout is None else began + timeout)
     except KeyboardInterrupt:
         say(f"\n{goes_on}")
         raise

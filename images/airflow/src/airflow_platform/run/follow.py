@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
@@ -46,11 +46,20 @@ class Follower:
         say: takes each line.
         with_logs: whether to tell what the tasks print. While a task's pod runs, its lines come as it prints them;
             those of a task that runs in a worker come when it has ended.
+        known: task instances as they were: their states, and their tries so far, are not told.
     """
 
-    def __init__(self, run: DagRun, say: Callable[[str], None], *, with_logs: bool) -> None:
+    def __init__(
+        self,
+        run: DagRun,
+        say: Callable[[str], None],
+        *,
+        with_logs: bool,
+        known: Iterable[Mapping[str, Any]] = (),
+    ) -> None:
         self._run, self._say, self._with_logs = run, say, with_logs
-        self._states: dict[tuple[str, int], tuple[str | None, int]] = {}
+        self._states = {_key(one): (one["state"], one["try_number"]) for one in known}
+        self._told = {key: number for key, (_, number) in self._states.items()}
         self._logs: dict[_Try, _Log] = {}
 
     def until_end(self, deadline: float | None) -> str | None:
@@ -88,7 +97,7 @@ class Follower:
                 break
 
     def _tell_state(self, instance: dict[str, Any]) -> None:
-        key, now = (instance["task_id"], instance["map_index"]), (instance["state"], instance["try_number"])
+        key, now = _key(instance), (instance["state"], instance["try_number"])
         before = self._states.get(key, (None, 0))
         if now == before:
             return
@@ -101,12 +110,12 @@ class Follower:
         self._tell(f"{named(*key)}: {instance['state'].replace('_', ' ')}{took}{which}")
 
     def _note_logs(self, instance: dict[str, Any]) -> None:
-        task, index, number, state = (instance[name] for name in ("task_id", "map_index", "try_number", "state"))
+        key, number, state = _key(instance), instance["try_number"], instance["state"]
         # Between two looks a try may have failed and the next begun.
-        for each in range(1, number + 1):
+        for each in range(self._told.get(key, 0) + 1, number + 1):
             is_over = each < number or state in _TRY_ENDED
             if (is_over and instance["start_date"]) or state == "deferred":
-                log = self._logs.setdefault((task, index, each), _Log())
+                log = self._logs.setdefault((*key, each), _Log())
                 if is_over and log.ended_at is None:
                     log.ended_at, log.due = time.monotonic(), 0.0
 
@@ -134,6 +143,10 @@ class Follower:
 
     def _tell(self, text: str) -> None:
         self._say(f"{datetime.now(timezone.utc):%H:%M:%S} {text}")
+
+
+def _key(instance: Mapping[str, Any]) -> tuple[str, int]:
+    return instance["task_id"], instance["map_index"]
 
 
 def named(task_id: str, map_index: int) -> str:
