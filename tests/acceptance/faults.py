@@ -63,14 +63,15 @@ class Faults(threading.Thread):
         evicted: dict[str, tuple[str, str]] = {}
         for pods in self._looks():
             for pod in pods:
-                name, task = pod["metadata"]["name"], _task(pod)
-                if any(one != name and there == task for one, there in evicted.items()):
+                # By their ids: a task's next pod has the name of the first.
+                uid, task = pod["metadata"]["uid"], _task(pod)
+                if any(one != uid and there == task for one, there in evicted.items()):
                     # A second pod: the first was taken before it had done its work.
                     self._tell(f"a pod of task {task[0]} was evicted")
                     return True
             for pod in pods:
-                if _runs(pod) and pod["metadata"]["name"] not in evicted:
-                    evicted[pod["metadata"]["name"]] = _task(pod)
+                if _runs(pod) and pod["metadata"]["uid"] not in evicted:
+                    evicted[pod["metadata"]["uid"]] = _task(pod)
                     evict(pod)
                     break
         return False

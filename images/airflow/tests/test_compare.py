@@ -282,7 +282,7 @@ def test_runs_that_are_the_same(compare_runs, runs, s3):
     assert out == "The same: 1 run, 1 output, 1 XCom, 1 task\n"
     (output,) = [one for one in report["findings"] if one["part"] == "output"]
     assert output["where"] == "t return_value.file: s3://out/1/r.csv → s3://out/2/r.csv"
-    assert output["how"] == "1 rows, 2 columns, 9 bytes"
+    assert output["how"] == "1 row, 2 columns, 9 bytes"
 
 
 def test_what_is_different_is_told_first(compare_runs, runs, s3):

@@ -10,7 +10,7 @@ import threading
 import pytest
 from rest_api import Airflow, Moment, Run, instance, line
 
-from airflow_platform import cli, client
+from airflow_platform import cli, client, trigger
 from airflow_platform.run import command, follow
 from airflow_platform.run.task_log import TryLog
 
@@ -187,6 +187,7 @@ def test_the_outputs_are_all_that_stdout_has(airflow, run):
             ("t", -1, "return_value"): {"rows": 3, "at": "s3://b/k"},
             ("m", 2, "return_value"): "text",
             ("t", -1, "pod_name"): "t-1a2b",
+            ("t", -1, trigger.VERDICT): {"cause": "exit-code"},
         },
     )
     code, out, _ = run("d", "--outputs")

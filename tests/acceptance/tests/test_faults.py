@@ -5,11 +5,11 @@ from local.cluster.console import Problem
 from tests.acceptance import faults
 
 
-def pod(name, task, *, runs=True, index=None):
+def pod(uid, task, *, runs=True, index=None):
     labels = {"task_id": task} | ({"map_index": index} if index else {})
     state = {"running": {}} if runs else {"terminated": {}}
     return {
-        "metadata": {"name": name, "namespace": "support", "labels": labels},
+        "metadata": {"name": f"of-{task}", "uid": uid, "namespace": "support", "labels": labels},
         "status": {"containerStatuses": [{"state": state}]},
     }
 
@@ -45,8 +45,8 @@ def under(monkeypatch):
 
 def test_a_pod_is_evicted_until_one_was_taken_before_its_end(under):
     # The first had ended by then: another task's pod comes.
-    a, b, again = pod("a-1", "a"), pod("b-1", "b"), pod("b-2", "b")
-    assert under([], [a], [b], [b, again], [again], [again], []) == ["a-1", "b-1", "triggerer", "scheduler"]
+    a, b, again = pod("1", "a"), pod("2", "b"), pod("3", "b")
+    assert under([], [a], [b], [b, again], [again], [again], []) == ["of-a", "of-b", "triggerer", "scheduler"]
 
 
 def test_mapped_tasks_are_told_apart(under):

@@ -20,8 +20,8 @@ ENDED = ("success", "failed")
 #: Task instances, or XComs, of one answer.
 _PAGE = 100
 
-#: What the operator itself pushes for each pod: the names differ with every run, and are no result.
-_OF_THE_POD = {"pod_name", "pod_namespace"}
+#: What operator and platform push of each pod, its name and the verdict on it: with every run another, and no result.
+_OF_THE_POD = {"pod_name", "pod_namespace", "platform_verdict"}
 
 
 class DagRun:
@@ -78,7 +78,7 @@ class DagRun:
         return [line if isinstance(line, dict) else {"event": line} for line in found]
 
     def xcoms(self) -> list[dict[str, Any]]:
-        """What its tasks pushed, without what names their pods: ``task_id``, ``map_index``, ``key``, ``value``."""
+        """What its tasks pushed, without what is of their pods: ``task_id``, ``map_index``, ``key``, ``value``."""
         found = []
         for one in self._all(f"{self._path}/taskInstances/~/xcomEntries", "xcom_entries"):
             if one["key"] in _OF_THE_POD:

@@ -57,10 +57,7 @@ for version in ("1.0.0", "1.1.0"):
             cmds=["python", "-c", SCORE, root, version],
             annotations={"airflow-platform/outputs": f"{root}/scores.parquet {root}/metrics.json {root}/same.csv"},
             env_vars=[
-                V1EnvVar(
-                    name, value_from=V1EnvVarSource(secret_key_ref=V1SecretKeySelector(name="tickets-s3", key=key))
-                )
-                for name, key in SECRET.items()
+                V1EnvVar(name, value_from=V1EnvVarSource(secret_key_ref=selector)) for name, selector in SECRET.items()
             ],
             container_resources={"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"memory": "512Mi"}},
         )

@@ -118,12 +118,12 @@ def _csv(one: _Opened, other: _Opened, tolerance: float, delimiter: str) -> _Fou
 def _tables(one: table.Table, other: table.Table, tolerance: float) -> _Found:
     def of(side: table.Table) -> str:
         compared = len(side.rows)
-        return f"{compared:,} rows" if compared == side.total else f"the first {compared:,} of {side.total:,} rows"
+        return _count(compared, "row") if compared == side.total else f"the first {compared:,} of {side.total:,} rows"
 
     rows = of(one) if of(one) == of(other) else f"{of(one)} with {of(other)}"
     columns = len(set(one.types) & set(other.types))
     is_whole = all(len(side.rows) == side.total for side in (one, other))
-    return table.differences(one, other, tolerance), f"{rows}, {columns} columns", is_whole
+    return table.differences(one, other, tolerance), f"{rows}, {_count(columns, 'column')}", is_whole
 
 
 def _json(one: _Opened, other: _Opened, tolerance: float) -> _Found:
@@ -132,7 +132,11 @@ def _json(one: _Opened, other: _Opened, tolerance: float) -> _Found:
 
 def _json_lines(one: _Opened, other: _Opened, tolerance: float) -> _Found:
     lines, there = ([_parsed(line) for line in side.text().splitlines() if line.strip()] for side in (one, other))
-    return values.differences(lines, there, tolerance), f"{max(len(lines), len(there)):,} lines of JSON", True
+    return values.differences(lines, there, tolerance), f"{_count(max(len(lines), len(there)), 'line')} of JSON", True
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _parsed(text: str) -> Any:
