@@ -11,10 +11,12 @@ import sys
 
 from airflow_platform.command_error import CommandError
 from airflow_platform.official_chart import command as convert_values
+from airflow_platform.release.commands import delete, promote, release, retire, rollback
+from airflow_platform.release.commands import list as list_releases
 from airflow_platform.why import command as why
 
 #: The sub-commands, in the order in which the help names them.
-_COMMANDS = (why, convert_values)
+_COMMANDS = (why, release, promote, rollback, retire, list_releases, delete, convert_values)
 
 
 def main(arguments: list[str] | None = None) -> int:

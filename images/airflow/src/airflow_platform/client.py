@@ -65,8 +65,8 @@ class Client:
             raise ClientError(f"who asks? Set {TOKEN}, or --user and {PASSWORD}")
         return cls(options.url, token=token, user=options.user, password=password)
 
-    def get(self, path: str, **query: Any) -> dict[str, Any]:
-        """What a route below `PREFIX` answers.
+    def get(self, path: str, *, below: str = PREFIX, **query: Any) -> dict[str, Any]:
+        """What a route answers, by default one of the platform's own.
 
         Raises:
             ClientError: it does not, or with an error.
@@ -77,7 +77,7 @@ class Client:
             token = self._token or self._log_in(http)
             given = {name: value for name, value in query.items() if value is not None}
             headers = {"Authorization": f"Bearer {token}"}
-            answer = self._send(http, "GET", f"{PREFIX}{path}", params=given, headers=headers)
+            answer = self._send(http, "GET", f"{below}{path}", params=given, headers=headers)
         if answer.status_code == 401:
             raise ClientError(f"{self._url} does not accept the token: {_detail(answer)}")
         if answer.status_code == 403:
@@ -87,7 +87,7 @@ class Client:
         if answer.status_code == 404 and _is_json(answer):
             raise ClientError(_detail(answer))
         if answer.is_success or answer.status_code == 404:
-            raise ClientError(f"{self._url} is no api-server of airflow-platform: it does not know {PREFIX}{path}")
+            raise ClientError(f"{self._url} is no api-server of airflow-platform: it does not know {below}{path}")
         raise ClientError(f"{self._url} answers {answer.status_code}: {_detail(answer)}")
 
     def _log_in(self, http: httpx.Client) -> str:

@@ -16,7 +16,7 @@ _PAGES = f"{PREFIX.lstrip('/')}/pages.js"
 
 
 class Platform(AirflowPlugin):
-    """A tab of a task instance that says why, and a page of the node pools."""
+    """A tab of a task instance that says why, a page of the node pools, and the schedule of released DAGs."""
 
     name = "airflow-platform"
     react_apps = [  # noqa: RUF012
@@ -29,6 +29,13 @@ class Platform(AirflowPlugin):
             "nav_top_level": True,
         },
     ]
+
+    @property
+    def timetables(self) -> list[type]:
+        """The schedule of released DAGs, by which Airflow reads it from its database."""
+        from airflow_platform.release.timetable import ReleasedTimetable
+
+        return [ReleasedTimetable]
 
     @property
     def fastapi_apps(self) -> list[dict[str, Any]]:

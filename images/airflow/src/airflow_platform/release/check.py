@@ -1,0 +1,60 @@
+"""What a release is checked for before it is written: Airflow parses it, and nothing of it is open."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from airflow_platform.command_error import CommandError
+from airflow_platform.release.file import Release
+from airflow_platform.release.images import by_task
+from airflow_platform.release.registry import is_pinned
+from airflow_platform.release.version import suffixed
+
+
+def parse(release: Release, folder: Path | None = None) -> list[Any]:
+    """The DAGs of a release, as Airflow parses its file.
+
+    Args:
+        release: what is parsed.
+        folder: where its plan is; None: it has none.
+
+    Raises:
+        CommandError: it does not parse.
+    """
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError as error:
+        raise CommandError(
+            f"a release is parsed by Airflow, which is not here ({error}): pip install 'airflow-platform[airflow]'"
+        ) from error
+    with tempfile.TemporaryDirectory() as temporary:
+        path = (folder or Path(temporary)) / release.file_name
+        if not path.exists():
+            path.write_bytes(release.render())
+        bag = DagBag(path)
+    if bag.import_errors:
+        said = "\n".join(error.strip() for error in bag.import_errors.values())
+        raise CommandError(f"{release.entry} does not parse:\n{said}")
+    return [bag.dags[name] for name in sorted(bag.dags)]
+
+
+def problems(release: Release, dags: list[Any]) -> list[str]:
+    """What keeps a release from being released, a sentence each. The one place for rules."""
+    found = []
+    if not dags:
+        found.append(f"{release.entry} makes no DAG")
+    for image, tasks in by_task(dags).items():
+        if not is_pinned(image):
+            named = f"the image {image!r}" if image else "an image that only a run says"
+            found.append(f"{tasks[0]} has {named}, which no digest pins: name it by its version in images.yaml")
+    for dag in dags:
+        if not dag.dag_id.endswith(suffixed("", release.version)):
+            found.append(f"{dag.dag_id} has an id without the version")
+        found += [
+            f"{dag.dag_id}.{task.task_id} has no owner: set it in default_args"
+            for task in dag.tasks
+            if task.owner in ("", "airflow")
+        ]
+    return found

@@ -1,0 +1,108 @@
+"""``airflow-platform list [DAG]``: the releases, and what runs of them."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from airflow_platform.client import Client, add_options
+from airflow_platform.command_error import CommandError
+from airflow_platform.release import store
+from airflow_platform.release.runs import Runs
+from airflow_platform.release.shelf import Shelf
+from airflow_platform.release.version import suffixed
+
+
+def add(commands: Any) -> ArgumentParser:
+    """The sub-command's parser."""
+    parser = commands.add_parser(
+        "list",
+        help="the releases of a DAG, or of all",
+        description="List the releases: version, commit, images, schedule, runs, and who released it and when.",
+    )
+    parser.add_argument("dag", metavar="DAG", nargs="?", help="the name of the DAG's folder (default: all)")
+    parser.add_argument(
+        "--unused-images",
+        action="store_true",
+        help="list the images that no live release runs: only releases that are deleted, or retired without a run",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    store.add_options(parser)
+    add_options(parser)
+    return parser
+
+
+def run(options: Namespace) -> int:
+    """List them.
+
+    Raises:
+        CommandError: git or Airflow does not answer.
+    """
+    kept = store.Store.of(options, Path())
+    runs = Runs(Client.of(options)) if options.url else None
+    if options.unused_images and runs is None:
+        raise CommandError("what runs says Airflow alone: name it by --url")
+    with kept.read() as folder:
+        names = [options.dag] if options.dag else sorted(path.stem for path in folder.glob("*.yaml"))
+        shelves = [Shelf(folder, name) for name in names]
+        found = [one for shelf in shelves for one in _versions(shelf, kept, runs)]
+        gone = [image for shelf in shelves for one in shelf.plan.deleted.values() for image in one.images]
+    if options.dag and not found:
+        raise CommandError(f"there is no release of {options.dag} in {kept}")
+    if options.unused_images:
+        live = {image for one in found if not one["retired"] or one["under_way"] for image in one["images"]}
+        for image in sorted({*gone, *(image for one in found for image in one["images"])} - live):
+            print(image)
+    elif options.json:
+        print(json.dumps(found, indent=2))
+    else:
+        _show(found)
+    return 0
+
+
+def _versions(shelf: Shelf, kept: store.Store, runs: Runs | None) -> Iterator[dict[str, Any]]:
+    """What is known of each version; of its runs, None where nobody is asked."""
+    versions, plan = shelf.versions, shelf.plan
+    written = kept.written(shelf.folder) if versions else {}
+    known = runs.dags(shelf.name) if runs and versions else {}
+    unfinished = runs.unfinished() if runs and versions else {}
+    for version in versions:
+        release, by = shelf.get(version), written.get(shelf.path(version).name)
+        ids = [suffixed(dag, version) for dag in release.dags]
+        yield {
+            "dag": shelf.name,
+            "version": version,
+            "commit": release.commit,
+            "images": sorted(release.images.values()),
+            "dags": ids,
+            "scheduled": version == plan.scheduled,
+            "schedule": {one: known[one]["timetable_summary"] for one in ids if one in known},
+            "retired": version in plan.retired,
+            "runs": sum(runs.count(one) for one in ids if one in known) if runs else None,
+            "under_way": sum(unfinished[one] for one in ids) if runs else None,
+            "who": by.who if by else None,
+            "when": by.when if by else None,
+        }
+
+
+def _show(found: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for title in ("DAG", "VERSION", "SCHEDULE", "RUNS", "COMMIT", "RELEASED", "IMAGES"):
+        table.add_column(title, no_wrap=title not in ("RELEASED", "IMAGES"), overflow="fold")
+    for one in found:
+        state = "scheduled" if one["scheduled"] else "retired" if one["retired"] else "-"
+        # A DAG that Airflow has not parsed yet has no schedule.
+        for schedule in sorted({*one["schedule"].values()} - {"not scheduled"}):
+            state += f"\n{schedule}"
+        runs = "?" if one["runs"] is None else f"{one['runs']}, {one['under_way']} under way"
+        by = f"{one['who']}, {one['when'][:16].replace('T', ' ')}" if one["when"] else "-"
+        row = (one["dag"], one["version"], state, runs, one["commit"][:12], by, "\n".join(one["images"]))
+        table.add_row(*(Text(text) for text in row))
+    Console(highlight=False).print(table)

@@ -1,0 +1,133 @@
+"""What promote, rollback and retire share: another version, or none, takes over the schedule without a gap."""
+
+from __future__ import annotations
+
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import redirect_stdout
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow_platform.client import Client, add_options
+from airflow_platform.command_error import CommandError
+from airflow_platform.release import store
+from airflow_platform.release.plan import Plan, RunInfo, Turn
+from airflow_platform.release.runs import Runs
+from airflow_platform.release.shelf import Shelf
+from airflow_platform.release.version import suffixed
+
+#: Seconds after which Airflow knows of a change: git-sync's period (10 s), the dag-processor's next look at the file
+#: (30 s), and some for a busy one.
+MARGIN = 120
+_EVERY = 3
+
+
+def add(parser: ArgumentParser) -> ArgumentParser:
+    """The options of a command that changes the schedule."""
+    parser.add_argument(
+        "--margin",
+        type=int,
+        default=MARGIN,
+        metavar="SECONDS",
+        help=f"runs that are due within it are the version's that is scheduled now (default: {MARGIN})",
+    )
+    parser.add_argument("--no-wait", dest="wait", action="store_false", help="do not wait until Airflow has read it")
+    store.add_options(parser)
+    add_options(parser)
+    return parser
+
+
+def change(options: Namespace, name: str, message: str, decide: Callable[[Shelf], tuple[Plan, str | None]]) -> None:
+    """Change who is scheduled.
+
+    Args:
+        options: of `add`.
+        name: the DAG folder's.
+        message: of the commit.
+        decide: from the releases to a plan as it shall be in all else, and the version to be scheduled.
+
+    Raises:
+        CommandError: it cannot be; nothing is pushed then. Or Airflow has not read it in time.
+    """
+    kept = store.Store.of(options, Path())
+    runs = Runs(Client.of(options)) if options.wait or options.url else None
+    settled = datetime.now(UTC) + timedelta(seconds=options.margin)
+    turn: Turn | None = None
+    begins: list[str] = []
+
+    def put(folder: Path) -> None:
+        nonlocal turn, begins
+        shelf = Shelf(folder, name)
+        plan, version = decide(shelf)
+        begins = [suffixed(dag, version) for dag in shelf.get(version).dags] if version else []
+        before = plan.scheduled
+        if version != before:
+            plan = plan.turn_to(version, _last_runs(runs, shelf, before, settled) if before else {})
+        turn = plan.turns[-1] if plan.turns else None
+        ends.update({suffixed(dag, before): last for dag, last in turn.after.items()} if turn and before else {})
+        shelf.put(plan)
+
+    ends: dict[str, RunInfo | None] = {}
+    kept.change(message, put)
+    _say(name, turn)
+    if options.wait:
+        _wait(runs, name, begins, ends, options.margin)
+
+
+def _last_runs(runs: Runs | None, shelf: Shelf, version: str, settled: datetime) -> dict[str, RunInfo | None]:
+    from airflow_platform.release.check import parse
+    from airflow_platform.release.handover import last_runs
+
+    if runs is None:
+        raise CommandError(
+            f"{shelf.name} {version} is scheduled, and Airflow knows what it has run last: name it by --url"
+        )
+    release = shelf.get(version)
+    known = runs.dags(shelf.name)
+    ids = {dag: suffixed(dag, version) for dag in release.dags}
+    latest = {dag: runs.last(named) if named in known else None for dag, named in ids.items()}
+    with redirect_stdout(sys.stderr):
+        parsed = {dag.dag_id: dag for dag in parse(release, shelf.folder)}
+        return last_runs(((dag, parsed[named]) for dag, named in ids.items()), latest, settled)
+
+
+def _say(name: str, turn: Turn | None) -> None:
+    version = turn.version if turn else None
+    print(f"{name} {version} is scheduled" if version else f"no version of {name} is scheduled")
+    for dag, last in sorted(turn.after.items()) if turn else ():
+        if last:
+            print(f"  {dag}: after the run of {last.start.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
+
+
+def _wait(runs: Runs, name: str, begins: Iterable[str], ends: Mapping[str, RunInfo | None], seconds: float) -> None:
+    """Until Airflow has read the plan: for DAGs that begin, and for those that end with a run.
+
+    Raises:
+        CommandError: it has not within so long.
+    """
+    deadline = time.monotonic() + seconds
+    while unread := _unread(known := runs.dags(name), begins, ends):
+        if time.monotonic() > deadline:
+            raise CommandError(
+                f"Airflow has not read the change after {seconds:.0f} seconds ({', '.join(unread)}): look at git-sync and "
+                "at the dag-processor. A version that has not read it goes on as before: a run that is due meanwhile may "
+                "run in both."
+            )
+        time.sleep(_EVERY)
+    for dag in begins:
+        if known[dag]["is_paused"]:
+            print(f"  {dag} is paused, and begins no run before it is unpaused")
+
+
+def _unread(
+    known: Mapping[str, Mapping[str, Any]], begins: Iterable[str], ends: Mapping[str, RunInfo | None]
+) -> list[str]:
+    found = [dag for dag in begins if dag not in known or known[dag]["timetable_summary"] == "not scheduled"]
+    for dag, last in ends.items():
+        following = known[dag]["next_dagrun_run_after"] if dag in known else None
+        if following and (last is None or datetime.fromisoformat(following) > last.run_after):
+            found.append(dag)
+    return found

@@ -1,0 +1,62 @@
+"""What Airflow's API knows of the DAGs of releases: their schedule, and their runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from airflow_platform.client import Client
+from airflow_platform.release.plan import RunInfo
+
+_API = "/api/v2"
+_PAGE = 100
+
+
+class Runs:
+    """Asks one api-server.
+
+    Each method raises ClientError where it does not answer.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def dags(self, name: str) -> dict[str, dict[str, Any]]:
+        """The DAGs of all versions of a release that Airflow has parsed, and has still, by id."""
+        found = self._all("/dags", "dags", tags=f"release:{name}", exclude_stale=True)
+        return {dag["dag_id"]: dag for dag in found}
+
+    def unfinished(self) -> Counter[str]:
+        """How many runs of each DAG have not ended."""
+        runs = self._all("/dags/~/dagRuns", "dag_runs", state=["queued", "running"])
+        return Counter(run["dag_id"] for run in runs)
+
+    def count(self, dag_id: str) -> int:
+        """How many runs a DAG has."""
+        return self._get(f"/dags/{quote(dag_id, safe='')}/dagRuns", limit=1)["total_entries"]
+
+    def last(self, dag_id: str) -> RunInfo | None:
+        """The last run of the schedule, or of a backfill, by which Airflow knows the next one."""
+        found = self._get(
+            f"/dags/{quote(dag_id, safe='')}/dagRuns",
+            run_type=["scheduled", "backfill"],
+            order_by="-logical_date",
+            limit=1,
+        )["dag_runs"]
+        if not found:
+            return None
+        names = {"run_after": "run_after", "start": "data_interval_start", "end": "data_interval_end"}
+        return RunInfo(**{name: datetime.fromisoformat(found[0][key]) for name, key in names.items()})
+
+    def _all(self, path: str, key: str, **query: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self._get(path, limit=_PAGE, offset=len(found), **query)
+            found += page[key]
+            if not page[key] or len(found) >= page["total_entries"]:
+                return found
+
+    def _get(self, path: str, **query: Any) -> dict[str, Any]:
+        return self._client.get(path, below=_API, **query)
