@@ -1,8 +1,9 @@
 """The modules of a release, under a package of its own: two releases share no module, whatever these are called.
 
 An author writes ``from support.report import tables``, by the module's place in the folder of all DAGs, and two
-releases have it with different content. `sys.modules` has one module a name. So the code of a release is compiled with
-its own imports led to its package: ``from report__1_3_0__4f1c….support.report import tables``. That holds for imports in
+releases have it with different content. `sys.modules` has one module a name. So the code of a release is compiled
+with its own imports led to its package:
+``from report__1_3_0__4f1c….support.report import tables``. That holds for imports in
 functions too, which run long after the file was parsed.
 """
 

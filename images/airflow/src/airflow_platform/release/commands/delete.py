@@ -22,8 +22,8 @@ def add(commands: Any) -> ArgumentParser:
     parser = commands.add_parser(
         "delete",
         help="take a retired version away that nothing runs",
-        description="Take a version away that is retired and has no run under way. Its history stays in Airflow, its file "
-        "in git's; released again with the same content, it is back.",
+        description="Take a version away that is retired and has no run under way. Its history stays in Airflow, its "
+        "file in git's; released again with the same content, it is back.",
     )
     parser.add_argument("dag", metavar="DAG", help="the name of the DAG's folder")
     parser.add_argument("version", metavar="VERSION", help="as 1.3.0")

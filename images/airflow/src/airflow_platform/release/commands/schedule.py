@@ -112,9 +112,9 @@ def _wait(runs: Runs, name: str, begins: Iterable[str], ends: Mapping[str, RunIn
     while unread := _unread(known := runs.dags(name), begins, ends):
         if time.monotonic() > deadline:
             raise CommandError(
-                f"Airflow has not read the change after {seconds:.0f} seconds ({', '.join(unread)}): look at git-sync and "
-                "at the dag-processor. A version that has not read it goes on as before: a run that is due meanwhile may "
-                "run in both."
+                f"Airflow has not read the change after {seconds:.0f} seconds ({', '.join(unread)}): look at git-sync "
+                "and at the dag-processor. A version that has not read it goes on as before: a run that is due "
+                "meanwhile may run in both."
             )
         time.sleep(_EVERY)
     for dag in begins:

@@ -1,0 +1,401 @@
+"""The commands, against a real git repository and an api-server on loopback."""
+
+import json
+import subprocess
+import threading
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import yaml
+
+from airflow_platform import cli, client
+from airflow_platform.release import registry
+from airflow_platform.release.commands import release as command
+from airflow_platform.release.commands import schedule
+
+DIGEST = "@sha256:" + "a1" * 32
+
+
+class Airflow(ThreadingHTTPServer):
+    """Airflow's public API, as far as the commands ask it. ``dags``: by id; ``runs``: by DAG, as the API has them."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.dags, self.runs = {}, defaultdict(list)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+    def answer(self, path, query):
+        if path == "/api/v2/dags":
+            name = query["tags"][0].removeprefix("release:")
+            dags = [dag for dag_id, dag in self.dags.items() if dag_id.startswith(f"{name}__")]
+            return {"dags": dags, "total_entries": len(dags)}
+        dag_id = path.split("/")[4]
+        runs = [run for one, runs in self.runs.items() for run in runs if dag_id in ("~", one)]
+        if states := query.get("state"):
+            runs = [run for run in runs if run["state"] in states]
+        runs.sort(key=lambda run: run["run_after"], reverse=query.get("order_by") == ["-logical_date"])
+        offset, limit = int(query.get("offset", ["0"])[0]), int(query["limit"][0])
+        return {"dag_runs": runs[offset : offset + limit], "total_entries": len(runs)}
+
+    def parsed(self, *dag_ids, summary="0 0 * * *", following=None, paused=False):
+        for dag_id in dag_ids:
+            self.dags[dag_id] = {
+                "dag_id": dag_id, "is_paused": paused, "timetable_summary": summary, "next_dagrun_run_after": following,
+            }  # fmt: skip
+
+    def ran(self, dag_id, day, state="success"):
+        run = {"dag_id": dag_id, "state": state, "run_type": "scheduled", "logical_date": day.isoformat()}
+        run |= {"data_interval_start": day.isoformat(), "data_interval_end": (day + timedelta(days=1)).isoformat()}
+        self.runs[dag_id].append(run | {"run_after": run["data_interval_end"]})
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        url = urlsplit(self.path)
+        body = json.dumps(self.server.answer(url.path, parse_qs(url.query))).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def airflow(monkeypatch):
+    for name in (client.URL, client.USER, client.PASSWORD):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(client.TOKEN, "secret")
+    monkeypatch.setattr(schedule, "_EVERY", 0)
+    with Airflow() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def run(remote, repository, airflow, monkeypatch, capsys):
+    """Runs a command in the author's clone: exit code, stdout, stderr."""
+    monkeypatch.chdir(repository.path)
+    monkeypatch.delenv(command.REGISTRY, raising=False)
+
+    def run(*words):
+        url = ["--url", airflow.url] if words[0] != "release" else []
+        code = cli.main([*words, *url])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def stored(remote):
+    """A file of the branch of releases, as git has it."""
+
+    def stored(name):
+        words = ["git", "show", f"releases:dags/releases/{name}"]
+        return subprocess.run(words, cwd=remote, check=True, capture_output=True, text=True).stdout
+
+    return stored
+
+
+def today():
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def plan(stored):
+    return yaml.safe_load(stored("report.yaml"))
+
+
+def test_a_release_is_pushed_and_says_what_it_is(run, stored):
+    code, out, _ = run("release", "dags/research/report", "--version", "1.3.0")
+    assert code == 0
+    assert out.startswith("report 1.3.0 released: dags/releases on branch releases of ")
+    assert "\n  DAG report__1_3_0\n" in out
+    assert f"\n  image worker:1.0.0{DIGEST}\n" in out
+    assert "load(" in stored("report__1_3_0.py")
+    assert plan(stored) == {"source": "research/report", "schedule": [], "retired": [], "deleted": {}}
+
+
+def test_a_version_follows_the_last(run, stored, repository):
+    for version in ("1.0.0", "1.1.0"):
+        repository.put("research/report/more.py", f"WHO = '{version}'\n")
+        repository.commit()
+        assert run("release", "dags/research/report")[1].startswith(f"report {version} released")
+
+
+def test_a_released_version_never_changes(run, stored, repository):
+    run("release", "dags/research/report", "--version", "1.0.0")
+    first = stored("report__1_0_0.py")
+    assert "was released already, the same" in run("release", "dags/research/report", "--version", "1.0.0")[1]
+    repository.put("research/report/more.py", "WHO = 'another'\n")
+    repository.commit()
+    code, _, err = run("release", "dags/research/report", "--version", "1.0.0")
+    assert code == 1
+    assert (
+        "released already, with other content, and a release never changes: give this one another version, as 1.1.0"
+        in err
+    )
+    assert stored("report__1_0_0.py") == first
+
+
+def test_others_push_meanwhile(run, stored, remote, repository, monkeypatch):
+    from airflow_platform.release import store
+
+    run("release", "dags/research/report", "--version", "1.0.0")
+    real, pushed = store.git, []
+
+    def git(*words, at):
+        if words[0] == "push" and not pushed:
+            pushed.append(True)
+            repository.git("fetch", "--quiet", "origin", "releases")
+            repository.git("push", "--quiet", "origin", "FETCH_HEAD:refs/heads/other")
+            commit = repository.git("commit-tree", "FETCH_HEAD^{tree}", "-p", "FETCH_HEAD", "-m", "of another team")
+            repository.git("push", "--quiet", "origin", f"{commit}:refs/heads/releases")
+        return real(*words, at=at)
+
+    monkeypatch.setattr(store, "git", git)
+    assert run("release", "dags/research/report", "--version", "2.0.0")[0] == 0
+    assert stored("report__1_0_0.py")
+    assert stored("report__2_0_0.py")
+
+
+def test_two_folders_of_a_name_do_not_mix(run, repository):
+    run("release", "dags/research/report", "--version", "1.0.0")
+    for name in ("dag.py", "tables.py", "more.py", "query.sh"):
+        text = (repository.folder / name).read_text().replace("research.report", "sales.report")
+        repository.put(f"sales/report/{name}", text)
+    repository.commit()
+    code, _, err = run("release", "dags/sales/report", "--version", "1.0.0")
+    assert code == 1
+    assert "releases named report are of research/report: give the folder of sales/report another name" in err
+
+
+def test_a_release_can_be_written_to_a_folder(run, tmp_path, remote):
+    code, out, _ = run("release", "dags/research/report", "--version", "1.0.0", "--output", str(tmp_path / "out"))
+    assert code == 0
+    assert (tmp_path / "out" / "report__1_0_0.py").exists()
+    assert subprocess.run(["git", "branch"], cwd=remote, capture_output=True, text=True).stdout == ""
+
+
+@pytest.fixture
+def three(run, repository):
+    """Three releases."""
+    for version in ("1.0.0", "1.1.0", "2.0.0"):
+        repository.put("research/report/more.py", f"WHO = '{version}'\n")
+        repository.commit()
+        run("release", "dags/research/report", "--version", version)
+
+
+def test_promote_and_rollback(run, three, stored, airflow):
+    airflow.parsed("report__1_0_0")
+    assert run("promote", "report", "1.0.0")[:2] == (0, "report 1.0.0 is scheduled\n")
+    yesterday = today() - timedelta(days=1)
+    airflow.ran("report__1_0_0", yesterday - timedelta(days=1))
+    airflow.ran("report__1_0_0", yesterday)
+    airflow.parsed("report__1_0_0", following=None, summary="0 0 * * * up to …")
+    airflow.parsed("report__1_1_0")
+    code, out, _ = run("promote", "report", "1.1.0")
+    assert code == 0
+    assert f"report: after the run of {yesterday:%Y-%m-%d} 00:00 UTC" in out
+    (_, turn) = plan(stored)["schedule"]
+    assert turn["version"] == "1.1.0"
+    assert datetime.fromisoformat(turn["after"]["report"]["run_after"]) == today()
+    # Nothing of it has run: the first one goes on where it was.
+    airflow.parsed("report__1_1_0", following=None)
+    assert run("rollback", "report")[0] == 0
+    assert [one["version"] for one in plan(stored)["schedule"]] == ["1.0.0", "1.1.0", "1.0.0"]
+    assert plan(stored)["schedule"][2]["after"] == plan(stored)["schedule"][1]["after"]
+    assert run("rollback", "report")[0] == 0
+    assert plan(stored)["schedule"][3]["version"] == "1.1.0"
+
+
+def test_a_change_that_airflow_does_not_read_is_said(run, three, airflow):
+    code, out, err = run("promote", "report", "1.0.0", "--margin", "0")
+    assert (code, out) == (1, "report 1.0.0 is scheduled\n")
+    assert "Airflow has not read the change after 0 seconds (report__1_0_0): look at git-sync" in err
+    airflow.parsed("report__1_0_0", summary="not scheduled")
+    assert "has not read the change" in run("promote", "report", "1.0.0", "--margin", "0")[2]
+    # The version before goes on beyond its last run.
+    airflow.parsed("report__1_0_0", following=(today() + timedelta(days=2)).isoformat())
+    airflow.ran("report__1_0_0", today() - timedelta(days=1))
+    airflow.parsed("report__1_1_0")
+    assert "(report__1_0_0)" in run("promote", "report", "1.1.0", "--margin", "0")[2]
+
+
+def test_a_version_that_is_paused_is_said(run, three, airflow):
+    airflow.parsed("report__1_0_0", paused=True)
+    assert "report__1_0_0 is paused, and begins no run before it is unpaused" in run("promote", "report", "1.0.0")[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("promote", "report", "9.0.0"), "report has no release 9.0.0. There are 1.0.0, 1.1.0, 2.0.0."),
+        (("promote", "repot", "1.0.0"), "there is no release of repot. Released: report."),
+        (("promote", "report", "1.0"), "'1.0' is no version: write three numbers, as 1.3.0"),
+        (("rollback", "report"), "no version of report was scheduled before: promote one"),
+        (("retire", "report", "9.0.0"), "report has no release 9.0.0"),
+        (
+            ("delete", "report", "1.0.0"),
+            "report 1.0.0 is kept: retire it first, by airflow-platform retire report 1.0.0",
+        ),
+        (("list", "repot"), "there is no release of repot"),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_changes_nothing(run, three, stored, words, said):
+    before = stored("report.yaml")
+    code, out, err = run(*words)
+    assert (code, out) == (1, "")
+    assert said in err
+    assert stored("report.yaml") == before
+
+
+def test_retire_drains_and_delete_waits_for_it(run, three, stored, airflow, repository):
+    airflow.parsed("report__1_0_0")
+    run("promote", "report", "1.0.0")
+    airflow.ran("report__1_0_0", today() - timedelta(days=1), state="running")
+    airflow.parsed("report__1_0_0", summary="not scheduled")
+    assert run("retire", "report", "1.0.0")[:2] == (
+        0,
+        f"no version of report is scheduled\n  report: after the run of {today() - timedelta(days=1):%Y-%m-%d} 00:00 UTC\n",
+    )
+    assert plan(stored)["retired"] == ["1.0.0"]
+    code, _, err = run("delete", "report", "1.0.0")
+    assert code == 1
+    assert "report 1.0.0 has runs that have not ended (1 of report__1_0_0): wait for them, or end them" in err
+    assert run("list", "--unused-images")[1] == ""
+    airflow.runs["report__1_0_0"][0]["state"] = "success"
+    content = stored("report__1_0_0.py")
+    assert run("delete", "report", "1.0.0")[0] == 0
+    with pytest.raises(subprocess.CalledProcessError):
+        stored("report__1_0_0.py")
+    # Its number is taken for ever, by what it was.
+    code, _, err = run("release", "dags/research/report", "--version", "1.0.0")
+    assert (code, "never changes" in err) == (1, True)
+    repository.git("checkout", "--quiet", "HEAD~2")
+    assert run("release", "dags/research/report", "--version", "1.0.0")[0] == 0
+    assert stored("report__1_0_0.py") == content
+    assert plan(stored)["deleted"] == {}
+
+
+def test_images_that_no_live_release_runs_are_listed(run, repository, stored, airflow):
+    run("release", "dags/research/report", "--version", "1.0.0")
+    repository.put("images.yaml", f"worker: 1.1.0{DIGEST}\n")
+    repository.commit()
+    run("release", "dags/research/report", "--version", "1.1.0")
+    assert run("list", "--unused-images")[1] == ""
+    run("retire", "report", "1.0.0", "--no-wait")
+    assert run("list", "--unused-images")[1] == f"worker:1.0.0{DIGEST}\n"
+    run("delete", "report", "1.0.0")
+    assert run("list", "--unused-images")[1] == f"worker:1.0.0{DIGEST}\n"
+
+
+def test_the_list_has_versions_schedule_runs_and_who(run, three, airflow, repository):
+    airflow.parsed("report__1_0_0", "report__1_1_0")
+    run("promote", "report", "1.1.0")
+    airflow.ran("report__1_1_0", today() - timedelta(days=2))
+    airflow.ran("report__1_1_0", today() - timedelta(days=1), state="running")
+    found = json.loads(run("list", "--json")[1])
+    assert [one["version"] for one in found] == ["1.0.0", "1.1.0", "2.0.0"]
+    (one,) = (one for one in found if one["scheduled"])
+    assert (one["version"], one["runs"], one["under_way"], one["who"]) == ("1.1.0", 2, 1, "Ann")
+    assert one["images"] == [f"worker:1.0.0{DIGEST}"]
+    assert one["commit"] == repository.git("rev-parse", "HEAD~1")
+    out = run("list", "report")[1]
+    for text in ("1.1.0", "scheduled", "2, 1 under way", "Ann"):
+        assert text in out
+
+
+class Registry(ThreadingHTTPServer):
+    """``answers``: by path, (status, headers). ``asked``: paths with what authorized them."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), RegistryHandler)
+        self.answers, self.asked = {}, []
+        self.host = f"127.0.0.1:{self.server_port}"
+
+
+class RegistryHandler(BaseHTTPRequestHandler):
+    def _answer(self):
+        authorization = self.headers.get("authorization")
+        self.server.asked.append((self.command, self.path, authorization))
+        answers = self.server.answers.get(self.path.partition("?")[0], {})
+        status, headers, body = answers.get(authorization, answers.get("any", (404, {}, b"")))
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    do_GET = do_HEAD = _answer
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def images(tmp_path, monkeypatch):
+    (tmp_path / "docker").mkdir()
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    with Registry() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        auths = {"auths": {server.host: {"auth": "YW5uOnNlY3JldA=="}}}
+        (tmp_path / "docker" / "config.json").write_text(json.dumps(auths))
+        yield server
+        server.shutdown()
+
+
+def _found():
+    return 200, {"docker-content-digest": DIGEST[1:]}, b""
+
+
+def test_a_digest_is_that_of_the_registry(images):
+    images.answers["/v2/team/worker/manifests/1.0.0"] = {"any": _found()}
+    assert registry.pinned("worker:1.0.0", f"{images.host}/team") == f"worker:1.0.0{DIGEST}"
+    full = f"{images.host}/team/worker:1.0.0"
+    assert registry.pinned(full, "other.example.com") == f"{full}{DIGEST}"
+    assert registry.pinned(f"worker:1{DIGEST}", "") == f"worker:1{DIGEST}"
+
+
+def test_credentials_are_dockers(images):
+    refused = (401, {"www-authenticate": 'Basic realm="x"'}, b"")
+    images.answers["/v2/worker/manifests/1.0.0"] = {"any": refused, "Basic YW5uOnNlY3JldA==": _found()}
+    assert registry.pinned("worker:1.0.0", images.host) == f"worker:1.0.0{DIGEST}"
+
+
+def test_a_registry_may_want_a_token(images):
+    realm = f'Bearer realm="http://{images.host}/token",service="registry",scope="repository:worker:pull"'
+    images.answers["/v2/worker/manifests/1.0.0"] = {
+        "any": (401, {"www-authenticate": realm}, b""),
+        "Bearer given": _found(),
+    }
+    given = (200, {"content-type": "application/json"}, b'{"token": "given"}')
+    images.answers["/token"] = {"Basic YW5uOnNlY3JldA==": given}
+    assert registry.pinned("worker:1.0.0", images.host) == f"worker:1.0.0{DIGEST}"
+    assert images.asked[1][1] == "/token?service=registry&scope=repository%3Aworker%3Apull"
+
+
+@pytest.mark.parametrize(
+    ("image", "answer", "said"),
+    [
+        ("worker:1.0.0", (404, {}, b""), "has no image worker:1.0.0: push it first"),
+        ("worker:1.0.0", (403, {}, b""), "does not let you read worker:1.0.0: log in, by docker login"),
+        ("worker:1.0.0", (200, {}, b""), "gives no digest of worker:1.0.0"),
+        ("worker", (200, {}, b""), "has no tag"),
+    ],
+)
+def test_a_digest_that_cannot_be_had_is_said(images, image, answer, said):
+    images.answers["/v2/worker/manifests/1.0.0"] = {"any": answer}
+    with pytest.raises(registry.CommandError, match=said):
+        registry.pinned(image, images.host)
+
+
+def test_a_registry_that_does_not_answer_is_said():
+    with pytest.raises(registry.CommandError, match="registry 127.0.0.1:9 does not answer .* or write the digest"):
+        registry.pinned("worker:1.0.0", "127.0.0.1:9")
