@@ -142,7 +142,8 @@ def test_fifty_versions_side_by_side_do_not_interfere(release, repository):
     [
         "", "\n", "one line", "a\nb\n", 'say "it"\nquote"', 'three """ and """"\n"""', "back\\slash\\n\n\\",
         "\r\n\t\x00\x85\u2028\n",
-        "ü\n€ 漢\n", '\\"\\"\\"\n\\', "'''\n", b"\x89PNG\r\n\xff", '""""""""\n"', "{braces}\n%s",
+        "ü\n€ 漢\n", '\\"\\"\\"\n\\', "'''\n", "\n\"\"\"\n'", "\n\"\"\"\n'''",
+        b"\x89PNG\r\n\xff", '""""""""\n"', "{braces}\n%s",
     ],
 )  # fmt: skip
 def test_content_is_kept_to_the_byte(content):

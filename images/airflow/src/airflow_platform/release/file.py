@@ -106,12 +106,13 @@ def _literal(content: str | bytes) -> str:
     """``content`` as Python writes it; text of more than a line as it is read."""
     if isinstance(content, bytes) or "\n" not in content:
         return repr(content)
+    quote = "'''" if '"""' in content and "'''" not in content else '"""'
     shown = "".join(
         one if one == "\n" or (one.isprintable() and one != "\\") else one.encode("unicode_escape").decode()
         for one in content
     )
-    if shown.endswith('"'):
+    if shown.endswith(quote[0]):
         # It would be one of those that end the literal.
-        shown = f'{shown[:-1]}\\"'
-    shown = shown.replace('"""', '\\"\\"\\"')
-    return f'"""\\\n{shown}"""'
+        shown = f"{shown[:-1]}\\{quote[0]}"
+    shown = shown.replace(quote, f"\\{quote[0]}" * 3)
+    return f"{quote}\\\n{shown}{quote}"
