@@ -158,6 +158,20 @@ def test_a_version_takes_over_where_the_one_before_has_another_schedule():
     assert following.data_interval == DataInterval(START + timedelta(days=1), START + timedelta(days=1, hours=6))
 
 
+def test_after_a_time_without_a_schedule_it_goes_on_where_it_was():
+    platform = Platform(SCHEDULES["daily"])
+    platform.promote("1.0.0", START)
+    platform.runs.append(("1.0.0", DagRunInfo.interval(START, START + timedelta(days=1))))
+    now = START + timedelta(days=1, hours=3)
+    with time_machine.travel(now, tick=False):
+        platform.promote(None, now)
+        assert platform.parse("1.0.0").timetable.summary == "0 0 * * * up to 2026-03-02 00:00"
+        assert platform.next["1.0.0"] is None
+        platform.promote("2.0.0", now)
+        platform.parse("2.0.0")
+    assert platform.next["2.0.0"].logical_date == START + timedelta(days=1)
+
+
 def test_what_goes_by_assets_has_its_schedule_in_its_turn_alone():
     for schedule in (
         [Asset("s3://a")],

@@ -97,8 +97,12 @@ class Plan:
         return found
 
     def turn_to(self, version: str | None, after: Mapping[str, RunInfo | None]) -> Plan:
-        """The plan with another version scheduled."""
-        return replace(self, turns=[*self.turns, Turn(version, after)])
+        """The plan with another version scheduled, after these runs of the version before.
+
+        Where that has not had a DAG, or there was none, it goes on after what was there earlier.
+        """
+        earlier = self.turns[-1].after if self.turns else {}
+        return replace(self, turns=[*self.turns, Turn(version, {**earlier, **after})])
 
     @classmethod
     def beside(cls, file: Path, name: str) -> Plan:

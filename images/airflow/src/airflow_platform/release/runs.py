@@ -45,7 +45,8 @@ class Runs:
             order_by="-logical_date",
             limit=1,
         )["dag_runs"]
-        if not found:
+        # A run of a partition has no interval.
+        if not found or not found[0]["data_interval_start"]:
             return None
         names = {"run_after": "run_after", "start": "data_interval_start", "end": "data_interval_end"}
         return RunInfo(**{name: datetime.fromisoformat(found[0][key]) for name, key in names.items()})

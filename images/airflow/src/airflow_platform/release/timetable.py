@@ -13,7 +13,7 @@ from typing import Any
 from airflow.serialization.decoders import decode_timetable
 from airflow.serialization.encoders import coerce_to_core_timetable, encode_timetable
 from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction, Timetable
-from airflow.timetables.simple import NullTimetable
+from airflow.timetables.simple import ContinuousTimetable, NullTimetable
 from pendulum import instance
 
 from airflow_platform.release.plan import RunInfo, Term
@@ -97,7 +97,9 @@ def put(dag: Any, terms: list[Term]) -> None:
 
 
 def by_time(timetable: Timetable) -> bool:
-    """Whether its runs follow from each other, and not from assets or partitions."""
+    """Whether its runs are due at times that are known before, and not by assets, or when the one before has ended."""
+    if isinstance(timetable, ContinuousTimetable):
+        return False
     return timetable.can_be_scheduled and not timetable.asset_condition and not timetable.partitioned
 
 
