@@ -30,7 +30,7 @@ def push(folder: Path, message: str = "") -> str:
     entries = [entry for entry in sorted(folder.iterdir()) if _is_pushed(entry.name)]
     if not entries:
         raise Problem(f"there is nothing in {folder}", "Name a folder of DAG files: make dags-push FROM=dags")
-    address, environment = _remote(access.git())
+    address, environment = remote(access.git())
     with tempfile.TemporaryDirectory() as temporary:
         clone = Path(temporary)
         environment |= _author(clone)
@@ -74,7 +74,7 @@ def _author(folder: Path) -> dict[str, str]:
     return names | {f"GIT_{role}_EMAIL": "local@localhost" for role in ("AUTHOR", "COMMITTER")}
 
 
-def _remote(url: str) -> tuple[str, dict[str, str]]:
+def remote(url: str) -> tuple[str, dict[str, str]]:
     """``url`` without its credentials, which git's messages would repeat, and the environment that holds them."""
     parts = urlsplit(url)
     token = base64.b64encode(f"{unquote(parts.username or '')}:{unquote(parts.password or '')}".encode()).decode()

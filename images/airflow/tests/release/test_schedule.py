@@ -21,10 +21,11 @@ from airflow.timetables.events import EventsTimetable
 from airflow.timetables.simple import NullTimetable
 
 from airflow_platform.release import timetable
+from airflow_platform.release.commands import schedule
 from airflow_platform.release.handover import last_runs
 from airflow_platform.release.plan import Plan, RunInfo
 
-MARGIN = timedelta(seconds=120)
+MARGIN = timedelta(seconds=schedule.MARGIN)
 START = datetime(2026, 3, 1, tzinfo=UTC)
 SCHEDULES = {
     "daily": CronDataIntervalTimetable("@daily", timezone="UTC"),
@@ -46,8 +47,8 @@ class Platform:
     due is created from what it keeps. A version goes by the plan as it was when it was parsed.
     """
 
-    def __init__(self, schedule, *, catchup=True):
-        self.schedule, self.catchup = schedule, catchup
+    def __init__(self, when, *, catchup=True):
+        self.schedule, self.catchup = when, catchup
         self.plan, self.runs, self.dags, self.next = Plan(source="t/d"), [], {}, {}
 
     def dag(self, version):
@@ -89,7 +90,7 @@ class Platform:
 
 @pytest.mark.parametrize("catchup", [False, True], ids=["no catchup", "catchup"])
 @pytest.mark.parametrize("name", SCHEDULES)
-@pytest.mark.parametrize("late", [0, 60, 118])
+@pytest.mark.parametrize("late", [0, 60, schedule.MARGIN - 2])
 def test_no_interval_is_skipped_and_none_runs_twice(name, catchup, late):
     began = START + (timedelta(hours=1) if name == "each minute" else timedelta(days=1))
     until = began + (timedelta(minutes=20) if name == "each minute" else timedelta(days=5))
@@ -173,11 +174,11 @@ def test_after_a_time_without_a_schedule_it_goes_on_where_it_was():
 
 
 def test_what_goes_by_assets_has_its_schedule_in_its_turn_alone():
-    for schedule in (
+    for when in (
         [Asset("s3://a")],
         AssetOrTimeSchedule(timetable=CronTriggerTimetable("@daily", timezone="UTC"), assets=[Asset("s3://a")]),
     ):
-        platform = Platform(schedule)
+        platform = Platform(when)
         assert isinstance(platform.dag("1.0.0").timetable, NullTimetable)
         platform.promote("1.0.0", START)
         assert platform.dag("1.0.0").timetable.asset_condition

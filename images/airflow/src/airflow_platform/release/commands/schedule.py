@@ -19,9 +19,9 @@ from airflow_platform.release.runs import Runs
 from airflow_platform.release.shelf import Shelf
 from airflow_platform.release.version import suffixed
 
-#: Seconds after which Airflow knows of a change: git-sync's period (10 s), the dag-processor's next look at the file
-#: (30 s), and some for a busy one.
-MARGIN = 120
+#: Seconds after which Airflow knows of a change: git-sync's period (10 s), and the dag-processor's next look at a file. It
+#: looks at once at those that git-sync checks out anew, which are all, and every 120 s at others; and it may be busy.
+MARGIN = 180
 _EVERY = 3
 
 

@@ -1,0 +1,1 @@
+echo "$WORDS, at {{ run_id }}"
