@@ -1,4 +1,4 @@
-"""Two pods, one after the other; the first ends when somebody lets it. VERSION stands for an author's change."""
+"""Two pods, one after the other; the first ends when somebody lets it."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

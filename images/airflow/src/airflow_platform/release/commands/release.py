@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import sys
 from argparse import ArgumentParser, Namespace
@@ -52,6 +53,7 @@ def run(options: Namespace) -> int:
     wanted = options.version or _next(kept, source.name)
     version.key(wanted)
     # What Airflow logs is no part of the answer.
+    logging.disable(logging.INFO)
     with redirect_stdout(sys.stderr):
         release = build(source, wanted, options.registry)
     rendered = release.render()

@@ -19,8 +19,8 @@ from airflow_platform.release.runs import Runs
 from airflow_platform.release.shelf import Shelf
 from airflow_platform.release.version import suffixed
 
-#: Seconds after which Airflow knows of a change: git-sync's period (10 s), and the dag-processor's next look at a file. It
-#: looks at once at those that git-sync checks out anew, which are all, and every 120 s at others; and it may be busy.
+#: Seconds after which Airflow knows of a change: git-sync's period (10 s), and the dag-processor's next look at a file.
+#: That comes at once where git-sync checks out anew, which it does with all files, else every 120 s; it may be busy.
 MARGIN = 180
 _EVERY = 3
 
