@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,14 @@ from airflow_platform.release.file import Release
 from airflow_platform.release.images import by_task
 from airflow_platform.release.registry import is_pinned
 from airflow_platform.release.version import suffixed
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """What Airflow says while it is imported and parses is no part of a command's answer."""
+    os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "CRITICAL")
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 def parse(release: Release, folder: Path | None = None) -> list[Any]:

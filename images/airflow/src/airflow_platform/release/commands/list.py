@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,7 +97,7 @@ def _show(found: list[dict[str, Any]]) -> None:
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for title in ("DAG", "VERSION", "SCHEDULE", "RUNS", "COMMIT", "RELEASED", "IMAGES"):
-        table.add_column(title, no_wrap=title not in ("RELEASED", "IMAGES"), overflow="fold")
+        table.add_column(title, no_wrap=True, overflow="fold")
     for one in found:
         state = "scheduled" if one["scheduled"] else "retired" if one["retired"] else "-"
         # A DAG that Airflow has not parsed yet has no schedule.
@@ -103,6 +105,8 @@ def _show(found: list[dict[str, Any]]) -> None:
             state += f"\n{schedule}"
         runs = "?" if one["runs"] is None else f"{one['runs']}, {one['under_way']} under way"
         by = f"{one['who']}, {one['when'][:16].replace('T', ' ')}" if one["when"] else "-"
-        row = (one["dag"], one["version"], state, runs, one["commit"][:12], by, "\n".join(one["images"]))
+        images = "\n".join(re.sub(r"(@sha256:.{12}).*", r"\1", image) for image in one["images"])
+        row = (one["dag"], one["version"], state, runs, one["commit"][:12], by, images)
         table.add_row(*(Text(text) for text in row))
-    Console(highlight=False).print(table)
+    # Whatever reads it from a pipe is not as narrow as a terminal.
+    Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(table)

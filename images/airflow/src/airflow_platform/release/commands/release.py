@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
-import sys
 from argparse import ArgumentParser, Namespace
-from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,15 +43,14 @@ def run(options: Namespace) -> int:
         CommandError: it cannot be; nothing is pushed then.
     """
     from airflow_platform.release.build import build
+    from airflow_platform.release.check import quietly
     from airflow_platform.release.source import collect
 
     source = collect(options.path)
     kept = store.Store.of(options, options.path) if options.output is None else None
     wanted = options.version or _next(kept, source.name)
     version.key(wanted)
-    # What Airflow logs is no part of the answer.
-    logging.disable(logging.INFO)
-    with redirect_stdout(sys.stderr):
+    with quietly():
         release = build(source, wanted, options.registry)
     rendered = release.render()
     if kept is None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -78,7 +76,7 @@ def change(options: Namespace, name: str, message: str, decide: Callable[[Shelf]
 
 
 def _last_runs(runs: Runs | None, shelf: Shelf, version: str, settled: datetime) -> dict[str, RunInfo | None]:
-    from airflow_platform.release.check import parse
+    from airflow_platform.release.check import parse, quietly
     from airflow_platform.release.handover import last_runs
 
     if runs is None:
@@ -89,7 +87,7 @@ def _last_runs(runs: Runs | None, shelf: Shelf, version: str, settled: datetime)
     known = runs.dags(shelf.name)
     ids = {dag: suffixed(dag, version) for dag in release.dags}
     latest = {dag: runs.last(named) if named in known else None for dag, named in ids.items()}
-    with redirect_stdout(sys.stderr):
+    with quietly():
         parsed = {dag.dag_id: dag for dag in parse(release, shelf.folder)}
         return last_runs(((dag, parsed[named]) for dag, named in ids.items()), latest, settled)
 
