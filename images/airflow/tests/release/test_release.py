@@ -1,6 +1,7 @@
 """A release holds what the folder held, and its DAGs are the folder's, kept apart from all others."""
 
 import shutil
+import subprocess
 import sys
 import time
 
@@ -245,3 +246,38 @@ def test_a_file_of_a_later_platform_is_refused(release):
     path.write_text(path.read_text().replace("format=1", "format=2"))
     (said,) = DagBag(path).import_errors.values()
     assert "is of format 2, and this Airflow's airflow-platform knows 1: upgrade the platform" in said
+
+
+TEST = """
+import pytest
+
+
+@pytest.mark.parametrize(("version", "words"), [("1_0_0", "one"), ("2_0_0", "two"), ("1_0_0", "one")])
+def test_it_runs(load_dag, version, words):
+    run = load_dag(f"report__{version}").run()
+    assert run.state == "success"
+    assert run["work"].pod.arguments == [words]
+    assert run["late"].xcoms["return_value"] == words
+"""
+
+
+def test_two_versions_run_in_one_process(release, repository, tmp_path):
+    dag = repository.folder / "dag.py"
+    late = '    PythonOperator(task_id="late", python_callable=late)\n'
+    dag.write_text(
+        dag.read_text().replace(
+            "operators.bash import",
+            "operators.python import PythonOperator\nfrom airflow.providers.standard.operators.bash import",
+        )
+        + late
+    )
+    for version, words in (("1.0.0", "one"), ("2.0.0", "two")):
+        repository.put("research/report/tables.py", f"NAMES = [{words!r}]\n")
+        repository.put("research/report/more.py", f"WHO = {words!r}\n")
+        repository.commit()
+        folder = release(version).parent
+    (tmp_path / "test_it.py").write_text(TEST)
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\nairflow_dags = {folder}\n")
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_it.py"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
