@@ -162,8 +162,8 @@ def test_tests_of_authors_and_what_git_does_not_have_stay_out(release, repositor
         "images.yaml",
         *(f"research/report/{name}" for name in ("dag.py", "tables.py", "more.py", "query.sh")),
     }
-    # Only what is used: an image without a digest must not be run.
-    assert found.files["images.yaml"] == f"worker: 1.0.0{DIGEST}\n"
+    assert found.files["images.yaml"] == f"other: 2.0.0\nworker: 1.0.0{DIGEST}\n"
+    assert found.images == {"worker:1.0.0": f"worker:1.0.0{DIGEST}"}
 
 
 def _unpinned(repository):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -36,24 +36,31 @@ def build(source: Source, version: str, registry: str) -> Release:
         commit=source.commit,
         files={path: _readable(content) for path, content in source.files.items()},
     )
-    wanted = set(by_task(check.parse(plain)))
-    images, versions = {}, {}
-    for name, tag in catalogue.items():
-        for image in wanted:
-            if image == f"{name}:{tag}" or image.endswith(f"/{name}:{tag}"):
-                full = pinned(image, registry)
-                images[full.partition("@")[0]] = full
-                versions[name] = str(tag).partition("@")[0] + "@" + full.partition("@")[2]
+    wanted = by_task(check.parse(plain))
     files = dict(plain.files)
     if IMAGES in files:
-        # Only what is used: what is not has no digest, and must not be run.
-        files[IMAGES] = yaml.safe_dump(versions) if versions else "{}\n"
-    release = replace(plain, images=images, files=files)
+        # Those that no task runs stay as they are: the code may read them all the same.
+        files[IMAGES] = yaml.safe_dump(
+            {name: _pinned(name, str(tag), wanted, registry) for name, tag in catalogue.items()}, width=1000
+        )
+    release = replace(plain, files=files)
     dags = check.parse(release)
     if found := check.problems(release, dags):
         raise CommandError("this cannot be released:\n" + "\n".join(f"  {one}." for one in found))
     end = suffixed("", version)
-    return replace(release, dags=tuple(dag.dag_id.removesuffix(end) for dag in dags))
+    return replace(
+        release,
+        images={image.partition("@")[0]: image for image in by_task(dags)},
+        dags=tuple(dag.dag_id.removesuffix(end) for dag in dags),
+    )
+
+
+def _pinned(name: str, tag: str, wanted: Iterable[str], registry: str) -> str:
+    """The tag of an image of the catalogue, with the digest where a task runs the image."""
+    for image in wanted:
+        if f"/{image}".endswith(f"/{name}:{tag}"):
+            return f"{tag.partition('@')[0]}@{pinned(image, registry).partition('@')[2]}"
+    return tag
 
 
 def _catalogue(source: Source) -> Mapping[str, Any]:

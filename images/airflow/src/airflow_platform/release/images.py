@@ -34,18 +34,20 @@ def _of_task(task: Any) -> list[str]:
 
 
 def _named(task: Any) -> list[str]:
-    """By the argument ``image``: of a mapped task all that it maps over, where the file says them."""
-    if task.is_mapped:
-        mapped = task.expand_input.value
-        parts = (
-            [mapped] if isinstance(mapped, Mapping) else mapped if isinstance(mapped, (list, tuple)) else [{"image": 0}]
-        )
-        values = [part["image"] for part in parts if isinstance(part, Mapping) and "image" in part]
-        flat = [one for value in values for one in (value if isinstance(value, (list, tuple)) else [value])]
-        if flat:
-            return [one if isinstance(one, str) else "" for one in flat]
+    """By the argument ``image``, and of a mapped task by all that it maps over; "" where only a run says it."""
     image = _argument(task, "image")
-    return [image] if image else []
+    found = [image] if image else []
+    if not task.is_mapped:
+        return found
+    mapped = task.expand_input.value
+    parts = mapped if isinstance(mapped, (list, tuple)) else [mapped]
+    if not all(isinstance(part, Mapping) for part in parts):
+        # An XCom: it may have images, and has to where the task names none.
+        return found or [""]
+    for value in (part["image"] for part in parts if "image" in part):
+        values = value if isinstance(value, (list, tuple)) else [value]
+        found += [one if isinstance(one, str) else "" for one in values]
+    return found
 
 
 def _templates(task: Any) -> list[Any]:
