@@ -11,6 +11,10 @@ from kubernetes.client import V1Container, V1Pod, V1PodSpec
 from airflow_platform.release.images import by_task
 
 
+def _says():
+    return BashOperator(task_id="says", bash_command="x").output
+
+
 def _pod(*images):
     containers = [V1Container(name=f"c{number}", image=image) for number, image in enumerate(images)]
     return V1Pod(spec=V1PodSpec(containers=containers))
@@ -46,11 +50,11 @@ def test_of_a_task(dag, arguments, images):
         (lambda partial: partial().expand(image=["a:1", "b:1"]), {"a:1", "b:1"}),
         (lambda partial: partial().expand_kwargs([{"image": "a:1"}, {"image": "b:1", "name": "b"}]), {"a:1", "b:1"}),
         (lambda partial: partial(image="a:1").expand_kwargs([{"name": "a"}, {"image": "b:1"}]), {"a:1", "b:1"}),
-        (lambda partial: partial().expand(image=BashOperator(task_id="says", bash_command="x").output), {""}),
-        (lambda partial: partial().expand_kwargs(BashOperator(task_id="says", bash_command="x").output), {""}),
-        (lambda partial: partial(image="a:1").expand_kwargs(BashOperator(task_id="says", bash_command="x").output), {"a:1"}),
+        (lambda partial: partial().expand(image=_says()), {""}),
+        (lambda partial: partial().expand_kwargs(_says()), {""}),
+        (lambda partial: partial(image="a:1").expand_kwargs(_says()), {"a:1"}),
     ],
-)  # fmt: skip
+)
 def test_of_a_mapped_task(dag, expand, images):
     expand(lambda **arguments: KubernetesPodOperator.partial(task_id="t", **arguments))
     assert set(by_task([dag])) == images
