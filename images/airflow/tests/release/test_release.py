@@ -1,5 +1,6 @@
 """A release holds what the folder held, and its DAGs are the folder's, kept apart from all others."""
 
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -103,6 +104,13 @@ def test_every_way_to_import_finds_the_release(release, repository, statement, v
     repository.commit()
     (dag,) = DagBag(release("1.0.0")).dags.values()
     assert dag.get_task("work").arguments == ["first"]
+
+
+def test_other_imports_go_on_as_ever(release, repository):
+    DagBag(release("1.0.0"))
+    importlib.invalidate_caches()
+    assert importlib.util.find_spec("research") is None
+    assert importlib.util.find_spec("json")
 
 
 def test_a_file_that_somebody_changed_is_put_right(release):

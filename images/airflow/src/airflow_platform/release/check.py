@@ -16,13 +16,20 @@ from airflow_platform.release.images import by_task
 from airflow_platform.release.registry import is_pinned
 from airflow_platform.release.version import suffixed
 
+_LOG_LEVEL = "AIRFLOW__LOGGING__LOGGING_LEVEL"
+
 
 @contextmanager
 def quietly() -> Iterator[None]:
     """What Airflow says while it is imported and parses is no part of a command's answer."""
-    os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "CRITICAL")
-    with redirect_stdout(sys.stderr):
-        yield
+    said = os.environ.get(_LOG_LEVEL)
+    os.environ[_LOG_LEVEL] = said or "CRITICAL"
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if said is None:
+            del os.environ[_LOG_LEVEL]
 
 
 def parse(release: Release, folder: Path | None = None) -> list[Any]:
