@@ -1,8 +1,12 @@
 """A release holds what the folder held, and its DAGs are the folder's, kept apart from all others."""
 
+import importlib.util
+import os
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -105,6 +109,13 @@ def test_every_way_to_import_finds_the_release(release, repository, statement, v
     assert dag.get_task("work").arguments == ["first"]
 
 
+def test_other_imports_go_on_as_ever(release, repository):
+    DagBag(release("1.0.0"))
+    importlib.invalidate_caches()
+    assert importlib.util.find_spec("research") is None
+    assert importlib.util.find_spec("json")
+
+
 def test_a_file_that_somebody_changed_is_put_right(release):
     path = release("1.0.0")
     (dag,) = DagBag(path).dags.values()
@@ -113,6 +124,29 @@ def test_a_file_that_somebody_changed_is_put_right(release):
         query.write("rm -rf /\n")
     (dag,) = DagBag(path).dags.values()
     assert dag.get_task("query").bash_command == "echo first {{ ds }}\n"
+
+
+def _link(base, elsewhere):
+    base.symlink_to(elsewhere, target_is_directory=True)
+
+
+def _file(base, elsewhere):
+    base.write_text("")
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [(_link, "is not this user's own: remove it"), (_file, "files cannot be unpacked: .* must be writable")],
+)
+def test_a_folder_that_somebody_else_made_is_not_taken(release, tmp_path, monkeypatch, make, said):
+    path = release("1.0.0")
+    (tmp_path / "elsewhere").mkdir()
+    make(tmp_path / f"airflow-releases-{os.getuid()}", tmp_path / "elsewhere")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    bag = DagBag(path)
+    assert not bag.dags
+    assert re.search(said, *bag.import_errors.values())
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_fifty_versions_side_by_side_do_not_interfere(release, repository):

@@ -38,9 +38,9 @@ class Package:
         """
         for name in [name for name in sys.modules if name == self.name or name.startswith(f"{self.name}.")]:
             del sys.modules[name]
-        _Finder.packages[self.name] = self
-        if _Finder not in sys.meta_path:
-            sys.meta_path.insert(0, _Finder)
+        _finder.packages[self.name] = self
+        if _finder not in sys.meta_path:
+            sys.meta_path.insert(0, _finder)
         return importlib.import_module(f"{self.name}.{path.removesuffix('.py').replace('/', '.')}")
 
     @property
@@ -55,14 +55,14 @@ def own(files: Iterable[str]) -> set[str]:
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    packages: dict[str, Package] = {}  # noqa: RUF012 - one in a process
+    def __init__(self) -> None:
+        self.packages: dict[str, Package] = {}
 
-    @classmethod
     def find_spec(
-        cls, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         name, _, rest = fullname.partition(".")
-        package = cls.packages.get(name)
+        package = self.packages.get(name)
         if package is None:
             return None
         at = rest.replace(".", "/")
@@ -78,6 +78,10 @@ class _Finder(importlib.abc.MetaPathFinder):
             spec.submodule_search_locations = [str(folder)]
             return spec
         return None
+
+
+#: Of this process.
+_finder = _Finder()
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
