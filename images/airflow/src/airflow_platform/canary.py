@@ -29,7 +29,7 @@ _PRINTED = re.compile(r"canary (\d+\.\d+)")
 #: The log of a try, in the name of an object; a try has one for each process that wrote to it.
 _TRY = re.compile(r"/attempt=(\d+)\.log")
 
-#: The stages, in their order: those of the commit, and those of a run, each of which begins where the one before it ends.
+#: The stages, in their order: those of the commit, and those of a run, which each begin where the one before ends.
 STAGES = {
     "synced": "from the commit to the folder of DAGs that the task runs from",
     "parsed": "from the commit to the version of the DAG in the database",
