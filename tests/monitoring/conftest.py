@@ -66,6 +66,8 @@ def canary(prometheus, airflow, tmp_path_factory):
     wait_for("the canary of the commit", lambda: _is_parsed(airflow, commit), seconds=180)
     airflow.call("PATCH", f"dags/{CANARY}", is_paused=False)
     try:
+        # The run of the interval that is over; one more at a time would wait for it.
+        wait_for("its scheduled run", lambda: _rests(airflow), seconds=180)
         run_id = airflow.call("POST", f"dags/{CANARY}/dagRuns", logical_date=None)["dag_run_id"]
         state = wait_for("the canary's end", lambda: _end(airflow, run_id), seconds=300)
         instances = {one["task_id"]: one for one in airflow.task_instances(CANARY, run_id)}
@@ -78,6 +80,11 @@ def canary(prometheus, airflow, tmp_path_factory):
 def _is_parsed(airflow, commit):
     dag = airflow.dag(CANARY)
     return dag is not None and commit[:12] in {tag["name"] for tag in dag["tags"]}
+
+
+def _rests(airflow):
+    runs = airflow.call("GET", f"dags/{CANARY}/dagRuns?order_by=-run_after&limit=5")["dag_runs"]
+    return runs and all(run["state"] in ENDED for run in runs)
 
 
 def _end(airflow, run_id):

@@ -29,10 +29,10 @@ _PRINTED = re.compile(r"canary (\d+\.\d+)")
 #: The log of a try, in the name of an object; a try has one for each process that wrote to it.
 _TRY = re.compile(r"/attempt=(\d+)\.log")
 
-#: The stages, in their order: each begins where the one before it ends.
+#: The stages, in their order: those of the commit, and those of a run, which each begin where the one before ends.
 STAGES = {
-    "synced": "from the commit to the folder of DAGs of the launcher's pod, by git-sync",
-    "parsed": "from there to the version of the DAG in the database",
+    "synced": "from the commit to the folder of DAGs that the task runs from",
+    "parsed": "from the commit to the version of the DAG in the database",
     "scheduled": "from when the run was due to its start",
     "launched": "from there to the launcher's first word in the task's log",
     "started": "from there to the first word of the task's container",
@@ -101,8 +101,8 @@ def measure(commit: dict[str, Any] | None, of: str, **context: Any) -> dict[str,
         # The id of a version is an UUID of version 7, which begins with the milliseconds since the epoch (RFC 9562).
         parsed = (uuid.UUID(str(instance.dag_version_id)).int >> 80) / 1000
         took["synced"] = commit["synced"] - commit["committed"]
-        took["parsed"] = parsed - commit["synced"]
-    # Clocks of two nodes, or git-sync in two pods, may differ a little.
+        took["parsed"] = parsed - commit["committed"]
+    # Clocks of two nodes may differ a little.
     took = {stage: round(max(took[stage], 0.0), 3) for stage in STAGES if stage in took}
     for stage, seconds in took.items():
         stats.gauge(metrics.CANARY_STAGE, seconds, tags={"stage": stage})
