@@ -245,13 +245,20 @@ def _no_owner(repository):
         (_by_name, "more.py, line 2: import_module.. finds its module by name.*Write an import statement"),
         (_literal_image, "report__1_0_0.work has the image 'busybox:1.36', which no digest pins.*images.yaml"),
         (_image_of_a_run, "work has an image that only a run says"),
-        (_no_owner, "report__1_0_0.work has no owner"),
     ],
 )
 def test_what_cannot_be_released_is_said(release, repository, change, said):
     change(repository)
     repository.commit()
     with pytest.raises(CommandError, match=said):
+        release("1.0.0")
+
+
+@pytest.mark.rules
+def test_what_does_not_keep_to_the_rules_for_dags_is_not_released(release, repository):
+    _no_owner(repository)
+    repository.commit()
+    with pytest.raises(CommandError, match=r"  research/report/dag.py:\d+: owner: .*has no owner"):
         release("1.0.0")
 
 

@@ -37,6 +37,8 @@ def build(source: Source, version: str, registry: str) -> Release:
         files={path: _readable(content) for path, content in source.files.items()},
     )
     wanted = by_task(check.parse(plain))
+    if found := check.broken_rules(source):
+        raise CommandError("this cannot be released:\n" + "\n".join(f"  {one}" for one in found))
     files = dict(plain.files)
     if IMAGES in files:
         # Those that no task runs stay as they are: the code may read them all the same.

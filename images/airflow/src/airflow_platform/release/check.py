@@ -10,10 +10,12 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from airflow_platform import rules
 from airflow_platform.command_error import CommandError
 from airflow_platform.release.file import Release
 from airflow_platform.release.images import by_task
 from airflow_platform.release.registry import is_pinned
+from airflow_platform.release.source import Source
 from airflow_platform.release.version import suffixed
 
 _LOG_LEVEL = "AIRFLOW__LOGGING__LOGGING_LEVEL"
@@ -59,8 +61,19 @@ def parse(release: Release, folder: Path | None = None) -> list[Any]:
     return [bag.dags[name] for name in sorted(bag.dags)]
 
 
+def broken_rules(source: Source) -> list[str]:
+    """What of the source does not keep to the rules for DAGs (`airflow_platform.rules`), a line each."""
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(temporary).resolve()
+        for name, content in source.files.items():
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        return [str(one).removeprefix(f"{root}/") for one in rules.check(root / source.path)]
+
+
 def problems(release: Release, dags: list[Any]) -> list[str]:
-    """What keeps a release from being released, a sentence each. The one place for rules."""
+    """What keeps a release from being released, beside the rules for all DAGs; a sentence each."""
     found = []
     if not dags:
         found.append(f"{release.entry} makes no DAG")
@@ -71,9 +84,4 @@ def problems(release: Release, dags: list[Any]) -> list[str]:
     for dag in dags:
         if not dag.dag_id.endswith(suffixed("", release.version)):
             found.append(f"{dag.dag_id} has an id without the version")
-        found += [
-            f"{dag.dag_id}.{task.task_id} has no owner: set it in default_args"
-            for task in dag.tasks
-            if task.owner in ("", "airflow")
-        ]
     return found

@@ -13,7 +13,7 @@ from jsonschema import Draft7Validator
 from airflow_platform.rules import check
 from airflow_platform.yaml_dag import model
 
-EXAMPLE = Path(__file__).parent / "testing" / "dags" / "declared"
+EXAMPLE = Path(__file__).parent / "dags" / "declared"
 DAY = datetime(2026, 1, 31, tzinfo=UTC)
 
 
@@ -92,9 +92,10 @@ def test_adding_a_client_is_one_line(folder):
 
 
 def test_one_dag_without_clients(folder):
-    for old, new in (("clients: clients.yaml\n", ""), ("orders-${client}", "orders"), ("/${client}", "")):
-        change(folder / "dag.yaml", old, new)
-    change(folder / "dag.yaml", '"${client}"', '"none"')
+    text = (folder / "dag.yaml").read_text().replace("clients: clients.yaml\n", "")
+    (folder / "dag.yaml").write_text(
+        text.replace("-${client}", "").replace("/${client}", "").replace("${client}", "none")
+    )
     bag = import_all(folder)
     assert (list(bag.dags), bag.import_errors) == (["declared"], {})
 
