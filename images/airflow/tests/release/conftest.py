@@ -46,7 +46,7 @@ with DAG(
 
 @pytest.fixture(autouse=True)
 def keeps_to_the_rules(request, monkeypatch):
-    """The rules for DAGs, which are looked at in a process of their own, for seconds; a test marked ``rules`` has them."""
+    """A process of its own looks at the rules for DAGs, for seconds; a test marked ``rules`` has it."""
     if not request.node.get_closest_marker("rules"):
         monkeypatch.setattr(check, "broken_rules", lambda source: [])
 
