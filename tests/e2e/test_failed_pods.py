@@ -8,6 +8,7 @@ import pytest
 import yaml
 from local.cluster import images, releases, settings
 from local.cluster.console import Problem, wait_for
+from tests.observe import reach
 
 DAG = "e2e_failed"
 #: Seconds for which a pod that failed is kept.
@@ -55,11 +56,12 @@ def metrics(kubectl):
         "containers": [container],
     }
     service = {"selector": metadata["labels"], "ports": [{"port": 4318}]}
-    both = [
+    objects = [
         {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec},
         {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": service},
+        *reach.policies(RECEIVER, metadata["labels"], 4318),
     ]
-    listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": both})
+    listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
     try:
         kubectl("apply", "-f", "-", stdin=listed)
         kubectl("wait", f"pod/{RECEIVER}", "-n", settings.TASK_NAMESPACE, "--for=condition=Ready", "--timeout=90s")

@@ -18,6 +18,7 @@ from kubernetes.client import CoreV1Api
 from local.cluster import dags, images, settings
 from local.cluster.airflow import ENDED
 from local.cluster.console import Problem, wait_for
+from tests.observe import reach
 from tests.observe.dags import wait_for_source
 from tests.observe.pods import PodRecord
 from tests.semantics.run import Run
@@ -269,25 +270,7 @@ def server(objects, task_image, kubectl):
             "metadata": {"name": name, "namespace": settings.TASK_NAMESPACE},
             "spec": {"selector": labels, "ports": [{"port": port}]},
         }
-        # The chart knows of no such port, neither of whatever runs tasks nor of a task's namespace.
-        ports = [{"protocol": "TCP", "port": port}]
-        egress = [{"to": [{"namespaceSelector": {}, "podSelector": {"matchLabels": labels}}], "ports": ports}]
-        sender = {"podSelector": {}, "policyTypes": ["Egress"], "egress": egress}
-        receiver = {
-            "podSelector": {"matchLabels": labels},
-            "policyTypes": ["Ingress"],
-            "ingress": [{"ports": ports}],
-        }
-        policies = [
-            {
-                "apiVersion": "networking.k8s.io/v1",
-                "kind": "NetworkPolicy",
-                "metadata": {"name": name, "namespace": namespace},
-                "spec": spec,
-            }
-            for namespace, spec in ((settings.NAMESPACE, sender), (settings.TASK_NAMESPACE, receiver))
-        ]
-        objects(pod, service, *policies)
+        objects(pod, service, *reach.policies(name, labels, port))
         kubectl("wait", f"pod/{name}", "-n", settings.TASK_NAMESPACE, "--for=condition=Ready", "--timeout=90s")
 
         def printed():
