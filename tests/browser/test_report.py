@@ -38,7 +38,7 @@ def test_two_versions_run_and_what_is_different_is_one_page(compare, program):
     for one in found["findings"]:
         by_verdict.setdefault(one["verdict"], {})[one["where"].partition(": ")[0]] = one
     assert set(by_verdict["different"]) == {"score output 1", "score output 2", "summary return_value"}
-    assert {"score", "summary", "score output 3", "state"} <= set(by_verdict["same"])
+    assert {"score", "summary", "score output 3", "summary return_value.list", "state"} <= set(by_verdict["same"])
     scores = by_verdict["different"]["score output 1"]
     assert scores["how"].startswith("200 rows, 2 columns")
     assert [(one["where"], one["left"], one["right"]) for one in scores["differences"]] == [

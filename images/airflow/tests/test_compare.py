@@ -323,6 +323,23 @@ def test_a_folder_is_compared_file_by_file(compare_runs, runs, s3):
     assert different(report) == {("output", "t output 1 x.bin"), ("output", "t output 1 z.bin")}
 
 
+def test_an_address_in_an_xcom_may_be_of_a_folder_or_of_no_output(compare_runs, runs, s3):
+    s3.put("s3://in/r.csv", "read, not written", "2025-01-01T00:00:00Z")
+    for side in "ab":
+        s3.put(f"s3://out/{side}/x.bin", side)
+    runs(
+        *(
+            ended(xcoms={("t", -1, "in"): "s3://in/r.csv", ("t", -1, "gone"): "s3://no/x", ("t", -1, "out"): to})
+            for to in ("s3://out/a", "s3://out/b")
+        )
+    )
+    code, _, _, report = compare_runs("d", "--runs", "a", "b")
+    assert code == 1
+    assert [one["where"] for one in report["findings"] if one["part"] == "output"] == [
+        "t out x.bin: s3://out/a/x.bin → s3://out/b/x.bin"
+    ]
+
+
 def test_states_and_who_failed_and_why(compare_runs, runs, airflow):
     airflow.why["t"] = "Task t failed. Its container ran out of memory."
     runs(

@@ -62,8 +62,8 @@ for version in ("1.0.0", "1.1.0"):
             container_resources={"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"memory": "512Mi"}},
         )
 
-        @task
-        def summary(version: str) -> dict:
-            return {"people": 200, "rule": "a" if version == "1.0.0" else "b", "scores": f"s3://tickets/{version}"}
+        @task(multiple_outputs=False)
+        def summary(version: str, root: str) -> dict:
+            return {"people": 200, "rule": "a" if version == "1.0.0" else "b", "list": f"{root}/same.csv"}
 
-        score >> summary(version)
+        score >> summary(version, root)

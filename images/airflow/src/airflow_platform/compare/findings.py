@@ -124,6 +124,9 @@ def _without_addresses(value: Any) -> Any:
 
 def _of_outputs(left: Side, right: Side, rules: Rules) -> Iterator[Finding]:
     for where, one, other in _pairs(left.outputs, right.outputs):
+        if not any(each and (each.file or each.is_lost or each.is_declared) for each in (one, other)):
+            # An address in an XCom where neither run has written.
+            continue
         if one is None or other is None:
             yield _only("output", where, *((right, left) if one is None else (left, right)))
             continue

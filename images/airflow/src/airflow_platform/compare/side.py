@@ -42,12 +42,14 @@ class Output:
     """What a run wrote to an address.
 
     ``file`` is None where that is nothing, ``problem`` says more; or, where it ``is_lost``, cannot be known any more.
+    An address that is not ``is_declared``, but in an XCom, may well be of something else than an output.
     """
 
     address: str
     file: File | None
     problem: str = ""
     is_lost: bool = False
+    is_declared: bool = True
 
 
 @dataclass
@@ -83,12 +85,10 @@ def of_run(name: str, run: DagRun, storage: Storage) -> Side:
         side.tasks[_name(one)] = Task(one["state"] or "no state", one["try_number"], one["duration"], why)
     for one in run.xcoms():
         side.xcoms[f"{_name(one)} {one['key']}"] = one["value"]
-    for where, address in _declared(instances, side.xcoms):
-        if address.endswith("/"):
-            for each in storage.below(address):
-                side.outputs[f"{where} {each.removeprefix(address)}"] = _output(each, storage, found)
-        else:
-            side.outputs[where] = _output(address, storage, found)
+    for where, address in _declared(instances):
+        _put(side, where, address, storage, found, is_declared=True)
+    for where, address in _in_xcoms(side.xcoms):
+        _put(side, where, address, storage, found, is_declared=False)
     return side
 
 
@@ -129,7 +129,7 @@ def _why(run: DagRun, instance: Mapping[str, Any]) -> str:
         return ""
 
 
-def _declared(instances: list[dict[str, Any]], xcoms: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _declared(instances: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
     """Who declares which address: by place, as the addresses of two runs need not be the same.
 
     A task that was skipped has written nothing, and one that failed perhaps a part.
@@ -144,6 +144,9 @@ def _declared(instances: list[dict[str, Any]], xcoms: Mapping[str, Any]) -> Iter
         declared = annotations.get(OUTPUTS, "") if isinstance(annotations, Mapping) else ""
         for number, address in enumerate(declared.split(), 1):
             yield f"{_name(one)} output {number}", address
+
+
+def _in_xcoms(xcoms: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for where, value in xcoms.items():
         for place, text in _texts(value):
             if text.startswith(SCHEME) and not any(sign.isspace() for sign in text):
@@ -161,13 +164,27 @@ def _texts(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
             yield from _texts(inner, f"{place}[{number}]")
 
 
-def _output(address: str, storage: Storage, run: Mapping[str, Any]) -> Output:
+def _put(side: Side, where: str, address: str, storage: Storage, run: Mapping[str, Any], *, is_declared: bool) -> None:
+    if not address.endswith("/"):
+        side.outputs[where] = output = _output(address, storage, run, is_declared)
+        if output.file or output.problem or is_declared:
+            return
+        # Programs name folders without a slash, too.
+        address += "/"
+    for each in storage.below(address):
+        side.outputs.pop(where, None)
+        side.outputs[f"{where} {each.removeprefix(address)}"] = _output(each, storage, run, is_declared)
+
+
+def _output(address: str, storage: Storage, run: Mapping[str, Any], is_declared: bool = True) -> Output:
     file = storage.fetch(address)
     if file is None or file.written is None:
-        return Output(address, file)
+        return Output(address, file, is_declared=is_declared)
     began, ended = (datetime.fromisoformat(run[name]) if run[name] else None for name in ("start_date", "end_date"))
     if began and file.written < began.replace(microsecond=0):
-        return Output(address, None, f"what is there is older than the run, which wrote nothing: {file.written}")
+        problem = f"what is there is older than the run, which wrote nothing: {file.written}"
+        return Output(address, None, problem, is_declared=is_declared)
     if ended and file.written > ended + _LATE:
-        return Output(address, None, f"it was written again after the run had ended: {file.written}", True)
-    return Output(address, file)
+        problem = f"it was written again after the run had ended: {file.written}"
+        return Output(address, None, problem, is_lost=True, is_declared=is_declared)
+    return Output(address, file, is_declared=is_declared)
