@@ -1,4 +1,4 @@
-"""What the chart's NetworkPolicies do not know of: servers that tests run beside the platform, in a namespace of tasks."""
+"""Servers that tests run beside the platform, which the chart's NetworkPolicies do not know of."""
 
 from __future__ import annotations
 
