@@ -28,7 +28,7 @@ dags-push: ## Push a folder of DAG files to the local git server: FROM=<folder>
 	@$(CLUSTER) dags-push $(or $(FROM),$(error name a folder: make dags-push FROM=<folder>))
 
 .PHONY: test
-test: lint test-unit test-chart test-images test-dags test-tutorial test-e2e test-browser security semantics-short why-short faults-short bench-short ## All tests, the fast ones first
+test: lint test-unit test-chart test-images test-dags test-tutorial test-e2e test-browser security-scan semantics-short why-short faults-short bench-short ## All tests, the fast ones first
 
 .PHONY: lint
 lint: ## Style and known mistakes, in every language
@@ -79,9 +79,12 @@ semantics: ## What Airflow says of a task holds for its pod, on the cluster that
 semantics-short: ## Some of them: one pod a task, a limit, callbacks, what a person marks
 	@$(PYTHON) -m pytest tests/semantics -k "one_pod or 40528 or 46224_each or 62398"
 
-.PHONY: security
-security: ## Scanners over code, history and what the chart renders; then hostile DAGs, on the cluster that is up
+.PHONY: security-scan
+security-scan: ## Scanners over code, history and what the chart renders
 	@$(PYTHON) -m tools.security
+
+.PHONY: security
+security: security-scan ## The scanners; then hostile DAGs and canary secrets, on the cluster that is up (ten minutes)
 	@$(PYTHON) -m pytest tests/security --durations=5 $(TEST)
 
 .PHONY: sbom
