@@ -84,6 +84,8 @@ def test_a_release_without_helm(kubectl, get):
     secrets = [_copy(get, "airflow", one, name) for one in ("registry", "airflow-s3", "git-credentials")]
     database = {"metadata": {"name": "airflow-database", "namespace": name}, "apiVersion": "v1", "kind": "Secret"}
     database["stringData"] = {"url": f"{releases.secret('airflow', 'airflow-database', 'url')}_apply"}
+    # Of tests that were killed.
+    kubectl(*psql, "DROP DATABASE IF EXISTS airflow_apply WITH (FORCE)")
     try:
         kubectl(*psql, "CREATE DATABASE airflow_apply OWNER airflow")
         for one in (_namespace(name), _namespace(tasks), *secrets, database):

@@ -16,7 +16,8 @@ with DAG(
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     tags=["e2e"],
-    default_args={"owner": "e2e", "retries": 0, "namespace": "support", "execution_timeout": timedelta(minutes=5)},
+    doc_md=__doc__,
+    default_args={"owner": "e2e", "retries": 1, "namespace": "support", "execution_timeout": timedelta(minutes=5)},
 ):
     first, second = (
         KubernetesPodOperator(
