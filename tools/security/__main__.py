@@ -78,7 +78,8 @@ def _render(names: tuple[str, ...], folder: Path) -> Path:
     """
     words = ["template", "airflow", CHART, "--namespace", "airflow"]
     words += [word for name in names for word in ("--values", REPO / "values" / f"{name}.yaml")]
-    words += ["--set-string", f"image.digest={DIGEST},dags.gitSync.image.digest={DIGEST}"]
+    images = ("image", "dags.gitSync.image", "metrics.exporter.image", "pgbouncer.image", "backup.image")
+    words += ["--set-string", ",".join(f"{image}.digest={DIGEST}" for image in images)]
     rendered = run([toolchain.programs("go") / "helm", *words], log="security", doing="helm template")
     objects = [one for one in yaml.safe_load_all(rendered) if one]
     (template,) = (one["data"]["worker-pod.yaml"] for one in objects if "worker-pod.yaml" in one.get("data", {}))

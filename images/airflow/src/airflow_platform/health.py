@@ -9,8 +9,10 @@ import argparse
 import json
 import sys
 import time
-import urllib.error
-import urllib.request
+from contextlib import closing
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from urllib.parse import urlsplit
 
 #: Seconds between two looks, and for one answer.
 _EVERY, _TIMEOUT = 2.0, 10.0
@@ -23,8 +25,17 @@ def look(address: str) -> dict[str, str | None]:
         OSError: it does not answer, or not with success.
         ValueError: what answers there is no api-server.
     """
-    with urllib.request.urlopen(f"{address}/api/v2/monitor/health", timeout=_TIMEOUT) as answer:
-        found = json.load(answer)
+    at = urlsplit(address)
+    with closing(HTTPConnection(at.hostname, at.port, timeout=_TIMEOUT)) as connection:
+        try:
+            connection.request("GET", f"{at.path}/api/v2/monitor/health")
+            answer = connection.getresponse()
+            content = answer.read()
+        except HTTPException as error:
+            raise OSError(f"{address}: {error!r}") from error
+    if answer.status != HTTPStatus.OK:
+        raise OSError(f"{address} answers {answer.status}")
+    found = json.loads(content)
     return {name: (state or {}).get("status") for name, state in found.items()}
 
 

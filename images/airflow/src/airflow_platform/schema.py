@@ -80,7 +80,7 @@ def found_heads(connection: Any) -> dict[str, str]:
         for table in _REVISIONS:
             cursor.execute("SELECT to_regclass(%s)", (table,))
             if cursor.fetchone()[0] is not None:
-                cursor.execute(f"SELECT version_num FROM {table}")
+                cursor.execute(f"TABLE {table}")
                 found.update((table, row[0]) for row in cursor.fetchall())
     return found
 
