@@ -10,7 +10,7 @@ from rest_api import Airflow, Moment, Run, instance
 from s3_server import S3
 
 from airflow_platform import cli, client
-from airflow_platform.compare import command, content, table, values
+from airflow_platform.compare import content, table, values
 from airflow_platform.compare.table import UnreadableError
 from airflow_platform.compare.values import Difference
 from airflow_platform.run import follow
@@ -557,7 +557,3 @@ def test_the_page_shows_what_people_wrote_as_text_and_loads_nothing(compare_runs
     for never in ("<script", "<b>", "<i>", "<link", "<img", "@import", "src="):
         assert never not in page
     assert page.index("What is different") < page.index("How long each task took") < page.index("What is the same")
-
-
-def test_a_version_has_the_dag_id_of_its_release():
-    assert command.dag_id("ticket_sentiment", "1.3.0") == "ticket_sentiment__1_3_0"

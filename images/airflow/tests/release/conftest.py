@@ -97,6 +97,7 @@ def repository(author, tmp_path):
     repository.put("research/report/more.py", "WHO = 'first'\n")
     repository.put("research/report/query.sh", "echo first {{ ds }}\n")
     repository.put("research/report/tests/test_dag.py", "assert True\n")
+    repository.put("research/report/acceptance/expected/counts.json", "{}\n")
     repository.commit()
     return repository
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_platform.client import Client, add_options
 from airflow_platform.command_error import CommandError
+from airflow_platform.release.version import suffixed
 from airflow_platform.run import command as run_command
 
 if TYPE_CHECKING:
@@ -104,11 +105,6 @@ def run(options: Namespace) -> int:
     return _tell(findings, options.report)
 
 
-def dag_id(dag: str, version: str) -> str:
-    """The DAG id under which a version is released."""
-    return f"{dag}__{version.replace('.', '_')}"
-
-
 def _check(options: Namespace) -> None:
     if options.keep and not options.expected:
         raise CommandError("--keep needs --expected FOLDER, where to")
@@ -130,7 +126,7 @@ def _two(client: Client, options: Namespace, storage: Storage) -> list[Side]:
     from airflow_platform.compare.side import of_run
     from airflow_platform.dag_run import DagRun
 
-    ids = [dag_id(options.dag, version) for version in options.versions] or [options.dag] * 2
+    ids = [suffixed(options.dag, version) for version in options.versions] or [options.dag] * 2
     if options.runs:
         names = options.versions or options.runs
         runs = [DagRun(client, *one) for one in zip(ids, options.runs, strict=True)]

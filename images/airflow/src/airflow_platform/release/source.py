@@ -17,7 +17,7 @@ from airflow_platform.release.modules import own
 #: The versions of the images that DAGs run, beside the folders of the teams.
 IMAGES = "images.yaml"
 #: Of a DAG folder, what is for its authors and no part of what runs.
-_LEFT_OUT = {"tests", "__pycache__"}
+_LEFT_OUT = {"tests", "acceptance", "__pycache__"}
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
