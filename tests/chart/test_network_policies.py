@@ -108,3 +108,12 @@ def test_metrics_are_sent_and_scraped():
         (policy,) = policies(objects, component_labels(component))
         ingress = [rule for rule in policy["spec"]["ingress"] if rule.get("from") == scrapers]
         assert port in [one["port"] for rule in ingress for one in rule["ports"]], component
+
+
+def test_mails_and_webhooks_leave_what_runs_tasks_and_callbacks():
+    relay = {"ipBlock": {"cidr": "10.0.96.0/20"}}
+    relays = f"networkPolicies.egress.notifications.to={json.dumps([relay])}"
+    objects = render(relays, values=("common", "kind", "kind-celery"))
+    for component in ("launcher", "worker", "dag-processor", "triggerer"):
+        assert {port for peer, port in reached(objects, component) if peer == relay} == {25, 465, 587, 443}
+    assert relay not in [peer for peer, _ in reached(objects, "api-server")]

@@ -151,7 +151,7 @@ cluster's own pods, so these are named too. Takes `root` and `tasks`.
 {{- define "airflow-platform.network.of-tasks" -}}
 {{- $egress := concat (list "apiServer") (include "airflow-platform.network.of-dags" . | fromJsonArray) -}}
 {{- if .Values.logs.s3.bucket }}{{ $egress = concat $egress (list "s3" "identity") }}{{ end -}}
-{{- uniq $egress | toJson -}}
+{{- append (uniq $egress) "notifications" | toJson -}}
 {{- end -}}
 
 {{/* Where DAGs come from, as a JSON list of destinations. */}}
