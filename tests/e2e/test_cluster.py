@@ -83,7 +83,8 @@ def test_a_release_without_helm(kubectl, get):
     psql = ("exec", "-n", "local", "postgres-0", "--", "psql", "-h", "/tmp", "-U", "postgres", "-c")
     secrets = [_copy(get, "airflow", one, name) for one in ("registry", "airflow-s3", "git-credentials")]
     database = {"metadata": {"name": "airflow-database", "namespace": name}, "apiVersion": "v1", "kind": "Secret"}
-    database["stringData"] = {"url": f"{releases.secret('airflow', 'airflow-database', 'url')}_apply"}
+    url, authority = (releases.secret("airflow", "airflow-database", key) for key in ("url", "ca.crt"))
+    database["stringData"] = {"url": f"{url}_apply", "ca.crt": authority}
     # Of tests that were killed.
     kubectl(*psql, "DROP DATABASE IF EXISTS airflow_apply WITH (FORCE)")
     try:
