@@ -58,9 +58,9 @@ def test_a_task_that_waits_for_a_quota_says_who_uses_it(page, run, picture):
         return found.json()["sentence"].startswith("Quota")
 
     def waiting():
-        return next((index for index in range(3) if waits(index)), None)
+        return [index for index in range(3) if waits(index)]
 
-    index = wait_for("one of three tasks that waits for the quota", waiting, seconds=120)
+    (index,) = wait_for("one of three tasks that waits for the quota", waiting, seconds=120)
     page.goto(f"{TASK.format(run=run, task='trains')}/mapped/{index}")
     page.get_by_role("link", name="Why", exact=True).click()
     said = (
