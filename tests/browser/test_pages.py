@@ -55,7 +55,7 @@ def test_a_task_that_waits_says_for_what(page, open_why, picture):
 def test_a_task_that_waits_for_a_quota_says_who_uses_it(page, run, picture):
     def waits(index):
         found = page.request.get("/airflow-platform/why/browser/trains", params={"map_index": index})
-        return found.json()["sentence"].startswith("Quota")
+        return "is full" in found.json()["sentence"]
 
     def waiting():
         return [index for index in range(3) if waits(index)]
