@@ -262,6 +262,20 @@ def test_what_does_not_keep_to_the_rules_for_dags_is_not_released(release, repos
         release("1.0.0")
 
 
+@pytest.mark.rules
+def test_dags_without_a_catalogue_of_images_import_their_modules_from_the_folder_of_all(release, repository):
+    repository.git("rm", "--quiet", "dags/images.yaml")
+    dag = repository.folder / "dag.py"
+    text = dag.read_text().replace("f\"worker:{VERSIONS['worker']}\"", f'"worker:1.0.0{DIGEST}"')
+    dag.write_text("\n".join(line for line in text.splitlines() if not line.startswith("VERSIONS =")))
+    repository.commit()
+    with pytest.raises(CommandError) as raised:
+        release("1.0.0")
+    # It has other faults; that nothing imports is not among them.
+    assert "ModuleNotFoundError" not in str(raised.value)
+    assert "documentation" in str(raised.value)
+
+
 def test_what_is_not_committed_is_not_released(release, repository):
     repository.put("research/report/new.sql", "select 1")
     with pytest.raises(CommandError, match=r"these are not: .*research/report/new.sql. Commit them first"):

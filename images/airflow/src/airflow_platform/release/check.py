@@ -69,7 +69,7 @@ def broken_rules(source: Source) -> list[str]:
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        return [str(one).removeprefix(f"{root}/") for one in rules.check(root / source.path)]
+        return [str(one).removeprefix(f"{root}/") for one in rules.check(root / source.path, root=root)]
 
 
 def problems(release: Release, dags: list[Any]) -> list[str]:

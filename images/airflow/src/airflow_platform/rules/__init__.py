@@ -51,14 +51,14 @@ class Finding:
         return f"{self.file}:{self.line}: {self.rule}: {self.message}"
 
 
-def check(folder: Path, *, platform: Mapping[str, Any] | None = None) -> list[Finding]:
+def check(folder: Path, *, root: Path | None = None, platform: Mapping[str, Any] | None = None) -> list[Finding]:
     """What does not keep to the rules in a folder of DAG files, or in one file, by file and line; empty: all is well.
 
-    They import each other from their root (`airflow_platform.catalogue.root_of`). Nothing changes in the caller's
-    process, and no database is asked.
+    Nothing changes in the caller's process, and no database is asked.
 
     Args:
         folder: of DAG files.
+        root: the folder of all DAGs, from which files import each other; None: as `airflow_platform.catalogue.root_of`.
         platform: what the platform is installed with, in the words of its chart's values; of it, ``nodePools`` are the
             pools that tasks may name. None: the file of ``AIRFLOW_PLATFORM_CONFIG``; without it, any pool.
 
@@ -77,7 +77,7 @@ def check(folder: Path, *, platform: Mapping[str, Any] | None = None) -> list[Fi
             "-m",
             "airflow_platform.rules.judge",
             str(folder),
-            str(catalogue.root_of(folder)),
+            str(root or catalogue.root_of(folder)),
             str(found),
         ]
         try:
