@@ -14,7 +14,7 @@ def seen(airflow, ended):
     """What the task says of its pod."""
     instance = ended("security_probe")["look_around"]
     assert instance["state"] == "success"
-    return airflow.log(instance)
+    return [line.removeprefix("[base] ") for line in airflow.log(instance)]
 
 
 def test_a_task_reaches_s3_and_nothing_of_the_platform(seen):
