@@ -105,7 +105,7 @@ def _refusal(task: Task) -> Json | None:
 def _named(task: Task) -> Json:
     """Of a pod that was never created, and of which nothing was kept: its name, as the log has it."""
     name = next(found[0] for line in task.log if (found := _POD.search(line.text)))
-    return {"metadata": {"name": name, "namespace": settings.TASK_NAMESPACE}, "spec": {}}
+    return {"metadata": {"name": name, "namespace": settings.TASK_NAMESPACE}, "spec": {"containers": []}}
 
 
 def _events(sight: Sight, uid: str, now: float) -> list[Json]:
