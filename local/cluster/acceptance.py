@@ -17,9 +17,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
-import boto3
 import yaml
-from local.cluster import command, settings
+from local.cluster import command, s3, settings
 from local.cluster.airflow import ENDED, Airflow
 from local.cluster.console import Problem, step
 from local.cluster.kind import kubectl
@@ -120,14 +119,7 @@ def put_inputs(case: Acceptance, access: dict) -> None:
     if not (objects or tables):
         return
     with step("Input: put where the DAG reads it") as current:
-        s3 = access["s3"]
-        client = boto3.client(
-            "s3",
-            endpoint_url=s3["endpoint"],
-            aws_access_key_id=s3["key"],
-            aws_secret_access_key=s3["secret"],
-            region_name="us-east-1",
-        )
+        client = s3.client(access)
         for path in objects:
             bucket, _, key = path.relative_to(case.folder / "objects").as_posix().partition("/")
             client.upload_file(str(path), bucket, key)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from urllib.parse import quote
 
-import boto3
 import requests
-from botocore.config import Config
+from local.cluster import s3
 from local.cluster.console import Problem
 
 #: States of a DAG run that it does not leave by itself.
@@ -89,27 +88,17 @@ class Airflow:
 
         :raises Problem: nothing is there.
         """
-        s3 = self._access["s3"]
-        client = boto3.client(
-            "s3",
-            endpoint_url=s3["endpoint"],
-            aws_access_key_id=s3["key"],
-            aws_secret_access_key=s3["secret"],
-            region_name="us-east-1",
-            config=Config(retries={"max_attempts": 2}),
-        )
+        client, bucket = s3.client(self._access, attempts=2), self._access["s3"]["bucket"]
         prefix = f"dag_id={instance['dag_id']}/run_id={instance['dag_run_id']}/task_id={instance['task_id']}/"
         if instance["map_index"] >= 0:
             prefix += f"map_index={instance['map_index']}/"
         prefix += f"attempt={instance['try_number']}.log"
-        found = client.list_objects_v2(Bucket=s3["bucket"], Prefix=prefix).get("Contents", [])
+        found = client.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
         if not found:
-            raise Problem(f"there is no log {prefix} in bucket {s3['bucket']}", "Was it uploaded?")
+            raise Problem(f"there is no log {prefix} in bucket {bucket}", "Was it uploaded?")
         keys = [one["Key"] for one in sorted(found, key=lambda one: one["LastModified"])]
-        bodies = [client.get_object(Bucket=s3["bucket"], Key=key)["Body"].read().decode() for key in keys]
-        return f"s3://{s3['bucket']}/{keys[-1]}", [
-            _event(line) for body in bodies for line in body.splitlines() if line
-        ]
+        bodies = [client.get_object(Bucket=bucket, Key=key)["Body"].read().decode() for key in keys]
+        return f"s3://{bucket}/{keys[-1]}", [_event(line) for body in bodies for line in body.splitlines() if line]
 
 
 def _event(line: str) -> str:

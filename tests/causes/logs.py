@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from urllib.parse import quote
 
-import boto3
 from botocore.exceptions import ClientError
+from local.cluster import s3
 from local.cluster.airflow import Airflow
 
 #: Characters of what a person reads as one line.
@@ -57,18 +57,10 @@ def lines(content: Iterable[object]) -> list[Line]:
 
 def evidence(access: dict, instance: dict) -> dict | None:
     """What the platform has saved of a try that failed; None where there is nothing."""
-    s3 = access["s3"]
-    client = boto3.client(
-        "s3",
-        endpoint_url=s3["endpoint"],
-        aws_access_key_id=s3["key"],
-        aws_secret_access_key=s3["secret"],
-        region_name="us-east-1",
-    )
     key = f"dag_id={instance['dag_id']}/run_id={instance['dag_run_id']}/task_id={instance['task_id']}"
     key += f"/attempt={instance['try_number']}.evidence.json"
     try:
-        return json.loads(client.get_object(Bucket=s3["bucket"], Key=key)["Body"].read())
+        return json.loads(s3.client(access).get_object(Bucket=access["s3"]["bucket"], Key=key)["Body"].read())
     except ClientError:
         return None
 

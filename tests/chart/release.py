@@ -37,3 +37,19 @@ def render(
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     return [one for one in yaml.safe_load_all(run.stdout) if one]
+
+
+def pods(objects: Sequence[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """Component and pod, of all that runs one: the chart's, and the template of workers."""
+    found = []
+    for one in objects:
+        spec, name = one.get("spec", {}), one["metadata"]["labels"]["app.kubernetes.io/component"]
+        if one["kind"] == "Pod":
+            found.append((name, one))
+        elif "template" in spec:
+            found.append((name, spec["template"]))
+        elif one["kind"] == "CronJob":
+            found.append((name, spec["jobTemplate"]["spec"]["template"]))
+        elif "worker-pod.yaml" in one.get("data", {}):
+            found.append((name, yaml.safe_load(one["data"]["worker-pod.yaml"])))
+    return found

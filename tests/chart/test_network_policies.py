@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.chart.release import CHART, needs_helm, render
+from tests.chart.release import CHART, needs_helm, pods, render
 
 pytestmark = needs_helm
 
@@ -23,18 +23,6 @@ NAMED = tuple(
     for name, peer in (("database", DATABASE), ("git", REPOSITORY))
 )
 SCENARIOS = sorted(path.name for path in (CHART / "ci").glob("*-values.yaml"))
-
-
-def pods(objects):
-    """Labels of each pod that the release makes in its own namespace, by what makes it."""
-    for one in objects:
-        name = f"{one['kind']} {one['metadata']['name']}"
-        if one["kind"] in ("Deployment", "Job", "StatefulSet", "DaemonSet"):
-            yield name, one["spec"]["template"]["metadata"]["labels"]
-        elif one["kind"] == "CronJob":
-            yield name, one["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]
-        elif one["kind"] == "Pod":
-            yield name, one["metadata"]["labels"]
 
 
 def policies(objects, labels):
@@ -63,11 +51,11 @@ def test_every_pod_has_a_policy_of_both_directions(scenario):
         objects = render(values=(), files=[Path(CHART, "ci", scenario)])
     else:
         objects = render(*EVERYTHING, values=("common", "kind", "kind-celery"))
-    found = dict(pods(objects))
+    found = pods(objects)
     assert found
-    for name, labels in found.items():
-        types = [one["spec"]["policyTypes"] for one in policies(objects, labels)]
-        assert types == [["Ingress", "Egress"]], name
+    for component, pod in found:
+        types = [one["spec"]["policyTypes"] for one in policies(objects, pod["metadata"]["labels"])]
+        assert types == [["Ingress", "Egress"]], component
 
 
 def test_pgbouncer_takes_the_place_of_the_database_and_alone_reaches_it():

@@ -1,8 +1,7 @@
 """What holds of all that a release renders, in each of the environments: who may what, and who holds which secret."""
 
 import pytest
-import yaml
-from tests.chart.release import needs_helm, render
+from tests.chart.release import needs_helm, pods, render
 from tools.check import ENVIRONMENTS
 
 pytestmark = needs_helm
@@ -15,22 +14,6 @@ def objects(request):
 
 def of_kind(objects, *kinds):
     return [one for one in objects if one["kind"] in kinds]
-
-
-def pods(objects):
-    """Component and pod, of all that runs one: the chart's, and the template of workers."""
-    found = []
-    for one in objects:
-        spec, name = one.get("spec", {}), one["metadata"]["labels"]["app.kubernetes.io/component"]
-        if one["kind"] == "Pod":
-            found.append((name, one))
-        elif "template" in spec:
-            found.append((name, spec["template"]))
-        elif one["kind"] == "CronJob":
-            found.append((name, spec["jobTemplate"]["spec"]["template"]))
-        elif "worker-pod.yaml" in one.get("data", {}):
-            found.append((name, yaml.safe_load(one["data"]["worker-pod.yaml"])))
-    return found
 
 
 def containers(pod):

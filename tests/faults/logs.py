@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import pairwise
 
-import boto3
-from botocore.config import Config
+from local.cluster import s3
 from tests.faults.work import Run
 
 #: As the task prints it, with or without its container; the stock operator adds a word where it was deferred.
@@ -55,14 +54,7 @@ def completeness(texts: Iterable[str], printed: int) -> Completeness:
 
 def stored(access: dict, run: Run) -> dict[tuple[int, int], list[Line]]:
     """What stands in S3 of a run: {(map index, try): lines of all its objects, by time}."""
-    client = boto3.client(
-        "s3",
-        endpoint_url=access["s3"]["endpoint"],
-        aws_access_key_id=access["s3"]["key"],
-        aws_secret_access_key=access["s3"]["secret"],
-        region_name="us-east-1",
-        config=Config(retries={"max_attempts": 4}),
-    )
+    client = s3.client(access, attempts=4)
     bucket = access["s3"]["bucket"]
     found: dict[tuple[int, int], list[Line]] = defaultdict(list)
     prefix = f"dag_id={run.dag_id}/run_id={run.run_id}/"

@@ -13,8 +13,7 @@ import sys
 import time
 from urllib.parse import unquote, urlsplit
 
-import boto3
-from local.cluster import access, console, kind, releases, settings
+from local.cluster import access, console, kind, releases, s3, settings
 from local.cluster.console import Problem, duration, say, step
 from tests.scenarios import checks
 
@@ -69,11 +68,8 @@ def _prepare() -> None:
     The Fernet key stays: the database is encrypted by it.
     """
     found = access.write()
-    s3, git = found["s3"], urlsplit(found["git"])
-    client = boto3.client(
-        "s3", endpoint_url=s3["endpoint"], aws_access_key_id=s3["key"], aws_secret_access_key=s3["secret"]
-    )
-    client.put_object(Bucket=s3["bucket"], Key=checks.S3_KEY, Body=checks.S3_FILE.encode())
+    git = urlsplit(found["git"])
+    s3.client(found).put_object(Bucket=found["s3"]["bucket"], Key=checks.S3_KEY, Body=checks.S3_FILE.encode())
     contents = {
         "scenario-keys": {
             "fernet-key": releases.secret(settings.NAMESPACE, "airflow-generated", "fernet-key"),
@@ -96,8 +92,8 @@ def _prepare() -> None:
             "s3": json.dumps(
                 {
                     "conn_type": "aws",
-                    "login": s3["key"],
-                    "password": s3["secret"],
+                    "login": found["s3"]["key"],
+                    "password": found["s3"]["secret"],
                     "extra": {"endpoint_url": "http://s3.local.svc:9000", "region_name": "us-east-1"},
                 }
             ),

@@ -238,17 +238,22 @@ def _runs_forever(_: Pod) -> Iterator[float]:
     yield from ()
 
 
+def _stops(pod: Pod) -> Iterator[float]:
+    """As it is asked to, at once; then its object goes."""
+    pod.asked_to_stop()
+    yield 1
+    pod.ends(143)
+    yield 1
+    pod.removed()
+
+
 def _taken(reason: str, message: str, after: float) -> _Steps:
     """By Kubernetes, which asks kubelet to stop the pod and then removes its object."""
 
     def steps(pod: Pod) -> Iterator[float]:
         yield after
         pod.condition("DisruptionTarget", "True", reason, message)
-        pod.asked_to_stop()
-        yield 1
-        pod.ends(143)
-        yield 1
-        pod.removed()
+        yield from _stops(pod)
 
     return steps
 
@@ -295,11 +300,7 @@ def _loses_node(after: float, *, removed: bool) -> _Steps:
 def _deleted(after: float) -> _Steps:
     def steps(pod: Pod) -> Iterator[float]:
         yield after
-        pod.asked_to_stop()
-        yield 1
-        pod.ends(143)
-        yield 1
-        pod.removed()
+        yield from _stops(pod)
 
     return steps
 
