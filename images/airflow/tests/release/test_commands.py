@@ -40,10 +40,11 @@ class Airflow(ThreadingHTTPServer):
         offset, limit = int(query.get("offset", ["0"])[0]), int(query["limit"][0])
         return {"dag_runs": runs[offset : offset + limit], "total_entries": len(runs)}
 
-    def parsed(self, *dag_ids, summary="0 0 * * *", following=None, paused=False):
+    def parsed(self, *dag_ids, summary="0 0 * * *", following=None, paused=False, allowed=None):
         for dag_id in dag_ids:
             self.dags[dag_id] = {
                 "dag_id": dag_id, "is_paused": paused, "timetable_summary": summary, "next_dagrun_run_after": following,
+                "allowed_run_types": allowed,
             }  # fmt: skip
 
     def ran(self, dag_id, day, state="success"):
@@ -259,6 +260,10 @@ def test_retire_drains_and_delete_waits_for_it(run, three, stored, airflow, repo
     run("promote", "report", "1.0.0")
     airflow.ran("report__1_0_0", today() - timedelta(days=1), state="running")
     airflow.parsed("report__1_0_0", summary="not scheduled")
+    # Airflow has read that it is not scheduled, as of an earlier change, and would still take a run by hand.
+    code, _, err = run("retire", "report", "1.0.0", "--margin", "0")
+    assert (code, "Airflow has not read the change after 0 seconds (report__1_0_0)" in err) == (1, True)
+    airflow.parsed("report__1_0_0", summary="not scheduled", allowed=["scheduled"])
     code, out, _ = run("retire", "report", "1.0.0")
     assert (code, out.splitlines()[0]) == (0, "no version of report is scheduled")
     assert plan(stored)["retired"] == ["1.0.0"]

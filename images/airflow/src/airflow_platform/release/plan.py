@@ -18,6 +18,8 @@ import yaml
 from airflow_platform.command_error import CommandError
 
 _HEAD = "# Which version is scheduled; written by airflow-platform promote, rollback, retire and delete.\n"
+#: The types of runs that a retired version allows: those of the schedule, and there is none in which it has any.
+RETIRED_ALLOWS = ["scheduled"]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction, T
 from airflow.timetables.simple import ContinuousTimetable, NullTimetable
 from pendulum import instance
 
-from airflow_platform.release.plan import RunInfo, Term
+from airflow_platform.release.plan import RETIRED_ALLOWS, RunInfo, Term
 
 
 class ReleasedTimetable(Timetable):
@@ -108,11 +108,11 @@ def by_time(timetable: Timetable) -> bool:
 
 
 def refuse_runs(dag: Any) -> None:
-    """Let nobody begin a run: Airflow allows those of the schedule alone, and there is none in which it would."""
+    """Let nobody begin a run: Airflow allows those of the schedule alone, which has none."""
     from airflow.sdk.api.datamodels._generated import DagRunType
 
     # The DAG's own check is for authors: it wants runs by hand of a DAG without a schedule.
-    object.__setattr__(dag, "allowed_run_types", frozenset({DagRunType.SCHEDULED}))
+    object.__setattr__(dag, "allowed_run_types", frozenset(map(DagRunType, RETIRED_ALLOWS)))
 
 
 def _latest(dag: Any) -> datetime | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from airflow_platform.client import Client, add_options
 from airflow_platform.command_error import CommandError
 from airflow_platform.release import store
-from airflow_platform.release.plan import Plan, RunInfo, Turn
+from airflow_platform.release.plan import RETIRED_ALLOWS, Plan, RunInfo, Turn
 from airflow_platform.release.runs import Runs
 from airflow_platform.release.shelf import Shelf
 from airflow_platform.release.version import suffixed
@@ -54,25 +55,31 @@ def change(options: Namespace, name: str, message: str, decide: Callable[[Shelf]
     runs = Runs(Client.of(options)) if options.wait or options.url else None
     settled = datetime.now(UTC) + timedelta(seconds=options.margin)
     turn: Turn | None = None
-    begins: list[str] = []
+    changed = _Changed()
 
     def put(folder: Path) -> None:
-        nonlocal turn, begins
+        nonlocal turn, changed
         shelf = Shelf(folder, name)
         plan, version = decide(shelf)
-        begins = [suffixed(dag, version) for dag in shelf.get(version).dags] if version else []
         before = plan.scheduled
         if version != before:
             plan = plan.turn_to(version, _last_runs(runs, shelf, before, settled) if before else {})
         turn = plan.turns[-1] if plan.turns else None
-        ends.update({suffixed(dag, before): last for dag, last in turn.after.items()} if turn and before else {})
+        changed = _Changed(
+            begin=_dags(shelf, version) if version else [],
+            end={suffixed(dag, before): last for dag, last in turn.after.items()} if turn and before else {},
+            retired=[dag for one in plan.retired for dag in _dags(shelf, one)],
+        )
         shelf.put(plan)
 
-    ends: dict[str, RunInfo | None] = {}
     kept.change(message, put)
     _say(name, turn)
     if options.wait:
-        _wait(runs, name, begins, ends, options.margin)
+        _wait(runs, name, changed, options.margin)
+
+
+def _dags(shelf: Shelf, version: str) -> list[str]:
+    return [suffixed(dag, version) for dag in shelf.get(version).dags]
 
 
 def _last_runs(runs: Runs | None, shelf: Shelf, version: str, settled: datetime) -> dict[str, RunInfo | None]:
@@ -100,32 +107,41 @@ def _say(name: str, turn: Turn | None) -> None:
             print(f"  {dag}: after the run of {last.start.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
 
 
-def _wait(runs: Runs, name: str, begins: Iterable[str], ends: Mapping[str, RunInfo | None], seconds: float) -> None:
-    """Until Airflow has read the plan: for DAGs that begin, and for those that end with a run.
+@dataclass(frozen=True)
+class _Changed:
+    """What a plan says of DAGs, by their ids: those that are scheduled, those that end with a run, and those of retired
+    versions."""
+
+    begin: Sequence[str] = ()
+    end: Mapping[str, RunInfo | None] = field(default_factory=dict)
+    retired: Sequence[str] = ()
+
+    def unread(self, known: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """Of which of them Airflow, with what it knows of DAGs, has not read it."""
+        found = [dag for dag in self.begin if dag not in known or known[dag]["timetable_summary"] == "not scheduled"]
+        for dag, last in self.end.items():
+            following = known[dag]["next_dagrun_run_after"] if dag in known else None
+            if following and (last is None or datetime.fromisoformat(following) > last.run_after):
+                found.append(dag)
+        found += [dag for dag in self.retired if dag in known and known[dag]["allowed_run_types"] != RETIRED_ALLOWS]
+        return list(dict.fromkeys(found))
+
+
+def _wait(runs: Runs, name: str, changed: _Changed, seconds: float) -> None:
+    """Until Airflow has read the plan.
 
     Raises:
         CommandError: it has not within so long.
     """
     deadline = time.monotonic() + seconds
-    while unread := _unread(known := runs.dags(name), begins, ends):
+    while unread := changed.unread(known := runs.dags(name)):
         if time.monotonic() > deadline:
             raise CommandError(
                 f"Airflow has not read the change after {seconds:.0f} seconds ({', '.join(unread)}): look at git-sync "
                 "and at the dag-processor. A version that has not read it goes on as before: a run that is due "
-                "meanwhile may run in both."
+                "meanwhile may run in both, and one that is retired may be run by hand."
             )
         time.sleep(_EVERY)
-    for dag in begins:
+    for dag in changed.begin:
         if known[dag]["is_paused"]:
             print(f"  {dag} is paused, and begins no run before it is unpaused")
-
-
-def _unread(
-    known: Mapping[str, Mapping[str, Any]], begins: Iterable[str], ends: Mapping[str, RunInfo | None]
-) -> list[str]:
-    found = [dag for dag in begins if dag not in known or known[dag]["timetable_summary"] == "not scheduled"]
-    for dag, last in ends.items():
-        following = known[dag]["next_dagrun_run_after"] if dag in known else None
-        if following and (last is None or datetime.fromisoformat(following) > last.run_after):
-            found.append(dag)
-    return found
