@@ -13,6 +13,7 @@ import json
 import re
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -157,12 +158,24 @@ def _put_rows(path: Path) -> None:
         raise Problem(f"{path.relative_to(settings.REPO)}: {problem}", "Do table and columns exist?") from None
 
 
+@contextmanager
+def unpaused(case: Acceptance, airflow: Airflow) -> Iterator[None]:
+    """The DAG runs; afterwards it is paused again, if it was."""
+    path = f"dags/{case.dag}"
+    was_paused = airflow.call("GET", path)["is_paused"]
+    airflow.call("PATCH", path, is_paused=False)
+    try:
+        yield
+    finally:
+        if was_paused:
+            airflow.call("PATCH", path, is_paused=True)
+
+
 def start_anew(case: Acceptance, airflow: Airflow) -> str:
     """The id of a run that can be made: an earlier one of the same logical date is removed.
 
     :raises Problem: somebody else's run has that date.
     """
-    airflow.call("PATCH", f"dags/{case.dag}", is_paused=False)
     if case.logical_date:
         at = case.logical_date.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         there = airflow.call("GET", f"dags/{case.dag}/dagRuns?logical_date_gte={at}&logical_date_lte={at}")["dag_runs"]

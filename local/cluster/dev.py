@@ -47,10 +47,11 @@ def loop(name: str, access: dict) -> None:
                 acceptance.put_inputs(case, access)
                 run_id = acceptance.start_anew(case, airflow)
             say(f"      {duration(time.monotonic() - began)} after the save")
-            if tasks is None:
-                acceptance.run(case, access, run_id)
-            elif tasks:
-                acceptance.run_again(case, access, run_id, tasks)
+            with acceptance.unpaused(case, airflow):
+                if tasks is None:
+                    acceptance.run(case, access, run_id)
+                elif tasks:
+                    acceptance.run_again(case, access, run_id, tasks)
         except Problem as problem:
             say(f"error: {problem}")
         took = duration(time.monotonic() - began)

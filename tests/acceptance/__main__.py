@@ -34,7 +34,7 @@ def run(name: str, *, with_faults: bool = False, record: bool = False) -> None:
         dags.wait_until_served(airflow, case.dag, dags.push(settings.REPO / "dags"))
     run_id = acceptance.start_anew(case, airflow)
     faults = Faults(airflow, case.dag, run_id) if with_faults else contextlib.nullcontext()
-    with faults:
+    with acceptance.unpaused(case, airflow), faults:
         code = acceptance.run(case, found, run_id, patience=PATIENCE if with_faults else 1)
     if code:
         raise Problem(f"run {run_id} of {case.dag} did not succeed", f"See {found['ui']}/dags/{case.dag}.")

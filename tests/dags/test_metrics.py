@@ -7,7 +7,7 @@ import pytest
 import yaml
 from tests.monitoring import expressions
 
-from airflow_platform import canary, metrics, monitor
+from airflow_platform import metrics, monitor
 
 #: How the statsd exporter's mapping names a metric, by its type in Airflow's words.
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "timer": ("_seconds", "_seconds_sum", "_seconds_count")}
@@ -45,17 +45,3 @@ def test_a_metric_that_is_named_is_sent(known, name):
 )
 def test_the_names_of_an_expression_are_found(expression, named):
     assert expressions.names(expression) == named
-
-
-def test_the_canary_is_the_dag_that_the_monitor_looks_for(dagbag):
-    assert monitor.CANARY in dagbag.dags
-
-
-def test_the_canary_runs_what_prints_the_time(dagbag):
-    pod = dagbag.dags[monitor.CANARY].get_task("pod")
-    assert pod.cmds == canary.COMMAND
-    assert pod.downstream_task_ids == {"measure"}
-
-
-def test_the_canary_of_no_git_sync_has_no_commit(dagbag):
-    assert dagbag.dags[monitor.CANARY].get_task("measure").op_kwargs == {"commit": None, "of": "pod"}

@@ -1,3 +1,4 @@
+import contextlib
 from datetime import datetime, timezone
 
 import pytest
@@ -56,6 +57,8 @@ def test_a_dag_without_the_folder_is_told_which_have_one(folder):
 class Airflow:
     """What is asked of the API, with the runs that there are."""
 
+    paused = False
+
     def __init__(self, **states):
         self.states, self.asked = states, []
 
@@ -63,7 +66,17 @@ class Airflow:
         self.asked.append((method, path, body))
         if "logical_date" in path:
             return {"dag_runs": [{"dag_run_id": name.replace("_", "-")} for name in self.states]}
-        return {"state": self.states.get(path.rpartition("/")[2].replace("-", "_"))}
+        return {"state": self.states.get(path.rpartition("/")[2].replace("-", "_")), "is_paused": self.paused}
+
+
+@pytest.mark.parametrize("paused", [True, False])
+def test_a_dag_that_was_paused_is_paused_again_after_its_run(folder, paused):
+    airflow = Airflow()
+    airflow.paused = paused
+    with contextlib.suppress(KeyboardInterrupt), acceptance.unpaused(acceptance.Acceptance(folder, "d"), airflow):
+        assert airflow.asked[-1] == ("PATCH", "dags/d", {"is_paused": False})
+        raise KeyboardInterrupt
+    assert airflow.asked[2:] == ([("PATCH", "dags/d", {"is_paused": True})] if paused else [])
 
 
 def test_an_earlier_run_of_the_date_makes_room(folder):
@@ -72,7 +85,6 @@ def test_an_earlier_run_of_the_date_makes_room(folder):
     assert acceptance.start_anew(case, airflow).startswith("acceptance-")
     done = [(method, path.rpartition("/")[2], body) for method, path, body in airflow.asked if method != "GET"]
     assert done == [
-        ("PATCH", "d", {"is_paused": False}),
         ("DELETE", "acceptance-1", {}),
         ("PATCH", "acceptance-2", {"state": "failed"}),
         ("DELETE", "acceptance-2", {}),
