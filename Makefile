@@ -43,8 +43,12 @@ test-chart: ## The charts, without a cluster
 	@$(CHECK) chart
 
 .PHONY: test-images
-test-images: ## The tests of the images, in them; some: IMAGE="ticket-extract airflow"
-	@$(CHECK) images $(IMAGE)
+test-images: ## The tests of all images, in them
+	@$(CHECK) images
+
+.PHONY: image-test
+image-test: ## One image as it will run: its Dockerfile linted, its tests in it: IMAGE=ticket-extract
+	@$(CHECK) images $(or $(IMAGE),$(error name a folder below images/: make image-test IMAGE=ticket-extract))
 
 .PHONY: test-dags
 test-dags: ## The rules for DAGs, and the DAGs' own tests; of some: DAG="ticket_sentiment orchestration"
@@ -68,8 +72,8 @@ scenarios: ## Install each of the chart's ci/ files on the cluster that is up, e
 	@$(PYTHON) -m tests.scenarios $(SCENARIO)
 
 .PHONY: rotation
-rotation: ## The Fernet key is rotated while tasks run, on the cluster that is up (ten minutes)
-	@$(PYTHON) -m pytest tests/rotation
+rotation: ## Each secret of docs/rotation.md is replaced while tasks run, on the cluster that is up (half an hour); some: TEST="-k bucket"
+	@$(PYTHON) -m pytest tests/rotation --durations=5 $(TEST)
 
 .PHONY: semantics
 semantics: ## What Airflow says of a task holds for its pod, on the cluster that is up; some: TEST="-k pool"

@@ -64,6 +64,7 @@ def chart() -> None:
     """The charts: generated files, helm lint, unit tests, the render against Kubernetes' own schemas."""
     programs = toolchain.programs("go")
     env = {"PATH": f"{programs}:{os.environ['PATH']}", "HELM": str(programs / "helm")}
+    env["HELM3"] = str(toolchain.programs("helm3") / "helm")
     with step("chart: schema and README are those of values.yaml"):
         words = [sys.executable, "tools/chart_reference.py", "--check", "--helm-docs", programs / "helm-docs"]
         run(words, log="chart", doing="chart_reference")
@@ -135,18 +136,18 @@ def unit() -> None:
 def test_images(names: list[str]) -> None:
     """The tests of each image, in the image: no capabilities, a read-only root, a writable /tmp.
 
+    :param names: of which images; all, if none. Their Dockerfiles are linted before: of all, `lint` does it.
     :raises Problem: a test failed, or there is no such image.
     """
     engine.ensure()
-    tested = [
-        image
-        for image in (images.AIRFLOW, *images.tasks(), *images.stand_ins(toolchain.programs("go")))
-        if _has_tests(image)
-    ]
+    programs = toolchain.programs("go")
+    tested = [image for image in (images.AIRFLOW, *images.tasks(), *images.stand_ins(programs)) if _has_tests(image)]
     known = {image.name.removeprefix("local/"): image for image in tested}
     for name in names or known:
         if name not in known:
             raise Problem(f"no image {name} has tests", f"Choose among {', '.join(known)}.")
+        if names:
+            run([programs / "hadolint", known[name].folder / "Dockerfile"], log="lint", doing="hadolint")
         image = images.test_stage(known[name])
         built = images.build(image)
         with step(f"image {name}: its tests in it"):

@@ -21,7 +21,14 @@ HERE = settings.REPO / "tools"
 #: The Kubernetes version that is built, as kubeadm wants to see it.
 KUBERNETES = re.search(r"k8s\.io/kubernetes (v\S+)", (HERE / "go" / "go.mod").read_text()).group(1)  # type: ignore[union-attr]
 #: Build tags, by module.
-TAGS = {"go": "", "containerd": "no_btrfs,no_devmapper,no_zfs", "kueue": "", "security": "", "monitoring": ""}
+TAGS = {
+    "go": "",
+    "helm3": "",
+    "containerd": "no_btrfs,no_devmapper,no_zfs",
+    "kueue": "",
+    "security": "",
+    "monitoring": "",
+}
 ENVIRONMENT = {
     "CGO_ENABLED": "0",
     "GOOS": "linux",

@@ -20,7 +20,7 @@ def printed(followed, word):
 
 
 def test_the_image_s_tests_have_passed(followed):
-    assert "5 passed" in printed(followed, "test-images")
+    assert "5 passed" in printed(followed, "image-test")
 
 
 def test_the_dag_keeps_to_the_rules_and_its_tests_have_passed(followed):

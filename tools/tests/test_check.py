@@ -21,9 +21,10 @@ def test_an_image_that_does_not_exist_names_those_that_do(docker, capsys):
     assert docker == []
 
 
-def test_an_image_is_tested_in_its_test_stage_without_rights(docker, capsys):
+def test_an_image_is_linted_and_tested_in_its_test_stage_without_rights(docker, capsys):
     assert check.main(["images", "ticket-extract"]) == 0
-    (words,) = docker
+    lint, words = docker
+    assert lint[1] == check.REPO / "images" / "ticket-extract" / "Dockerfile"
     assert words[-1] == "ticket-extract:test"
     assert {"--read-only", "--cap-drop"} <= set(words)
     assert "2 passed" in capsys.readouterr().out

@@ -47,7 +47,7 @@ def run(options: Namespace) -> int:
     if options.what == "task":
         name = _asked(options.name, "Name of the image", "NAME")
         made = new.task(repository, name, _asked(options.language, "Language (python, shell)", "--language", "python"))
-        then = [f"make test-images IMAGE={name}", f"airflow-platform new dag --image {name}"]
+        then = [f"make image-test IMAGE={name}", f"airflow-platform new dag --image {name}"]
     else:
         name = _asked(options.name, "Name of the DAG", "NAME")
         team = _asked(options.team, "Team", "--team")
