@@ -67,12 +67,14 @@ def test_a_team_has_a_role_of_each_component_in_its_namespace_and_no_binding_lea
 #: Which variable holds a secret of the platform, and which components may have it.
 HOLDERS = {
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": {
-        *("api-server", "scheduler", "dag-processor", "triggerer", "migrations"),
+        *("api-server", "scheduler", "dag-processor", "dag-guard", "triggerer", "migrations"),
         *("pgbouncer", "housekeeping", "metrics"),
     },
     "AIRFLOW_PLATFORM_PGBOUNCER_PASSWORD": {"pgbouncer", "api-server", "scheduler", "dag-processor", "triggerer"},
     "AIRFLOW__API_AUTH__JWT_SECRET": {"api-server", "scheduler"},
-    "AIRFLOW__CORE__FERNET_KEY": {"api-server", "scheduler", "dag-processor", "triggerer", "migrations"},
+    "AIRFLOW__CORE__FERNET_KEY": {
+        *("api-server", "scheduler", "dag-processor", "dag-guard", "triggerer", "migrations"),
+    },
     "AIRFLOW__API__SECRET_KEY": {"api-server", "scheduler", "triggerer", "launcher"},
     "AIRFLOW_PLATFORM_ADMIN_PASSWORD": {"migrations"},
     "AIRFLOW__CELERY__BROKER_URL": {"scheduler", "launcher"},

@@ -98,15 +98,15 @@ def test_a_good_commit_is_handed_on_and_a_broken_one_is_not_until_it_is_mended(u
     assert made.accepted is None
     good = upstream.sync(upstream.push(one=dag("one"), two=dag("two")))
     made.look()
-    assert handed_on(made) == good
+    assert (handed_on(made), made.refuses) == (good, False)
     broken = upstream.sync(upstream.push(two="import nothing_of_that_name\n" + dag("two")))
     made.look()
-    assert handed_on(made) == good
+    assert (handed_on(made), made.refuses) == (good, True)
     assert f"Commit {broken} is refused, and DAGs stay those of {good}: two.py cannot be imported" in caplog.text
     assert "No module named 'nothing_of_that_name'" in caplog.text
     mended = upstream.sync(upstream.push(two=dag("two"), three=dag("three")))
     made.look()
-    assert handed_on(made) == mended
+    assert (handed_on(made), made.refuses) == (mended, False)
 
 
 def test_a_start_hands_on_what_was_accepted_before_it_and_never_an_older_one(upstream, make):

@@ -11,16 +11,20 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
+from airflow.sdk.observability import stats
+
+from airflow_platform import metrics
 from airflow_platform.dag_guard import judgement
 from airflow_platform.dag_guard.parse import Parsed
 from airflow_platform.dag_guard.repository import Repository, RepositoryError
 
 log = logging.getLogger("airflow_platform.dag_guard")
 
-#: Seconds between two looks at git-sync's link.
-_EVERY = 1.0
+#: Seconds between two looks at git-sync's link, and between two words of what is refused.
+_EVERY, _TELL = 1.0, 30.0
 #: After a start, what was accepted before is found among so many commits.
 HISTORY = 5
 
@@ -30,7 +34,7 @@ class Unparsed(Exception):
 
 
 class Guard:
-    """What was accepted last, and the judgement on what comes.
+    """What was accepted last, and the judgement on what comes. ``refuses``: it is not what git-sync shows.
 
     :param sub_path: folder of the DAGs in the repository.
     :param max_drop: percent of the DAGs that may go at once.
@@ -44,6 +48,7 @@ class Guard:
         self._seen: str | None = None
         self._last: Parsed | None = None
         self.accepted: str | None = None
+        self.refuses = False
 
     def look(self) -> None:
         """Judge the commit that git-sync shows, where it is a new one, and hand on what is accepted."""
@@ -56,7 +61,7 @@ class Guard:
         else:
             self._consider(commit)
         self._repository.accept(self.accepted)
-        self._seen = shown
+        self._seen, self.refuses = shown, self.accepted != commit
 
     def _begin(self, commit: str) -> None:
         """Judge the first commit that is shown, by those before it: what was accepted before a start is not known."""
@@ -128,6 +133,8 @@ def main(arguments: list[str] | None = None) -> int:
     guard = Guard(
         repository, options.sub_path, max_drop=options.max_drop, timeout=options.timeout, accept=options.accept
     )
+    metrics.initialize()
+    told = float("-inf")
     server = repository.serve(options.port)
     try:
         while not stop.wait(_EVERY):
@@ -138,6 +145,9 @@ def main(arguments: list[str] | None = None) -> int:
                 guard.look()
             except (RepositoryError, OSError) as error:
                 log.error("%s; trying again", error)
+            if time.monotonic() >= told + _TELL:
+                told = time.monotonic()
+                stats.gauge(metrics.GUARD_REFUSES, int(guard.refuses), tags={"pod": metrics.pod()})
         return 0
     finally:
         server.terminate()
