@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from local.cluster import settings
-from local.cluster.console import wait_for
+from local.cluster.console import Problem, wait_for
 from local.cluster.kind import kubectl
 from tests.bench import dagrun, work
 from tests.bench.cgroups import MIB
@@ -22,6 +23,14 @@ TRIGGERER = f"{settings.NAMESPACE}/triggerer"
 AT_MOST, AT_MOST_A_TASK = 300, 5
 #: Seconds in which nothing happens but that all tasks wait and each prints a line now and then.
 REST = 60.0
+#: Prints of the triggerer's processes, in their order, for how many nanoseconds the first thread ran, and waited for a
+#: processor (Linux, Documentation/scheduler/sched-stats); that of the last one is the event loop.
+SCHEDULED = """
+for pid in $(ls -v /proc | grep '^[0-9]'); do
+  grep -q '[a]irflow_platform.triggerer' /proc/$pid/cmdline 2>/dev/null && cat /proc/$pid/task/$pid/schedstat
+done
+true
+"""
 #: What Airflow's triggerer says when its event loop could not run for longer than 0.2 s.
 BLOCKED = re.compile(r"async thread was blocked for (\d+\.\d+) seconds")
 
@@ -31,7 +40,8 @@ class Point:
     """``n`` tasks that wait at once. Times in seconds.
 
     ``wait_s``: until all wait; ``end_s``: from the end of all pods at once until the end of the run.
-    ``triggerer_mib``: anonymous memory beyond the same triggerer's with no task.
+    ``triggerer_mib``: anonymous memory beyond the same triggerer's with no task. ``loop_ran_s``, ``loop_waited_s``: for
+    how long its event loop ran, and waited for a processor, while the tasks ended.
     """
 
     n: int
@@ -42,6 +52,8 @@ class Point:
     triggerer_cpu_s_per_task: float
     longest_block_s: float
     blocked_over_1_s: int
+    loop_ran_s: float
+    loop_waited_s: float
     failed: int
 
 
@@ -66,8 +78,9 @@ def measure(bench: Bench, stage: Stage, n: int, note: Callable[[str], None]) -> 
         note(f"all wait; {left:.0f} s left")
         time.sleep(min(left, 5))
     rest, full = bench.spent(resting), bench.memory()[TRIGGERER]
-    ending = time.time()
+    ending, scheduled = time.time(), _scheduled(bench)
     found = _end(bench, stage, run, n, note)
+    ran, waited = (now - then for now, then in zip(_scheduled(bench), scheduled, strict=True))
     blocks = _blocks(since)
     return Point(
         n=n,
@@ -78,6 +91,8 @@ def measure(bench: Bench, stage: Stage, n: int, note: Callable[[str], None]) -> 
         triggerer_cpu_s_per_task=bench.spent(before).parts[TRIGGERER] / n,
         longest_block_s=max(blocks, default=0.0),
         blocked_over_1_s=sum(block > 1 for block in blocks),
+        loop_ran_s=ran,
+        loop_waited_s=waited,
         failed=found.failed,
     )
 
@@ -101,3 +116,13 @@ def _blocks(since: datetime) -> list[float]:
     words = ["logs", "-n", settings.NAMESPACE, "-l", "app.kubernetes.io/component=triggerer", "-c", "triggerer"]
     log = kubectl(*words, "--tail=-1", f"--since-time={since:%Y-%m-%dT%H:%M:%SZ}")
     return [float(found) for found in BLOCKED.findall(log)]
+
+
+def _scheduled(bench: Bench) -> tuple[float, float]:
+    """Seconds in which the triggerer's event loop has run, and in which it has waited for a processor."""
+    for node in bench.nodes:
+        words = ["docker", "exec", node, "sh", "-c", SCHEDULED]
+        if lines := subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines():
+            ran, waited, _ = lines[-1].split()
+            return int(ran) / 1e9, int(waited) / 1e9
+    raise Problem("no node runs the triggerer", "Is the cluster up?")

@@ -1,7 +1,8 @@
-"""Rounds of the event loop, while many connections have something to say."""
+"""Rounds of the event loop, while many connections have something to say, or many tasks something to do."""
 
 import asyncio
 import socket
+import time
 
 import pytest
 
@@ -11,14 +12,14 @@ MANY = 100
 
 
 @pytest.fixture
-def policy():
+def short():
     before = asyncio.get_event_loop_policy()
+    short_rounds.use()
     yield
     asyncio.set_event_loop_policy(before)
 
 
-def test_of_many_connections_few_are_heard_in_a_round_and_each_is(policy):
-    short_rounds.use()
+def test_of_many_connections_few_are_heard_in_a_round_and_each_is(short):
     heard, rounds, pairs = [], 0, [socket.socketpair() for _ in range(MANY)]
 
     async def listen():
@@ -39,3 +40,50 @@ def test_of_many_connections_few_are_heard_in_a_round_and_each_is(policy):
         one.close()
     assert max(sum(when == one for when, _ in heard) for one in range(rounds)) <= short_rounds.AT_ONCE
     assert rounds <= 2 * MANY / short_rounds.AT_ONCE
+
+
+def test_a_timer_does_not_wait_for_all_who_have_something_to_do(short):
+    done, before_timer = [], []
+
+    async def work(number):
+        for _ in range(3):
+            await asyncio.sleep(0)
+            time.sleep(0.001)
+            done.append(number)
+
+    async def run():
+        loop = asyncio.get_running_loop()
+        workers = [loop.create_task(work(number)) for number in range(MANY)]
+        await asyncio.sleep(0)
+        loop.call_later(0.001, lambda: before_timer.extend(done))
+        await asyncio.gather(*workers)
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+    # A round or two had passed, and not one of each worker.
+    assert len(before_timer) <= 3 * short_rounds.AT_ONCE
+    assert len(done) == 3 * MANY
+
+
+def test_whoever_was_ready_first_goes_first(short):
+    order = []
+
+    async def run():
+        loop = asyncio.get_running_loop()
+        for number in range(MANY):
+            loop.call_soon(order.append, number)
+        await asyncio.sleep(0)
+        for number in range(MANY, 2 * MANY):
+            loop.call_soon(order.append, number)
+        while len(order) < 2 * MANY:
+            await asyncio.sleep(0)
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+    assert order == list(range(2 * MANY))
+
+
+def test_a_thread_is_heard(short):
+    async def run():
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, lambda: "done")
+
+    assert asyncio.run(asyncio.wait_for(run(), 30)) == "done"
