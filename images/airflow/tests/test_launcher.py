@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import signal
 import sys
@@ -9,6 +10,7 @@ from airflow.executors.base_executor import BaseExecutor
 from airflow.executors.local_executor import LocalExecutor
 from airflow.models.taskinstancekey import TaskInstanceKey
 from airflow.utils.state import TaskInstanceState
+from sqlalchemy.exc import OperationalError
 
 from airflow_platform import launcher, limits
 from airflow_platform.launcher import LocalLauncher
@@ -21,7 +23,7 @@ class Again:
     """In place of `airflow_platform.relaunch.Relaunch`: what it was told, and what it is to answer."""
 
     def __init__(self):
-        self.cut, self.forgotten, self.given_up = [], [], set()
+        self.cut, self.forgotten, self.given_up, self.given_back = [], [], set(), set()
 
     def cut_off(self, keys):
         self.cut.append(set(keys))
@@ -29,6 +31,10 @@ class Again:
 
     def forget(self, key):
         self.forgotten.append(key)
+
+    def give_back(self, keys):
+        self.given_back |= set(keys)
+        return len(self.given_back)
 
 
 @pytest.fixture
@@ -256,6 +262,35 @@ def test_a_phase_that_is_given_up_with_its_process_is_told(forked, again):
         os.kill(pid, signal.SIGKILL)
     until(lambda: again.cut, forked)
     assert forked.event_buffer[key] == (FAILED, None)
+
+
+def test_at_its_end_what_has_begun_is_ended_and_the_rest_is_given_back(forked, again):
+    begun = {fork(forked, 1, task_id=f"begun_{number}") for number in range(3)}
+    until(forked.activity_queue.empty, forked)
+    waiting = {fork(forked, 60, task_id=f"waits_{number}") for number in range(4)}
+    forked.queued_tasks[KEY] = SimpleNamespace(key=KEY)
+    began = time.monotonic()
+    forked.end()
+    forked.workers.clear()
+    assert time.monotonic() - began < 30
+    assert again.given_back == {*waiting, KEY}
+    assert {key: forked.event_buffer[key] for key in begun} == dict.fromkeys(begun, (SUCCESS, None))
+
+
+def test_at_its_end_idle_processes_end(forked, again):
+    forked.end()
+    forked.workers.clear()
+    assert again.given_back == set()
+
+
+def test_a_database_that_is_away_does_not_keep_it_from_its_end(forked, again, monkeypatch):
+    def give_back(keys):
+        raise OperationalError("UPDATE", {}, Exception("away"))
+
+    monkeypatch.setattr(again, "give_back", give_back)
+    forked.end()
+    forked.workers.clear()
+    assert not multiprocessing.active_children()
 
 
 def test_preload_imports_what_is_asked_for(monkeypatch, tmp_path):

@@ -108,8 +108,20 @@ def test_a_phase_that_kills_its_process_each_time_is_given_up(add, session, stat
     assert cut_off() == set()
 
 
+def test_what_has_not_begun_is_given_back_and_what_has_is_not(add, session, states):
+    keys = [add("waits", "queued", try_number=2, next_method="trigger_reentry"), add("runs", "running")]
+    add("another", "queued")
+    assert Relaunch().give_back(keys) == 1
+    assert states() == {"waits": "scheduled", "runs": "running", "another": "queued"}
+    found = session.execute(
+        sa.select(TaskInstance.try_number, TaskInstance.next_method).where(TaskInstance.task_id == "waits")
+    )
+    assert found.one() == (2, "trigger_reentry")
+
+
 def test_nothing_is_asked_where_nothing_was_cut_off():
     assert Relaunch().cut_off([]) == set()
+    assert Relaunch().give_back([]) == 0
     assert Relaunch().cut_off(["the key of a callback"]) == set()
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.executors.local_executor import LocalExecutor
 from airflow.utils.state import TaskInstanceState
+from sqlalchemy.exc import SQLAlchemyError
 
 from airflow_platform import config, pace, resume, unsent
 from airflow_platform.relaunch import Relaunch
@@ -68,6 +69,10 @@ def preload(further: Iterable[str] = ()) -> None:
 #: Bytes of phases that wait for a process and have not been read by one; Linux gives an account that much unasked. A
 #: scheduler that had to wait for room would notice nothing else, not even that a process was killed.
 PIPE = 2**20
+
+
+#: Seconds for which a process may read a phase from the queue.
+_LOCK = 1.0
 
 
 class _Uncounted:
@@ -169,6 +174,29 @@ class LocalLauncher(LocalExecutor):
         if state == TaskInstanceState.SUCCESS:
             self._relaunch.forget(key)
         super().change_state(key, state, info, remove_running)
+
+    def end(self) -> None:
+        """End the processes, each with the phase that it has begun; the others are the next scheduler's."""
+        keys = {*self.queued_tasks, *(workload.key for workload in self._take_back())}
+        try:
+            count = self._relaunch.give_back(keys)
+            self.log.info("%s phases that had not begun are left to the next scheduler", count)
+        except SQLAlchemyError:
+            # It adopts them, minutes later.
+            self.log.warning("Phases that had not begun could not be given back", exc_info=True)
+        super().end()
+
+    def _take_back(self) -> list[Any]:
+        """The phases that no process has begun."""
+        queue, taken = self.activity_queue, []
+        # A process that waits for a phase holds the lock, and then there is none.
+        if queue._rlock.acquire(timeout=_LOCK):
+            try:
+                while not queue.empty():
+                    taken.append(queue._reader.recv())
+            finally:
+                queue._rlock.release()
+        return taken
 
     def try_adopt_task_instances(self, tis: Sequence[TaskInstance]) -> Sequence[TaskInstance]:
         """Queue again what was under way in a scheduler that is gone; the others, which Airflow resets."""

@@ -76,6 +76,19 @@ class Relaunch:
             one for one in instances if one.state not in _UNDER_WAY or not self._repeat(one, "has lost its scheduler")
         ]
 
+    def give_back(self, keys: Iterable[TaskInstanceKey]) -> int:
+        """Leave phases that have not begun to whichever scheduler is there next; how many they are."""
+        keys = {key for key in keys if isinstance(key, TaskInstanceKey)}
+        if not keys:
+            return 0
+        with create_session() as session:
+            queued = TaskInstance.state == TaskInstanceState.QUEUED
+            query = select(TaskInstance).where(TaskInstance.filter_for_tis(keys), queued)
+            found = [one for one in _locked(query, session) if one.key in keys]
+            for instance in found:
+                _schedule(instance)
+        return len(found)
+
     def forget(self, key: TaskInstanceKey) -> None:
         """The phase has ended as it should."""
         self._times.pop(key, None)
@@ -85,12 +98,16 @@ class Relaunch:
         if self._times[key] >= AT_MOST:
             return False
         self._times[key] += 1
-        # As a task whose trigger has fired: it is queued next, with its try, and what it is to resume with.
-        instance.state = TaskInstanceState.SCHEDULED
-        instance.queued_dttm = None
-        resume.put_first(instance)
+        _schedule(instance)
         log.warning("A phase of %s %s, and is launched again", key, why)
         return True
+
+
+def _schedule(instance: TaskInstance) -> None:
+    """As a task whose trigger has fired: it is queued next, with its try, and what it is to resume with."""
+    instance.state = TaskInstanceState.SCHEDULED
+    instance.queued_dttm = None
+    resume.put_first(instance)
 
 
 def _locked(query: Any, session: Any) -> Any:
