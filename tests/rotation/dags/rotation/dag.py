@@ -33,9 +33,8 @@ with DAG(
     for row in range(6):
         before = None
         for number in range(4):
-            task = KubernetesPodOperator(
-                task_id=f"task_{row}_{number}", cmds=["sh", "-c", f"sleep {20 + 13 * row} & wait $!"]
-            )
+            script = f"echo begins; sleep {20 + 13 * row} & wait $!; echo ends"
+            task = KubernetesPodOperator(task_id=f"task_{row}_{number}", cmds=["sh", "-c", script])
             if before is not None:
                 before >> task
             before = task
