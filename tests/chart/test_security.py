@@ -81,7 +81,7 @@ HOLDERS = {
     "AIRFLOW__CELERY__RESULT_BACKEND": {"scheduler", "launcher"},
     "AWS_ACCESS_KEY_ID": {"api-server", "scheduler", "triggerer", "launcher", "worker", "migrations"},
     "AWS_SECRET_ACCESS_KEY": {"api-server", "scheduler", "triggerer", "launcher", "worker", "migrations"},
-    "GITSYNC_USERNAME": {"scheduler", "dag-processor", "launcher", "worker"},
+    "GITSYNC_USERNAME": {"scheduler", "dag-processor", "dag-guard", "launcher", "worker"},
 }
 
 
