@@ -140,14 +140,17 @@ def test_images(names: list[str]) -> None:
     :raises Problem: a test failed, or there is no such image.
     """
     engine.ensure()
-    programs = toolchain.programs("go")
-    tested = [image for image in (images.AIRFLOW, *images.tasks(), *images.stand_ins(programs)) if _has_tests(image)]
+    tested = [
+        image
+        for image in (images.AIRFLOW, *images.tasks(), *images.stand_ins(toolchain.programs("go")))
+        if _has_tests(image)
+    ]
     known = {image.name.removeprefix("local/"): image for image in tested}
     for name in names or known:
         if name not in known:
             raise Problem(f"no image {name} has tests", f"Choose among {', '.join(known)}.")
         if names:
-            run([programs / "hadolint", known[name].folder / "Dockerfile"], log="lint", doing="hadolint")
+            run(["hadolint", known[name].folder / "Dockerfile"], log="lint", doing="hadolint")
         image = images.test_stage(known[name])
         built = images.build(image)
         with step(f"image {name}: its tests in it"):
