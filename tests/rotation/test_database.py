@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from local.cluster import releases, settings
+from local.cluster.console import wait_for
 from tests.rotation.conftest import nobody_noticed
 
 SECRET = "airflow-database"
@@ -29,15 +30,20 @@ def second_url(url, query):
 # The second user is there before the first upgrade, and until after the last one.
 def test_no_task_notices_and_the_first_user_is_not_needed_any_more(url, second_url, upgrade, start, put, query):
     first = urlsplit(url).username
+
+    def sessions():
+        # Whom the server knows as logged in; `role` changes what one may, not who one is.
+        return set(query("SELECT usename FROM pg_stat_activity WHERE datname = 'airflow' AND usename <> 'postgres'"))
+
     run = start()
     try:
         put(SECRET, url=second_url)
         upgrade(database={"revision": 1})
+        # Pods of before end what they do.
+        wait_for(f"the end of the sessions of {first}", lambda: sessions() == {SECOND}, seconds=120)
         query(f"ALTER ROLE {first} NOLOGIN;")
-        # Whom the server knows as logged in; `role` changes what one may, not who one is.
-        connected = query("SELECT DISTINCT usename FROM pg_stat_activity WHERE datname = 'airflow'")
-        assert set(connected) - {"postgres"} == {SECOND}
         nobody_noticed(run)
+        assert sessions() == {SECOND}
     finally:
         query(f"ALTER ROLE {first} LOGIN;")
         put(SECRET, url=url)
