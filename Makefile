@@ -127,6 +127,7 @@ why-short: ## Five faults that are quick: each log names its cause
 .PHONY: image-list
 image-list: ## The images that a release needs; VALUES="my-values.yaml"; MIRROR=<registry> prints the commands that copy them there
 	@$(PYTHON) -m tools.image_list $(if $(MIRROR),--mirror $(MIRROR)) $(foreach file,$(VALUES),--values $(file))
+
 .PHONY: acceptance
 acceptance: ## Run a DAG on the toy input beside it and compare its outputs: DAG=support/ticket_sentiment, FAULTS=1, RECORD=1
 	@$(PYTHON) -m tests.acceptance $(or $(DAG),$(error name a folder below dags/: make acceptance DAG=support/ticket_sentiment)) $(if $(FAULTS),--faults) $(if $(RECORD),--record)
@@ -144,7 +145,7 @@ bench: ## What a task costs, each way to launch it, on the cluster that is up (a
 	@$(PYTHON) -m tests.bench run
 
 .PHONY: bench-scale
-bench-scale: ## What 100, 300 and 1,000 waiting tasks cost, on the cluster that is up (an hour); writes docs/benchmarks
+bench-scale: ## What 100, 300 and 1,000 waiting tasks cost, on the cluster that is up (a quarter of an hour); writes docs/benchmarks
 	@$(PYTHON) -m tests.bench scale
 
 .PHONY: bench-short
