@@ -29,7 +29,7 @@ class Airflow:
         :raises Problem: the API's own words. :raises requests.RequestException: it does not answer.
         """
         answer = self._request(method, path, body)
-        if answer.status_code == 401:
+        if answer.status_code == 401 or (answer.status_code == 403 and "Invalid JWT token" in answer.text):
             self._login()
             answer = self._request(method, path, body)
         if not answer.ok:

@@ -118,11 +118,12 @@ def test_a_user_gets_a_token_for_the_password(server, ask, monkeypatch):
     assert server.asked[1][2] == "Bearer given"
 
 
-def test_a_token_that_has_run_out_is_asked_for_again(server, ask, monkeypatch):
+@pytest.mark.parametrize(("status", "detail"), [(401, "Token Expired"), (403, "Invalid JWT token")])
+def test_a_token_that_is_good_no_more_is_asked_for_again(server, ask, monkeypatch, status, detail):
     monkeypatch.setenv(client.PASSWORD, "hunter2")
     server.answers["/auth/token"] = [(201, "application/json", json.dumps({"access_token": name})) for name in "ab"]
-    out_of_time = (401, "application/json", '{"detail": "Token Expired"}')
-    server.answers["/airflow-platform/why/d/t"] = [out_of_time, (200, "application/json", json.dumps(ANSWER))]
+    refused = (status, "application/json", json.dumps({"detail": detail}))
+    server.answers["/airflow-platform/why/d/t"] = [refused, (200, "application/json", json.dumps(ANSWER))]
     code, _, _ = ask("d", "t", "--user", "ann", token=None)
     assert code == 0
     assert [token for method, _, token, _ in server.asked if method == "GET"] == ["Bearer a", "Bearer b"]
@@ -132,6 +133,7 @@ def test_a_token_that_has_run_out_is_asked_for_again(server, ask, monkeypatch):
     ("answer", "said"),
     [
         ((401, "application/json", '{"detail": "Token Expired"}'), "does not accept the token: Token Expired"),
+        ((403, "application/json", '{"detail": "Invalid JWT token"}'), "does not accept the token: Invalid JWT token"),
         ((403, "application/json", '{"detail": "Forbidden"}'), "the user may not read that: Forbidden"),
         ((404, "application/json", '{"detail": "There is no DAG \'e\'. Known: d."}'), "There is no DAG 'e'. Known: d."),
         ((404, "text/html", "<html>"), "is no api-server of airflow-platform"),

@@ -133,8 +133,8 @@ class Client:
 
     def _ask_once(self, method: str, path: str, query: dict[str, Any], body: Any) -> dict[str, Any]:
         answer = self._send_as_user(method, path, query, body)
-        if answer.status_code == 401 and self._password:
-            # A token that was given for the password holds for some hours only.
+        if _token_refused(answer) and self._password:
+            # A token that was given for the password holds for some hours, and until the key of tokens is replaced.
             self._given = None
             answer = self._send_as_user(method, path, query, body)
         if answer.is_success and _is_json(answer):
@@ -154,7 +154,7 @@ class Client:
 
     def _error(self, method: str, path: str, answer: httpx.Response) -> ClientError:
         status, detail = answer.status_code, _detail(answer)
-        if status == 401:
+        if _token_refused(answer):
             return ClientError(f"{self._url} does not accept the token: {detail}")
         if status == 403:
             return ClientError(f"the user may not {'read' if method == 'GET' else 'do'} that: {detail}")
@@ -187,6 +187,12 @@ class Client:
 
 def _is_json(answer: httpx.Response) -> bool:
     return answer.headers.get("content-type", "").startswith("application/json")
+
+
+def _token_refused(answer: httpx.Response) -> bool:
+    """Whether it is the token that is refused, and not the user (airflow.api_fastapi.core_api.security,
+    ``resolve_user_from_token``)."""
+    return answer.status_code == 401 or (answer.status_code == 403 and _detail(answer) == "Invalid JWT token")
 
 
 def _detail(answer: httpx.Response) -> str:
