@@ -176,13 +176,20 @@ securityContext:
 {{- end -}}
 
 {{/*
-Init container that holds a component back until the database has the schema of this image. It reads one row and imports
-no Airflow, so waiting costs next to nothing.
+Init container that holds a component back until the database has the schema of this image, and the Airflow connections of
+`connections`, a list of ids. It reads one row and imports no Airflow, so waiting costs next to nothing.
 */}}
 {{- define "airflow-platform.wait-for-migrations" -}}
 - name: wait-for-migrations
   {{- include "airflow-platform.airflow-container" .root | nindent 2 }}
-  args: [python, -m, airflow_platform.schema, --timeout, {{ .root.Values.migrations.waitTimeout | int | quote }}]
+  args:
+    - python
+    - -m
+    - airflow_platform.schema
+    - --timeout={{ .root.Values.migrations.waitTimeout | int }}
+    {{- range .connections }}
+    - --connection={{ . }}
+    {{- end }}
   env:
     {{- include "airflow-platform.env" (dict "root" .root "values" .values "bare" true "blocks" (list
       (include "airflow-platform.env.database" .root)

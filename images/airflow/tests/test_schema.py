@@ -9,10 +9,10 @@ HEADS = {"alembic_version": "a1", "alembic_version_fab": "f1"}
 
 
 class Database:
-    """Answers schema's queries: version tables by name, and whether set-up holds its lock."""
+    """Answers schema's queries: version tables by name, whether set-up holds its lock, and Airflow connections."""
 
-    def __init__(self, tables, *, locked=False):
-        self.tables, self.locked = tables, locked
+    def __init__(self, tables, *, locked=False, connections=()):
+        self.tables, self.locked, self.connections = tables, locked, connections
 
     def cursor(self):
         return self
@@ -28,6 +28,8 @@ class Database:
             self.rows = [(parameters[0] if parameters[0] in self.tables else None,)]
         elif "advisory" in query:
             self.rows = [(not self.locked,)]
+        elif "conn_id" in query:
+            self.rows = [(name,) for name in self.connections if name in parameters[0]]
         else:
             self.rows = [(version,) for version in self.tables[query.rsplit(" ", 1)[1]]]
 
@@ -55,8 +57,17 @@ def test_a_source_without_the_map_is_named(tmp_path):
         schema.expected_heads(tmp_path)
 
 
+MIGRATED = {"alembic_version": ["a1"], "alembic_version_fab": ["f1"]}
+
+
 def test_a_migrated_database_is_ready():
-    schema.check(Database({"alembic_version": ["a1"], "alembic_version_fab": ["f1"]}), HEADS)
+    schema.check(Database(MIGRATED), HEADS)
+
+
+def test_connections_that_are_needed_are_waited_for():
+    schema.check(Database(MIGRATED, connections=["lake", "mail"]), HEADS, ["lake"])
+    with pytest.raises(NotReady, match="there is no connection git yet: the migrations Job makes it"):
+        schema.check(Database(MIGRATED, connections=["lake"]), HEADS, ["git", "lake"])
 
 
 @pytest.mark.parametrize(

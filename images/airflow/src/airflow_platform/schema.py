@@ -14,7 +14,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -128,11 +128,14 @@ def _well_formed(rest: str) -> bool:
     return re.fullmatch("[0-9,]*", port) is not None
 
 
-def check(connection: Any, heads: dict[str, str]) -> None:
+def check(connection: Any, heads: dict[str, str], needed: Iterable[str] = ()) -> None:
     """Compare the version tables with ``heads``, and see whether the set-up is over.
 
+    Args:
+        needed: ids of Airflow connections that the set-up makes.
+
     Raises:
-        NotReady: a version table has another revision, or the set-up is still under way.
+        NotReady: a version table has another revision, the set-up is still under way, or a connection is missing.
     """
     with connection.cursor() as cursor:
         for table, head in heads.items():
@@ -149,6 +152,11 @@ def check(connection: Any, heads: dict[str, str]) -> None:
         cursor.execute("SELECT pg_try_advisory_xact_lock_shared(%s)", (SETUP_LOCK,))
         if not cursor.fetchone()[0]:
             raise NotReady("the migrations Job has not finished")
+        if needed := list(needed):
+            # Where the schema stays, this may run before the Job has begun.
+            cursor.execute("SELECT conn_id FROM connection WHERE conn_id = ANY(%s)", (needed,))
+            if missing := set(needed) - {row[0] for row in cursor.fetchall()}:
+                raise NotReady(f"there is no connection {', '.join(sorted(missing))} yet: the migrations Job makes it")
 
 
 def wait(
@@ -181,12 +189,15 @@ def wait(
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m airflow_platform.schema", description=__doc__)
     parser.add_argument("--timeout", type=float, default=600, help="seconds to wait (default: %(default)s)")
+    parser.add_argument(
+        "--connection", action="append", default=[], metavar="ID", help="wait for this Airflow connection too"
+    )
     options = parser.parse_args(arguments)
     heads = expected_heads()
 
     def probe() -> None:
         with connect() as connection:
-            check(connection, heads)
+            check(connection, heads, options.connection)
 
     try:
         wait(probe, options.timeout)
