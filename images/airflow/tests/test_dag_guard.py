@@ -1,6 +1,7 @@
 """The guard of the DAGs' repository: real repositories, real DAG files, and git as git-sync uses it."""
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -157,7 +158,7 @@ def test_a_file_that_never_ends_is_refused_and_not_waited_for(upstream, make, ca
     assert not left
 
 
-def test_other_git_syncs_take_the_accepted_commit_from_its_server(upstream, make, tmp_path):
+def test_other_git_syncs_take_the_accepted_commit_from_its_server(upstream, make, tmp_path, capfd):
     made = make()
     good = upstream.sync(upstream.push(one=dag("one")))
     made.look()
@@ -176,9 +177,12 @@ def test_other_git_syncs_take_the_accepted_commit_from_its_server(upstream, make
         assert (tmp_path / "clone" / "dags" / "one.py").read_text() == dag("one")
         push = subprocess.run(["git", "push", address, f"HEAD:{BRANCH}"], cwd=tmp_path / "clone", capture_output=True)
         assert push.returncode != 0
+        # As the probes do, each few seconds: among a line of each, a refusal would not be found.
+        socket.create_connection(("127.0.0.1", 19418)).close()
     finally:
         server.terminate()
         server.wait(10)
+    assert capfd.readouterr().err == ""
 
 
 def test_each_file_is_parsed_by_itself(tmp_path):

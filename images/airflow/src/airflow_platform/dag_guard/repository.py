@@ -64,7 +64,8 @@ class Repository:
     def serve(self, port: int) -> subprocess.Popen[bytes]:
         """Start the git server, which reads and never writes."""
         words = ["git", "daemon", "--reuseaddr", f"--base-path={self._folder}", "--export-all", f"--port={port}"]
-        words += ["--init-timeout=10", "--timeout=60", str(self._path)]
+        # Of each probe, which asks for nothing, it would say so, and a refusal would not be found among that.
+        words += ["--log-destination=none", "--init-timeout=10", "--timeout=60", str(self._path)]
         return subprocess.Popen(words, env=self._environment)
 
     def _git(self, *words: str, cwd: Path | None = None) -> str:
