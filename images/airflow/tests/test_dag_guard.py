@@ -177,6 +177,7 @@ def test_other_git_syncs_take_the_accepted_commit_from_its_server(upstream, make
         assert (tmp_path / "clone" / "dags" / "one.py").read_text() == dag("one")
         push = subprocess.run(["git", "push", address, f"HEAD:{BRANCH}"], cwd=tmp_path / "clone", capture_output=True)
         assert push.returncode != 0
+        capfd.readouterr()
         # As the probes do, each few seconds: among a line of each, a refusal would not be found.
         socket.create_connection(("127.0.0.1", 19418)).close()
     finally:
