@@ -179,7 +179,9 @@ def test_other_git_syncs_take_the_accepted_commit_from_its_server(upstream, make
         assert push.returncode != 0
         capfd.readouterr()
         # As the probes do, each few seconds: among a line of each, a refusal would not be found.
-        socket.create_connection(("127.0.0.1", 19418)).close()
+        with socket.create_connection(("127.0.0.1", 19418)) as probe:
+            probe.shutdown(socket.SHUT_WR)
+            assert probe.recv(1) == b""
     finally:
         server.terminate()
         server.wait(10)
