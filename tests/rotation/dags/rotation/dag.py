@@ -33,7 +33,7 @@ with DAG(
     for row in range(6):
         before = None
         for number in range(4):
-            script = f"echo begins; sleep {20 + 13 * row} & wait $!; echo ends"
+            script = f"echo begins; sleep {15 + 9 * row} & wait $!; echo ends"
             task = KubernetesPodOperator(task_id=f"task_{row}_{number}", cmds=["sh", "-c", script])
             if before is not None:
                 before >> task
