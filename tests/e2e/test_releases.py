@@ -8,52 +8,67 @@ from pathlib import Path
 import pytest
 from local.cluster import access, dags, images, registry, settings
 from local.cluster.airflow import ENDED
-from local.cluster.console import run, wait_for
+from local.cluster.console import Problem, run, wait_for
 
 FOLDER = "e2e_releases"
+#: Variables of ``airflow-platform``, and what of access.json they have.
+API = {"URL": "ui", "USER": "user", "PASSWORD": "password"}
 SOURCE = Path(__file__).parent / "releases" / "e2e_release"
 
 
-@pytest.fixture
-def release(tmp_path):
-    """Releases the DAG with these words and this image, as an author would, by the Airflow image."""
-    clone = tmp_path / "clone"
-    folder = clone / "dags" / "e2e" / "e2e_release"
-    shutil.copytree(SOURCE, folder)
-    shutil.copy(settings.REPO / "dags" / "images.yaml", clone / "dags")
-    (tmp_path / "docker").mkdir()
-    (tmp_path / "docker" / "config.json").write_text(registry.docker_config())
-    repository, environment = dags.remote(access.git())
-    environment |= {f"GIT_{role}_{what}": "e2e" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    environment |= {"HOME": "/tmp", "AIRFLOW_HOME": "/tmp/airflow", "DOCKER_CONFIG": str(tmp_path / "docker")}
-    run(["git", "init", "--quiet"], log="git", cwd=clone)
+class Author:
+    """Releases the DAG, in a clone of its repository, by the program of the Airflow image."""
 
-    def release(version, words, image):
-        (folder / "words.py").write_text(f"WORDS = {words!r}\nIMAGE = {image!r}\n")
-        run(["git", "add", "--all"], log="git", cwd=clone)
-        run(["git", "commit", "--quiet", "--message", version], log="git", cwd=clone, env=environment)
-        command = ["airflow-platform", "release", "dags/e2e/e2e_release", "--version", version]
-        command += ["--repository", repository, "--branch", dags.BRANCH, "--folder", f"{dags.SUBFOLDER}/{FOLDER}"]
-        command += ["--registry", settings.registry()]
+    def __init__(self, folder, found):
+        self.folder, self.clone = folder, folder / "clone"
+        self.dag = self.clone / "dags" / "e2e" / "e2e_release"
+        shutil.copytree(SOURCE, self.dag)
+        shutil.copy(settings.REPO / "dags" / "images.yaml", self.clone / "dags")
+        (folder / "docker").mkdir()
+        (folder / "docker" / "config.json").write_text(registry.docker_config())
+        self.repository, self.environment = dags.remote(access.git())
+        self.environment |= {
+            f"GIT_{role}_{what}": "e2e" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+        }
+        self.environment |= {"HOME": "/tmp", "AIRFLOW_HOME": "/tmp/airflow", "DOCKER_CONFIG": str(folder / "docker")}
+        self.environment |= {f"AIRFLOW_PLATFORM_{name}": found[key] for name, key in API.items()}
+        run(["git", "init", "--quiet"], log="git", cwd=self.clone)
+
+    def release(self, version, words, image):
+        """With these words and this image."""
+        (self.dag / "words.py").write_text(f"WORDS = {words!r}\nIMAGE = {image!r}\n")
+        run(["git", "add", "--all"], log="git", cwd=self.clone)
+        run(["git", "commit", "--quiet", "--message", version], log="git", cwd=self.clone, env=self.environment)
+        self.program("release", "dags/e2e/e2e_release", "--version", version, "--registry", settings.registry())
+
+    def program(self, *words):
+        """Run ``airflow-platform``, where the releases of these tests are kept."""
+        kept = ["--repository", self.repository, "--branch", dags.BRANCH, "--folder", f"{dags.SUBFOLDER}/{FOLDER}"]
         docker = ["docker", "run", "--rm", "--network", "host", "--user", f"{os.getuid()}:{os.getgid()}"]
-        docker += ["--volume", f"{tmp_path}:{tmp_path}", "--workdir", str(clone)]
-        for name in environment:
-            docker += ["--env", name]
-        run([*docker, images.build(images.AIRFLOW), *command], log="release", env=environment)
+        docker += ["--volume", f"{self.folder}:{self.folder}", "--workdir", str(self.clone)]
+        docker += [word for name in self.environment for word in ("--env", name)]
+        command = [*docker, images.build(images.AIRFLOW), "airflow-platform", *words, *kept]
+        return run(command, log="release", env=self.environment)
 
-    yield release
+
+@pytest.fixture
+def author(tmp_path, found):
+    yield Author(tmp_path, found)
     # A folder that is pushed replaces the one of its name.
-    shutil.rmtree(tmp_path / "empty", ignore_errors=True)
     (tmp_path / "empty" / FOLDER).mkdir(parents=True)
     (tmp_path / "empty" / FOLDER / ".gitkeep").touch()
     dags.push(tmp_path / "empty", "e2e: releases are over")
 
 
-def test_a_release_leaves_runs_of_the_one_before_as_they_are(airflow, release, kubectl, get):
-    release("1.0.0", "one", "ticket-extract")
+def test_a_release_leaves_runs_of_the_one_before_as_they_are(airflow, author, kubectl, get):
+    author.release("1.0.0", "one", "ticket-extract")
     one = _begin(airflow, get, "e2e_release__1_0_0")
-    release("2.0.0", "two", "ticket-report")
+    author.release("2.0.0", "two", "ticket-report")
     two = _begin(airflow, get, "e2e_release__2_0_0")
+    # Retired, it begins no run any more; the one that it has goes on.
+    author.program("retire", "e2e_release", "1.0.0")
+    with pytest.raises(Problem, match=r"400 .*does not allow"):
+        airflow.call("POST", "dags/e2e_release__1_0_0/dagRuns", logical_date=None)
     for begun, words, image in ((one, "one", "ticket-extract"), (two, "two", "ticket-report")):
         dag_id, run_id, pod = begun
         kubectl("exec", "-n", settings.TASK_NAMESPACE, pod["metadata"]["name"], "--", "touch", "/tmp/go")
