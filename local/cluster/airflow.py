@@ -51,13 +51,14 @@ class Airflow:
         self._session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
     def dag(self, dag_id: str) -> dict | None:
-        """The DAG, or None while it is not parsed."""
+        """The DAG, or None while it is not parsed: there is none, or what is there is of a file that is gone."""
         try:
-            return self.call("GET", f"dags/{dag_id}")
+            found = self.call("GET", f"dags/{dag_id}")
         except Problem as problem:
             if ": 404 " in str(problem):
                 return None
             raise
+        return None if found["is_stale"] else found
 
     def run(self, dag_id: str, run_id: str) -> dict:
         """The DAG run."""

@@ -91,7 +91,7 @@ def wait_until_served(airflow: Airflow, dag_id: str, commit: str, seconds: float
 
     def parsed() -> bool:
         dag = airflow.dag(dag_id)
-        when = dag and not dag["is_stale"] and dag["last_parsed_time"]
+        when = dag and dag["last_parsed_time"]
         return bool(when) and datetime.fromisoformat(when.replace("Z", "+00:00")).timestamp() > since
 
     wait_for(f"commit {commit[:12]} in the pods that read DAGs", fetched, seconds=seconds)

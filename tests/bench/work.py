@@ -93,7 +93,7 @@ def _push(wanted: Iterable[tuple[str, int]]) -> None:
 
 def _is_there(airflow: Airflow, way: str, n: int) -> bool:
     found = airflow.dag(dag_id(way, n))
-    if found is None or found["is_stale"]:
+    if found is None:
         errors = airflow.call("GET", "importErrors?limit=100")["import_errors"]
         mine = [one["stack_trace"] for one in errors if one["filename"].endswith(f"{FOLDER}/{way}_{n}.py")]
         if mine:

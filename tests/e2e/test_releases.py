@@ -83,13 +83,7 @@ def test_a_release_leaves_runs_of_the_one_before_as_they_are(airflow, author, ku
 
 def _begin(airflow, get, dag_id):
     """A run of the DAG, as soon as it is there: the DAG's id, the run's, and its first pod, which runs."""
-
-    def served():
-        # One of its name may be there from an earlier run of this test.
-        found = airflow.dag(dag_id)
-        return found is not None and not found["is_stale"]
-
-    wait_for(f"DAG {dag_id}", served, seconds=60, every=0.5)
+    wait_for(f"DAG {dag_id}", lambda: airflow.dag(dag_id), seconds=60, every=0.5)
     run_id = airflow.call("POST", f"dags/{dag_id}/dagRuns", logical_date=None)["dag_run_id"]
 
     def running():
