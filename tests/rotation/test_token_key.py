@@ -73,6 +73,6 @@ def test_no_task_notices_and_what_the_old_key_signed_is_refused_in_the_end(old, 
         assert [answer(found, one) for one in (of_old, token(found))] == [200, 200]
         put(KEYS, **{"jwks.json": key_set(b=new)})
         upgrade(**values("b", 3))
-        assert [answer(found, one) for one in (of_old, token(found))] == [401, 200]
+        assert [answer(found, one) for one in (of_old, token(found))] == [403, 200]
     finally:
         put(SECRET, jwt_secret=old)
