@@ -129,7 +129,9 @@ class Airflow:
 async def serve(folder: Path) -> AsyncIterator[tuple[TaskServer, ClusterRef]]:
     """An API server, and what names it."""
     async with TaskServer() as api:
-        yield api, ClusterRef(None, config_file=kubeconfig(folder / "kubeconfig", api.url))
+        # Of a name of its own: by that, another server of the same test is another cluster.
+        path = folder / f"kubeconfig-{api.port}"
+        yield api, ClusterRef(None, config_file=kubeconfig(path, api.url))
 
 
 async def until(condition: Callable[[], Any]) -> None:
