@@ -15,7 +15,7 @@ A component's policy. Takes `root`, `component`, `key` (its place in the values)
 {{- $egress := list -}}
 {{- $metrics := .root.Values.metrics -}}
 {{- if $metrics.enabled }}{{ $egress = include "airflow-platform.network.destination" (dict "root" .root "name" "metrics") | fromJsonArray }}{{ end -}}
-{{- if and .gitSync $metrics.serviceMonitor.enabled .root.Values.dags.gitSync.enabled -}}
+{{- if and .gitSync $metrics.enabled .root.Values.dags.gitSync.enabled -}}
 {{- $ingress = append $ingress (include "airflow-platform.network.scraped" (dict "root" .root "names" (list "git-sync")) | fromJson) -}}
 {{- end -}}
 {{- range .egress -}}
