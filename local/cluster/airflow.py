@@ -8,6 +8,8 @@ from urllib.parse import quote
 import requests
 from local.cluster import s3
 from local.cluster.console import Problem
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 #: States of a DAG run that it does not leave by itself.
 ENDED = {"success", "failed"}
@@ -22,6 +24,9 @@ class Airflow:
     def __init__(self, access: dict) -> None:
         self._access = access
         self._session = requests.Session()
+        # A connection that was kept may lead to a pod that is gone by now: what only asks is asked once more.
+        again = Retry(total=1, connect=0, read=1, status=0)
+        self._session.mount("http://", HTTPAdapter(max_retries=again))
 
     def call(self, method: str, path: str, **body: object) -> dict:
         """``method`` on ``/api/v2/<path>`` with a JSON body; the JSON answer.

@@ -3,17 +3,22 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import requests
 from local.cluster.airflow import Airflow
 from local.cluster.console import Problem
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers in turn what the test says, as (status, body), and keeps what was asked."""
+    """Answers in turn what the test says, as (status, body) or not at all (None), and keeps what was asked."""
 
     def _answer(self):
         length = int(self.headers.get("content-length", 0))
         self.rfile.read(length)
         self.server.asked.append((self.command, self.path, self.headers.get("authorization")))
+        if self.server.answers[:1] == [None]:
+            self.server.answers.pop(0)
+            self.close_connection = True
+            return
         status, body = (201, {"access_token": "new"}) if self.path == "/auth/token" else self.server.answers.pop(0)
         content = json.dumps(body).encode()
         self.send_response(status)
@@ -66,3 +71,11 @@ def test_what_the_user_may_not_is_an_error(server, airflow):
     server.answers = [(403, {"detail": "Forbidden"})]
     with pytest.raises(Problem, match="403 .*Forbidden"):
         airflow.call("GET", "dags")
+
+
+def test_what_only_asks_is_asked_again_where_the_connection_led_nowhere(server, airflow):
+    server.answers = [None, (200, {"dags": []})]
+    assert airflow.call("GET", "dags") == {"dags": []}
+    server.answers = [None, (200, {})]
+    with pytest.raises(requests.RequestException):
+        airflow.call("POST", "dags/d/dagRuns", logical_date=None)
