@@ -96,7 +96,7 @@ def read(nodes: Iterable[str]) -> Snapshot:
     """The counters of these nodes, by their containers' names, now. :raises CalledProcessError: a node does not run."""
     snapshot = Snapshot()
     with ThreadPoolExecutor() as pool:
-        for lines in pool.map(_print, nodes):
+        for lines in pool.map(lambda node: printed(node, SCRIPT), nodes):
             for line in lines:
                 snapshot.note(line)
     return snapshot
@@ -144,8 +144,9 @@ def component(pod: dict) -> str:
     return next((labels[key] for key in known if key in labels), pod["metadata"]["name"])
 
 
-def _print(node: str) -> list[str]:
-    words = ["docker", "exec", node, "sh", "-c", SCRIPT]
+def printed(node: str, script: str) -> list[str]:
+    """The lines that a shell script prints in a node. :raises CalledProcessError: the node does not run."""
+    words = ["docker", "exec", node, "sh", "-c", script]
     return subprocess.run(words, check=True, capture_output=True, text=True).stdout.splitlines()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from local.cluster import settings
 from local.cluster.console import Problem, wait_for
 from local.cluster.kind import kubectl
 from tests.bench import dagrun, work
-from tests.bench.cgroups import MIB
+from tests.bench.cgroups import MIB, printed
 from tests.bench.measure import Bench
 from tests.bench.stage import Stage
 from tests.bench.waiting import restart
@@ -121,8 +120,7 @@ def _blocks(since: datetime) -> list[float]:
 def _scheduled(bench: Bench) -> tuple[float, float]:
     """Seconds in which the triggerer's event loop has run, and in which it has waited for a processor."""
     for node in bench.nodes:
-        words = ["docker", "exec", node, "sh", "-c", SCHEDULED]
-        if lines := subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines():
+        if lines := printed(node, SCHEDULED):
             ran, waited, _ = lines[-1].split()
             return int(ran) / 1e9, int(waited) / 1e9
     raise Problem("no node runs the triggerer", "Is the cluster up?")
