@@ -59,9 +59,9 @@ test-tutorial: ## docs/tutorial.md, word by word, as far as it needs no cluster
 	@$(PYTHON) -m pytest tests/tutorial
 
 .PHONY: test-e2e
-test-e2e: ## End to end on the local cluster, which is made if there is none; ALL=1: also what upgrades the release, for minutes
+test-e2e: ## End to end on the local cluster, which is made if there is none; ALL=1: also what takes minutes, as upgrades of the release
 	@$(CLUSTER) up --no-run || { $(CLUSTER) collect; exit 1; }
-	@$(PYTHON) -m pytest tests/e2e $(if $(ALL),,-m "not upgrades")
+	@$(PYTHON) -m pytest tests/e2e $(if $(ALL),,-m "not long")
 
 .PHONY: test-browser
 test-browser: ## The platform's pages in Airflow's UI, in Chromium, on the cluster that is up

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 import requests
-from local.cluster import access, releases, settings
+from local.cluster import access, postgres, releases, settings
 from local.cluster.console import Problem, wait_for
 
 
@@ -80,15 +80,14 @@ def _pods_and_secrets(get, namespace):
 def test_a_release_without_helm(kubectl, get):
     """``helm template | kubectl apply``, as GitOps tools do, twice: it comes up, and its generated secrets stay."""
     name, tasks = "e2e-apply", "e2e-apply-tasks"
-    psql = ("exec", "-n", "local", "postgres-0", "--", "psql", "-h", "/tmp", "-U", "postgres", "-c")
     secrets = [_copy(get, "airflow", one, name) for one in ("registry", "airflow-s3", "git-credentials")]
     database = {"metadata": {"name": "airflow-database", "namespace": name}, "apiVersion": "v1", "kind": "Secret"}
     url, authority = (releases.secret("airflow", "airflow-database", key) for key in ("url", "ca.crt"))
     database["stringData"] = {"url": f"{url}_apply", "ca.crt": authority}
     # Of tests that were killed.
-    kubectl(*psql, "DROP DATABASE IF EXISTS airflow_apply WITH (FORCE)")
+    postgres.query("DROP DATABASE IF EXISTS airflow_apply WITH (FORCE)")
     try:
-        kubectl(*psql, "CREATE DATABASE airflow_apply OWNER airflow")
+        postgres.query("CREATE DATABASE airflow_apply OWNER airflow")
         for one in (_namespace(name), _namespace(tasks), *secrets, database):
             kubectl("apply", "-f", "-", stdin=json.dumps(one))
         more = ["--set", "apiServer.service.type=ClusterIP,apiServer.service.nodePort=null"]
@@ -105,7 +104,7 @@ def test_a_release_without_helm(kubectl, get):
         for one in get(of_no_namespace, "-l", "app.kubernetes.io/name=airflow-platform")["items"]:
             if one["metadata"]["name"].startswith(name):
                 kubectl("delete", one["kind"], one["metadata"]["name"])
-        kubectl(*psql, "DROP DATABASE IF EXISTS airflow_apply WITH (FORCE)")
+        postgres.query("DROP DATABASE IF EXISTS airflow_apply WITH (FORCE)")
 
 
 def _namespace(name):

@@ -10,7 +10,7 @@ from local.cluster import images, releases, settings
 from local.cluster.console import Problem, wait_for
 from tests.observe import reach
 
-pytestmark = pytest.mark.upgrades
+pytestmark = pytest.mark.long
 
 DAG = "e2e_failed"
 #: Seconds for which a pod that failed is kept.

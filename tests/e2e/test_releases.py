@@ -1,8 +1,12 @@
-"""Two releases of a DAG beside each other: a new one leaves what runs of the one before as it is."""
+"""Two releases of a DAG beside each other: a new one leaves what runs of the one before as it is; an old one goes and
+comes back."""
 
+import json
 import os
 import re
 import shutil
+from datetime import UTC, datetime, timedelta
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import pytest
@@ -13,16 +17,15 @@ from local.cluster.console import Problem, run, wait_for
 FOLDER = "e2e_releases"
 #: Variables of ``airflow-platform``, and what of access.json they have.
 API = {"URL": "ui", "USER": "user", "PASSWORD": "password"}
-SOURCE = Path(__file__).parent / "releases" / "e2e_release"
+SOURCES = Path(__file__).parent / "releases"
 
 
 class Author:
-    """Releases the DAG, in a clone of its repository, by the program of the Airflow image."""
+    """Releases DAGs, in a clone of their repository, by the program of the Airflow image."""
 
     def __init__(self, folder, found):
         self.folder, self.clone = folder, folder / "clone"
-        self.dag = self.clone / "dags" / "e2e" / "e2e_release"
-        shutil.copytree(SOURCE, self.dag)
+        shutil.copytree(SOURCES, self.clone / "dags" / "e2e")
         shutil.copy(settings.REPO / "dags" / "images.yaml", self.clone / "dags")
         (folder / "docker").mkdir()
         (folder / "docker" / "config.json").write_text(registry.docker_config())
@@ -34,20 +37,25 @@ class Author:
         self.environment |= {f"AIRFLOW_PLATFORM_{name}": found[key] for name, key in API.items()}
         run(["git", "init", "--quiet"], log="git", cwd=self.clone)
 
-    def release(self, version, words, image):
-        """With these words and this image."""
-        (self.dag / "words.py").write_text(f"WORDS = {words!r}\nIMAGE = {image!r}\n")
+    def release(self, dag, version, **more):
+        """A DAG as it is with these variables in a module of its own, ``words``."""
+        words = self.clone / "dags" / "e2e" / dag / "words.py"
+        words.write_text("".join(f"{name.upper()} = {value!r}\n" for name, value in more.items()))
         run(["git", "add", "--all"], log="git", cwd=self.clone)
         run(["git", "commit", "--quiet", "--message", version], log="git", cwd=self.clone, env=self.environment)
-        self.program("release", "dags/e2e/e2e_release", "--version", version, "--registry", settings.registry())
+        self.change("release", f"dags/e2e/{dag}", "--version", version, "--registry", settings.registry())
+
+    def change(self, *words):
+        """Run a command of ``airflow-platform`` on the releases of these tests."""
+        kept = ["--repository", self.repository, "--branch", dags.BRANCH, "--folder", f"{dags.SUBFOLDER}/{FOLDER}"]
+        return self.program(*words, *kept)
 
     def program(self, *words):
-        """Run ``airflow-platform``, where the releases of these tests are kept."""
-        kept = ["--repository", self.repository, "--branch", dags.BRANCH, "--folder", f"{dags.SUBFOLDER}/{FOLDER}"]
+        """Run ``airflow-platform`` in the clone."""
         docker = ["docker", "run", "--rm", "--network", "host", "--user", f"{os.getuid()}:{os.getgid()}"]
         docker += ["--volume", f"{self.folder}:{self.folder}", "--workdir", str(self.clone)]
         docker += [word for name in self.environment for word in ("--env", name)]
-        command = [*docker, images.build(images.AIRFLOW), "airflow-platform", *words, *kept]
+        command = [*docker, images.build(images.AIRFLOW), "airflow-platform", *words]
         return run(command, log="release", env=self.environment)
 
 
@@ -61,12 +69,12 @@ def author(tmp_path, found):
 
 
 def test_a_release_leaves_runs_of_the_one_before_as_they_are(airflow, author, kubectl, get):
-    author.release("1.0.0", "one", "ticket-extract")
+    author.release("e2e_release", "1.0.0", words="one", image="ticket-extract")
     one = _begin(airflow, get, "e2e_release__1_0_0")
-    author.release("2.0.0", "two", "ticket-report")
+    author.release("e2e_release", "2.0.0", words="two", image="ticket-report")
     two = _begin(airflow, get, "e2e_release__2_0_0")
     # Retired, it begins no run any more; the one that it has goes on.
-    author.program("retire", "e2e_release", "1.0.0")
+    author.change("retire", "e2e_release", "1.0.0")
     with pytest.raises(Problem, match=r"400 .*does not allow"):
         airflow.call("POST", "dags/e2e_release__1_0_0/dagRuns", logical_date=None)
     for begun, words, image in ((one, "one", "ticket-extract"), (two, "two", "ticket-report")):
@@ -79,6 +87,50 @@ def test_a_release_leaves_runs_of_the_one_before_as_they_are(airflow, author, ku
         assert pod["status"]["containerStatuses"][0]["imageID"].endswith(named.partition("@")[2])
         log = airflow.log(instances["second"])
         assert any(line.endswith(f"{words}, at {run_id}") for line in log), log
+    # What they left is the same, as a log is no output.
+    said = author.program("compare", "e2e_release", "1.0.0", "2.0.0", "--runs", one[1], two[1], "--json", "report.json")
+    assert "The same: 1 run, 2 tasks" in said
+    assert json.loads((author.clone / "report.json").read_text())["right"]["dag_id"] == two[0]
+    # Its runs have ended: it need not be parsed any more, until somebody wants it.
+    author.change("archive", "e2e_release")
+    wait_for("the archived DAG to go", lambda: airflow.dag(one[0]) is None, seconds=60, every=0.5)
+    author.change("reinstate", "e2e_release", "1.0.0")
+    run_id = airflow.call("POST", f"dags/{one[0]}/dagRuns", logical_date=None)["dag_run_id"]
+    airflow.call("PATCH", f"dags/{one[0]}/dagRuns/{run_id}", state="failed")
+
+
+@pytest.mark.long
+def test_the_schedule_goes_from_version_to_version_without_a_gap(airflow, author):
+    first, second = "e2e_handover__1_0_0", "e2e_handover__2_0_0"
+    start = datetime.now(UTC).isoformat()
+    for version in ("1.0.0", "2.0.0"):
+        author.release("e2e_handover", version, words=version, start=start)
+    # Each waits until Airflow has read it; of a version that goes, what is due until then is still its own.
+    for name, words in ((first, ("promote", "1.0.0")), (second, ("promote", "2.0.0")), (first, ("rollback",))):
+        wait_for(f"DAG {name}", lambda name=name: airflow.dag(name), seconds=60, every=0.5)
+        airflow.call("PATCH", f"dags/{name}", is_paused=False)
+        command, *version = words
+        author.change(command, "e2e_handover", *version, "--margin", "60")
+        _wait_for_runs(airflow, name)
+    author.change("retire", "e2e_handover", "2.0.0")
+    runs = {name: _scheduled(airflow, name) for name in (first, second)}
+    author.change("retire", "e2e_handover", "1.0.0", "--margin", "60")
+    times = sorted(time for found in runs.values() for time in found)
+    assert {later - sooner for sooner, later in pairwise(times)} == {timedelta(seconds=5)}
+    who = [first if time in runs[first] else second for time in times]
+    assert [one for one, _ in groupby(who)] == [first, second, first]
+
+
+def _wait_for_runs(airflow, dag_id):
+    before = len(_scheduled(airflow, dag_id))
+    wait_for(f"runs of {dag_id}", lambda: len(_scheduled(airflow, dag_id)) > before + 1, seconds=120)
+
+
+def _scheduled(airflow, dag_id):
+    """When the runs of the schedule were due."""
+    query = "run_type=scheduled&limit=100&order_by=run_after"
+    found = airflow.call("GET", f"dags/{dag_id}/dagRuns?{query}")["dag_runs"]
+    return [datetime.fromisoformat(one["run_after"].replace("Z", "+00:00")) for one in found]
 
 
 def _begin(airflow, get, dag_id):

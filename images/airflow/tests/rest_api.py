@@ -87,7 +87,7 @@ class Airflow(ThreadingHTTPServer):
         if re.fullmatch(r"/api/v2/dags/([^/]+)/clearTaskInstances", path):
             return 200, {"task_instances": []}
         if found := re.fullmatch(r"/api/v2/dags/([^/]+)/dagRuns", path):
-            return self._trigger(found[1], body)
+            return self._of_date(found[1], query) if method == "GET" else self._trigger(found[1], body)
         if found := re.fullmatch(r"/api/v2/dags/([^/]+)/dagRuns/([^/]+)(?:/taskInstances(.*))?", path):
             run = self.runs.get((found[1], found[2]))
             if run is None:
@@ -108,6 +108,11 @@ class Airflow(ThreadingHTTPServer):
             return 409, {"detail": {"reason": "Unique constraint violation"}}
         self.runs[key] = self.next[dag_id]
         return 200, {"dag_run_id": body["dag_run_id"]}
+
+    def _of_date(self, dag_id: str, query: dict) -> tuple[int, Any]:
+        (at,) = query["logical_date_gte"]
+        found = [run for (dag, run), one in self.runs.items() if dag == dag_id and one.more.get("logical_date") == at]
+        return 200, {"dag_runs": [{"dag_run_id": run_id} for run_id in found], "total_entries": len(found)}
 
     def _of_run(self, dag_id: str, run_id: str, run: Run, rest: str | None, query: dict) -> tuple[int, Any]:
         if rest is None:

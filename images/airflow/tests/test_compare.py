@@ -455,6 +455,21 @@ def test_two_versions_run_on_the_same_and_each_is_read_before_the_next(compare_r
     ]
 
 
+def test_a_run_that_the_logical_date_has_is_taken(compare_runs, airflow):
+    at, words = "2026-01-31T00:00:00+00:00", ("d", "1.2.0", "1.3.0", "--logical-date", "2026-01-31T00:00:00Z")
+    airflow.runs["d__1_2_0", "scheduled"] = ended()
+    airflow.runs["d__1_2_0", "scheduled"].more["logical_date"] = at
+    airflow.dags["d__1_3_0"] = False
+    airflow.next["d__1_3_0"] = ended()
+    code, out, err, _ = compare_runs(*words)
+    assert (code, out) == (0, "The same: 1 run\n")
+    assert "run scheduled of DAG d__1_2_0 has that logical date, and is taken" in err
+    assert len(airflow.bodies("POST")) == 1
+    code, _, err, _ = compare_runs(*words, "--param", "day=7")
+    assert code == 2
+    assert "DAG d__1_2_0 has run scheduled of that logical date, on another configuration ({}): delete it" in err
+
+
 def test_past_runs_of_two_versions(compare_runs, airflow):
     airflow.runs["d__1_2_0", "a"], airflow.runs["d__1_3_0", "b"] = ended(), ended()
     code, out, _, _ = compare_runs("d", "1.2.0", "1.3.0", "--runs", "a", "b")

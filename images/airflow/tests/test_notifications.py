@@ -164,6 +164,22 @@ def test_it_is_well_again_when_that_run_succeeds_or_a_later_one(airflow, run_id,
     assert bool(airflow.variables) != told
 
 
+def test_a_release_of_the_dag_may_make_it_well_again(airflow):
+    def version(number):
+        with DAG(
+            f"report__{number.replace('.', '_')}", schedule=None, tags=["release:report", f"version:{number}"]
+        ) as dag:
+            EmptyOperator(task_id="extract")
+        return dag
+
+    channels = {"email": "a@example.com"}
+    notify(**channels)["on_failure_callback"][0].notify(context(dag=version("1.0.0")))
+    assert list(airflow.variables) == ["airflow_platform.failed.report"]
+    notify(**channels)["on_success_callback"][0].notify(context("r2", day=2, dag=version("1.0.1")))
+    assert airflow.variables == {}
+    assert airflow.mails[-1].subject == "report__1_0_1 is well again"
+
+
 def test_that_it_is_well_again_is_told_once(airflow):
     fail("r1", 1, email="team@example.com")
     succeed("r2", 2, email="team@example.com")

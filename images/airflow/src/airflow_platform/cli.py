@@ -14,7 +14,7 @@ from airflow_platform.compare import command as compare
 from airflow_platform.new import command as new
 from airflow_platform.official_chart import command as convert_values
 from airflow_platform.plan import command as plan
-from airflow_platform.release.commands import delete, promote, release, retire, rollback
+from airflow_platform.release.commands import archive, delete, promote, reinstate, release, retire, rollback
 from airflow_platform.release.commands import list as list_releases
 from airflow_platform.restore import command as restore
 from airflow_platform.rules import command as check
@@ -24,7 +24,7 @@ from airflow_platform.why import command as why
 #: The sub-commands, in the order in which the help names them.
 _COMMANDS = (
     *(why, run, new, check),
-    *(release, promote, rollback, retire, list_releases, delete, compare),
+    *(release, promote, rollback, retire, reinstate, archive, list_releases, delete, compare),
     *(plan, restore, convert_values),
 )
 

@@ -157,6 +157,18 @@ def trigger(
     return run
 
 
+def of_date(client: Client, dag_id: str, logical_date: datetime) -> DagRun | None:
+    """The run of a logical date; None: there is none.
+
+    Raises:
+        ClientError: there is no such DAG, or the api-server does not answer.
+    """
+    at = logical_date.isoformat()
+    query = {"logical_date_gte": at, "logical_date_lte": at}
+    found = client.api("GET", f"{_dag(dag_id)}/dagRuns", **query)["dag_runs"]
+    return DagRun(client, dag_id, found[0]["dag_run_id"]) if found else None
+
+
 def _dag(dag_id: str) -> str:
     return f"/dags/{quote(dag_id, safe='')}"
 

@@ -21,11 +21,16 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.sdk.execution_time.xcom import XCom
 
+from airflow_platform.release.version import suffixed
+
 #: The XCom that has the verdict on a task that failed: `airflow_platform.trigger.VERDICT`.
 _VERDICT = "platform_verdict"
 
 #: The Variable that says which run of a DAG has failed last, until the DAG is well again.
 _FAILED = "airflow_platform.failed.{dag_id}"
+
+#: The tag that says which version of a released DAG this is.
+_VERSION = "version:"
 
 #: How many failed tasks a message names.
 _NAMED = 3
@@ -121,9 +126,9 @@ class RunFailed(_Notification):
     def notify(self, context: Any) -> None:
         """Send it; note that the DAG is not well."""
         dag, run_id = context["dag"], context["run_id"]
-        before, due = _failed(dag.dag_id), _due(context)
+        before, due = _failed(dag), _due(context)
         if not before or not due or before["due"] <= due.isoformat():
-            _note(dag.dag_id, run_id, due)
+            _note(dag, run_id, due)
         self.send(failure(dag, run_id, str(context.get("reason") or "")), context)
 
 
@@ -133,10 +138,10 @@ class RunSucceeded(_Notification):
     def notify(self, context: Any) -> None:
         """Send it, where a run has failed before."""
         dag, run_id = context["dag"], context["run_id"]
-        before, due = _failed(dag.dag_id), _due(context)
+        before, due = _failed(dag), _due(context)
         if not before or (before["run_id"] != run_id and not (due and due.isoformat() > before["due"])):
             return
-        Variable.delete(_FAILED.format(dag_id=dag.dag_id))
+        Variable.delete(_variable(dag))
         same = "it had failed" if before["run_id"] == run_id else f"run {before['run_id']} had failed"
         lines = (f"Run {run_id} has succeeded; {same}.",)
         self.send(Message(f"{dag.dag_id} is well again", lines, _link(dag.dag_id, run_id)), context)
@@ -200,13 +205,17 @@ def _due(context: Any) -> datetime | None:
     return getattr(context.get("dag_run"), "run_after", None)
 
 
-def _failed(dag_id: str) -> dict[str, str] | None:
-    found = Variable.get(_FAILED.format(dag_id=dag_id), default=None)
+def _variable(dag: Any) -> str:
+    """Where the run is kept that failed last: versions of a released DAG have one for all of them."""
+    version = next((tag.removeprefix(_VERSION) for tag in dag.tags if tag.startswith(_VERSION)), None)
+    return _FAILED.format(dag_id=dag.dag_id.removesuffix(suffixed("", version)) if version else dag.dag_id)
+
+
+def _failed(dag: Any) -> dict[str, str] | None:
+    found = Variable.get(_variable(dag), default=None)
     return json.loads(found) if found else None
 
 
-def _note(dag_id: str, run_id: str, due: datetime | None) -> None:
+def _note(dag: Any, run_id: str, due: datetime | None) -> None:
     value = json.dumps({"run_id": run_id, "due": due.isoformat() if due else ""})
-    Variable.set(
-        _FAILED.format(dag_id=dag_id), value, description="The run that failed last; gone when the DAG is well."
-    )
+    Variable.set(_variable(dag), value, description="The run that failed last; gone when the DAG is well.")

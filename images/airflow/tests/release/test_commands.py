@@ -17,6 +17,8 @@ from airflow_platform.release.commands import release as command
 from airflow_platform.release.commands import schedule
 
 DIGEST = "@sha256:" + "a1" * 32
+#: What Airflow says of a version that is retired.
+RETIRED = {"summary": "not scheduled", "allowed": ["scheduled"]}
 
 
 class Airflow(ThreadingHTTPServer):
@@ -31,6 +33,7 @@ class Airflow(ThreadingHTTPServer):
         if path == "/api/v2/dags":
             name = query["tags"][0].removeprefix("release:")
             dags = [dag for dag_id, dag in self.dags.items() if dag_id.startswith(f"{name}__")]
+            dags = [dag for dag in dags if not dag["is_stale"] or query["exclude_stale"] == ["false"]]
             return {"dags": dags, "total_entries": len(dags)}
         dag_id = path.split("/")[4]
         runs = [run for one, runs in self.runs.items() for run in runs if dag_id in ("~", one)]
@@ -40,11 +43,13 @@ class Airflow(ThreadingHTTPServer):
         offset, limit = int(query.get("offset", ["0"])[0]), int(query["limit"][0])
         return {"dag_runs": runs[offset : offset + limit], "total_entries": len(runs)}
 
-    def parsed(self, *dag_ids, summary="0 0 * * *", following=None, paused=False, allowed=None):
+    def parsed(
+        self, *dag_ids, summary="0 0 * * *", following=None, paused=False, allowed=None, stale=False, broken=False
+    ):
         for dag_id in dag_ids:
             self.dags[dag_id] = {
                 "dag_id": dag_id, "is_paused": paused, "timetable_summary": summary, "next_dagrun_run_after": following,
-                "allowed_run_types": allowed,
+                "allowed_run_types": allowed, "is_stale": stale, "has_import_errors": broken,
             }  # fmt: skip
 
     def ran(self, dag_id, day, state="success"):
@@ -207,6 +212,7 @@ def test_promote_and_rollback(run, three, stored, airflow):
     assert datetime.fromisoformat(turn["after"]["report"]["run_after"]) == today()
     # Nothing of it has run: the first one goes on where it was.
     airflow.parsed("report__1_1_0", following=None)
+    airflow.parsed("report__1_0_0")
     assert run("rollback", "report")[0] == 0
     assert [one["version"] for one in plan(stored)["schedule"]] == ["1.0.0", "1.1.0", "1.0.0"]
     assert plan(stored)["schedule"][2]["after"] == plan(stored)["schedule"][1]["after"]
@@ -227,6 +233,42 @@ def test_a_change_that_airflow_does_not_read_is_said(run, three, airflow):
     assert "(report__1_0_0)" in run("promote", "report", "1.1.0", "--margin", "0")[2]
 
 
+def test_a_version_that_had_the_schedule_before_is_not_taken_for_scheduled(run, three, airflow):
+    for version in ("1.0.0", "1.1.0"):
+        run("promote", "report", version, "--no-wait")
+    airflow.parsed("report__1_0_0", summary="0 0 * * * up to 2026-03-02 00:00")
+    assert "has not read the change" in run("rollback", "report", "--margin", "0")[2]
+
+
+@pytest.mark.parametrize("why", ["paused", "stale", "broken"])
+def test_of_a_version_that_airflow_makes_no_runs_of_the_next_one_makes_them(run, three, stored, airflow, why):
+    airflow.parsed("report__1_0_0", "report__1_1_0")
+    run("promote", "report", "1.0.0")
+    last = today() - timedelta(days=5)
+    airflow.ran("report__1_0_0", last)
+    airflow.parsed("report__1_0_0", **{why: True})
+    code, out, _ = run("promote", "report", "1.1.0")
+    assert code == 0
+    assert f"report: after the run of {last:%Y-%m-%d} 00:00 UTC" in out
+
+
+def test_what_changes_no_schedule_does_not_wait_for_one(run, three, airflow):
+    airflow.parsed("report__1_0_0", "report__1_1_0")
+    run("promote", "report", "1.0.0")
+    airflow.ran("report__1_0_0", today() - timedelta(days=1))
+    airflow.parsed("report__1_0_0", summary="0 0 * * * up to …")
+    run("promote", "report", "1.1.0")
+    airflow.parsed("report__1_1_0", following=(today() + timedelta(days=2)).isoformat())
+    handed = f"  report: after the run of {today() - timedelta(days=1):%Y-%m-%d} 00:00 UTC\n"
+    assert run("promote", "report", "1.1.0", "--margin", "0")[:2] == (0, f"report 1.1.0 is scheduled\n{handed}")
+    airflow.parsed("report__1_0_0", **RETIRED)
+    said = f"report 1.0.0 is retired\nreport 1.1.0 is scheduled\n{handed}"
+    assert run("retire", "report", "1.0.0", "--margin", "0")[:2] == (0, said)
+    airflow.parsed("report__1_0_0", summary="0 0 * * * up to …")
+    said = f"report 1.0.0 may be run again\nreport 1.1.0 is scheduled\n{handed}"
+    assert run("reinstate", "report", "1.0.0", "--margin", "0")[:2] == (0, said)
+
+
 def test_a_version_that_is_paused_is_said(run, three, airflow):
     airflow.parsed("report__1_0_0", paused=True)
     assert "report__1_0_0 is paused, and begins no run before it is unpaused" in run("promote", "report", "1.0.0")[1]
@@ -244,6 +286,13 @@ def test_a_version_that_is_paused_is_said(run, three, airflow):
             ("delete", "report", "1.0.0"),
             "report 1.0.0 is kept: retire it first, by airflow-platform retire report 1.0.0",
         ),
+        (
+            ("archive", "report", "1.0.0"),
+            "report 1.0.0 is kept: retire it first, by airflow-platform retire report 1.0.0",
+        ),
+        (("archive", "report", "9.0.0"), "report has no release 9.0.0"),
+        (("archive", "repot"), "there is no release of repot"),
+        (("reinstate", "report", "1.0.0"), "report 1.0.0 is not retired: it can be run as it is"),
         (("list", "repot"), "there is no release of repot"),
     ],
 )
@@ -265,7 +314,7 @@ def test_retire_drains_and_delete_waits_for_it(run, three, stored, airflow, repo
     assert (code, "Airflow has not read the change after 0 seconds (report__1_0_0)" in err) == (1, True)
     airflow.parsed("report__1_0_0", summary="not scheduled", allowed=["scheduled"])
     code, out, _ = run("retire", "report", "1.0.0")
-    assert (code, out.splitlines()[0]) == (0, "no version of report is scheduled")
+    assert (code, out.splitlines()[:2]) == (0, ["report 1.0.0 is retired", "no version of report is scheduled"])
     assert plan(stored)["retired"] == ["1.0.0"]
     code, _, err = run("delete", "report", "1.0.0")
     assert code == 1
@@ -285,6 +334,114 @@ def test_retire_drains_and_delete_waits_for_it(run, three, stored, airflow, repo
     assert plan(stored)["deleted"] == {}
 
 
+def test_what_is_retired_is_archived_once_its_runs_have_ended(run, three, stored, airflow):
+    for version in ("1.0.0", "1.1.0"):
+        run("retire", "report", version, "--no-wait")
+    airflow.parsed("report__1_0_0")
+    airflow.parsed("report__1_1_0", **RETIRED)
+    airflow.ran("report__1_1_0", today(), state="queued")
+    not_read = "Airflow has not read that it is retired (report__1_0_0)"
+    assert run("archive")[1].splitlines() == [
+        f"report 1.0.0 may still be run: {not_read}: wait for it; it is left",
+        "report 1.1.0 has runs that have not ended (1 of report__1_1_0): wait for them, or end them; it is left",
+    ]
+    code, _, err = run("archive", "report", "1.1.0")
+    assert (code, "report 1.1.0 has runs that have not ended" in err) == (1, True)
+    airflow.parsed("report__1_0_0", **RETIRED)
+    content = stored("report__1_0_0.py")
+    assert run("archive", "report")[1].splitlines()[0] == "report 1.0.0 is archived"
+    assert stored("archive/report__1_0_0.txt") == content
+    with pytest.raises(subprocess.CalledProcessError):
+        stored("report__1_0_0.py")
+    assert stored("report__1_1_0.py")
+    assert run("archive", "report", "1.0.0")[:2] == (0, "nothing to archive\n")
+
+
+@pytest.mark.parametrize("command", ["archive", "delete"])
+def test_a_version_goes_only_where_airflow_says_that_nothing_of_it_is_left(run, three, airflow, command):
+    run("retire", "report", "1.0.0", "--no-wait")
+    assert "is not known to Airflow (report__1_0_0): name the one that serves it" in run(command, "report", "1.0.0")[2]
+    # A run that is due to it was not made yet.
+    airflow.parsed("report__1_0_0", allowed=["scheduled"], following=today().isoformat(), paused=True)
+    assert (
+        "has runs to make that are due to it before the next version's (report__1_0_0 (paused))"
+        in (run(command, "report", "1.0.0")[2])
+    )
+    airflow.parsed("report__1_0_0", **RETIRED)
+    assert run(command, "report", "1.0.0")[0] == 0
+
+
+def test_a_dag_all_of_whose_releases_are_deleted_is_no_error_of_the_others(run, three, airflow, repository):
+    for version in ("1.0.0", "1.1.0", "2.0.0"):
+        run("retire", "report", version, "--no-wait")
+        airflow.parsed(f"report__{version.replace('.', '_')}", **RETIRED)
+        run("delete", "report", version)
+    assert run("archive")[:2] == (0, "nothing to archive\n")
+
+
+def archived(run, airflow):
+    airflow.ran("report__1_0_0", today() - timedelta(days=1))
+    airflow.parsed("report__1_0_0", **RETIRED)
+    run("retire", "report", "1.0.0", "--no-wait")
+    run("archive")
+    airflow.parsed("report__1_0_0", **RETIRED, stale=True)
+
+
+def test_an_archived_version_is_known_still(run, three, stored, airflow, repository):
+    archived(run, airflow)
+    one, *_ = json.loads(run("list", "report", "--json")[1])
+    assert (one["version"], one["archived"], one["runs"], one["who"]) == ("1.0.0", True, 1, "Ann")
+    assert one["schedule"] == {}
+    assert "archived" in run("list")[1]
+    code, _, err = run("release", "dags/research/report", "--version", "1.0.0")
+    assert (code, "never changes: give this one another version, as 2.1.0" in err) == (1, True)
+    repository.git("checkout", "--quiet", "HEAD~2")
+    assert "was released already, the same" in run("release", "dags/research/report", "--version", "1.0.0")[1]
+    assert run("delete", "report", "1.0.0")[0] == 0
+    with pytest.raises(subprocess.CalledProcessError):
+        stored("archive/report__1_0_0.txt")
+
+
+@pytest.mark.parametrize("command", ["promote", "reinstate"])
+def test_an_archived_version_comes_back(run, three, stored, airflow, command):
+    archived(run, airflow)
+    content = stored("archive/report__1_0_0.txt")
+    code, _, err = run(command, "report", "1.0.0", "--margin", "0")
+    assert (code, "Airflow has not read the change after 0 seconds (report__1_0_0)" in err) == (1, True)
+    airflow.parsed("report__1_0_0")
+    assert run("promote", "report", "1.0.0")[0] == 0
+    assert stored("report__1_0_0.py") == content
+    assert plan(stored)["retired"] == []
+    with pytest.raises(subprocess.CalledProcessError):
+        stored("archive/report__1_0_0.txt")
+
+
+def test_who_released_a_version_is_known_when_it_comes_back(run, three, airflow, monkeypatch):
+    monkeypatch.setenv("GIT_AUTHOR_NAME", "Bob")
+    archived(run, airflow)
+    run("reinstate", "report", "1.0.0", "--no-wait")
+    assert json.loads(run("list", "report", "--json")[1])[0]["who"] == "Ann"
+
+
+def test_one_may_go_back_to_an_archived_version(run, three, stored, airflow):
+    for version in ("1.0.0", "1.1.0"):
+        run("promote", "report", version, "--no-wait")
+    archived(run, airflow)
+    assert run("rollback", "report", "--no-wait")[1].splitlines()[0] == "report 1.0.0 is scheduled"
+    assert stored("report__1_0_0.py")
+
+
+def test_a_reinstated_version_has_no_schedule(run, three, stored, airflow):
+    run("promote", "report", "1.1.0", "--no-wait")
+    archived(run, airflow)
+    assert run("reinstate", "report", "1.0.0", "--no-wait")[:2] == (
+        0,
+        "report 1.0.0 may be run again\nreport 1.1.0 is scheduled\n",
+    )
+    assert plan(stored)["retired"] == []
+    assert [one["version"] for one in plan(stored)["schedule"]] == ["1.1.0"]
+
+
 def test_images_that_no_live_release_runs_are_listed(run, repository, stored, airflow):
     run("release", "dags/research/report", "--version", "1.0.0")
     repository.put("images.yaml", f"worker: 1.1.0{DIGEST}\n")
@@ -293,7 +450,8 @@ def test_images_that_no_live_release_runs_are_listed(run, repository, stored, ai
     assert run("list", "--unused-images")[1] == ""
     run("retire", "report", "1.0.0", "--no-wait")
     assert run("list", "--unused-images")[1] == f"worker:1.0.0{DIGEST}\n"
-    run("delete", "report", "1.0.0")
+    airflow.parsed("report__1_0_0", **RETIRED)
+    assert run("delete", "report", "1.0.0")[0] == 0
     assert run("list", "--unused-images")[1] == f"worker:1.0.0{DIGEST}\n"
 
 

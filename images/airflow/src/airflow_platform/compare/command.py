@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
@@ -137,9 +138,26 @@ def _two(client: Client, options: Namespace, storage: Storage) -> list[Side]:
 
 
 def _ended(client: Client, one: str, options: Namespace) -> DagRun:
-    found = run_command.start(client, one, options)
+    found = _there(client, one, options) or run_command.start(client, one, options)
     if run_command.follow(found, with_logs=False, timeout=options.timeout) is None:
         raise CommandError(f"run {found.run_id} of DAG {one} has not ended, so there is nothing to compare yet")
+    return found
+
+
+def _there(client: Client, one: str, options: Namespace) -> DagRun | None:
+    """The run of the logical date that there is, of which Airflow allows one."""
+    from airflow_platform.dag_run import of_date
+
+    found = of_date(client, one, options.logical_date) if options.logical_date else None
+    if found is None:
+        return None
+    wanted = {**options.conf, **dict(options.params)}
+    if (there := found.read()["conf"] or {}) != wanted:
+        raise CommandError(
+            f"DAG {one} has run {found.run_id} of that logical date, on another configuration ({json.dumps(there)}): "
+            "delete it, or give another date"
+        )
+    run_command.say(f"run {found.run_id} of DAG {one} has that logical date, and is taken: {found.url}")
     return found
 
 

@@ -17,13 +17,14 @@ from airflow_platform.release.source import IMAGES, Source
 from airflow_platform.release.version import suffixed
 
 
-def build(source: Source, version: str, registry: str) -> Release:
+def build(source: Source, version: str, registry: str, platform: dict[str, Any] | None = None) -> Release:
     """The release.
 
     Args:
         source: what is released.
         version: its version.
         registry: that of images whose name has no registry; empty: there is none.
+        platform: the node pools that there are, as `rules.command.platform_of` gives them; None: not known.
 
     Raises:
         CommandError: the folder does not parse, an image cannot be pinned, or a rule for DAGs is broken.
@@ -37,7 +38,7 @@ def build(source: Source, version: str, registry: str) -> Release:
         files={path: _readable(content) for path, content in source.files.items()},
     )
     wanted = by_task(check.parse(plain))
-    if found := check.broken_rules(source):
+    if found := check.broken_rules(source, platform):
         raise CommandError("this cannot be released:\n" + "\n".join(f"  {one}" for one in found))
     files = dict(plain.files)
     if IMAGES in files:

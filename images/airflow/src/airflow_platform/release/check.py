@@ -61,15 +61,22 @@ def parse(release: Release, folder: Path | None = None) -> list[Any]:
     return [bag.dags[name] for name in sorted(bag.dags)]
 
 
-def broken_rules(source: Source) -> list[str]:
-    """What of the source does not keep to the rules for DAGs (`airflow_platform.rules`), a line each."""
+def broken_rules(source: Source, platform: dict[str, Any] | None = None) -> list[str]:
+    """What of the source does not keep to the rules for DAGs (`airflow_platform.rules`), a line each.
+
+    Args:
+        source: what is released.
+        platform: the node pools that there are, as `rules.command.platform_of` gives them.
+    """
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary).resolve()
         for name, content in source.files.items():
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        return [str(one).removeprefix(f"{root}/") for one in rules.check(root / source.path, root=root)]
+        return [
+            str(one).removeprefix(f"{root}/") for one in rules.check(root / source.path, root=root, platform=platform)
+        ]
 
 
 def problems(release: Release, dags: list[Any]) -> list[str]:

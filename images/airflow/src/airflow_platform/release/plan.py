@@ -17,9 +17,11 @@ import yaml
 
 from airflow_platform.command_error import CommandError
 
-_HEAD = "# Which version is scheduled; written by airflow-platform promote, rollback, retire and delete.\n"
-#: The types of runs that a retired version allows: those of the schedule, and there is none in which it has any.
+_HEAD = "# Which version is scheduled; written by airflow-platform promote, rollback, retire, reinstate and delete.\n"
+#: The types of runs that a retired version allows: those of the schedule, of which it has what was its own before.
 RETIRED_ALLOWS = ["scheduled"]
+#: A version's schedule, as Airflow's UI shows it: where it has none, and behind its own where it has an end.
+NOT_SCHEDULED, UP_TO = "not scheduled", " up to "
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,11 @@ class Plan:
         """The version to go back to: that which was scheduled before."""
         past = [turn.version for turn in self.turns if turn.version not in (None, self.scheduled)]
         return past[-1] if past else None
+
+    @property
+    def ended(self) -> str | None:
+        """The version that had the schedule until the last turn."""
+        return self.turns[-2].version if len(self.turns) > 1 else None
 
     def terms(self, version: str, dag: str) -> list[Term]:
         """When the DAG of a version is scheduled."""

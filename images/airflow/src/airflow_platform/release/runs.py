@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -23,19 +22,18 @@ class Runs:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def dags(self, name: str) -> dict[str, dict[str, Any]]:
-        """The DAGs of all versions of a release that Airflow has parsed, and has still, by id."""
-        found = self._all("/dags", "dags", tags=f"release:{name}", exclude_stale=True)
+    def dags(self, name: str, *, stale: bool = False) -> dict[str, dict[str, Any]]:
+        """The DAGs of all versions of a release that Airflow has parsed, and has still (or not: ``stale``), by id."""
+        found = self._all("/dags", "dags", tags=f"release:{name}", exclude_stale=not stale)
         return {dag["dag_id"]: dag for dag in found}
 
-    def unfinished(self) -> Counter[str]:
-        """How many runs of each DAG have not ended."""
-        runs = self._all("/dags/~/dagRuns", "dag_runs", state=["queued", "running"])
-        return Counter(run["dag_id"] for run in runs)
+    def unfinished(self, dag_id: str) -> int:
+        """How many runs of a DAG have not ended."""
+        return self._count(dag_id, state=["queued", "running"])
 
     def count(self, dag_id: str) -> int:
         """How many runs a DAG has."""
-        return self._get(f"/dags/{quote(dag_id, safe='')}/dagRuns", limit=1)["total_entries"]
+        return self._count(dag_id)
 
     def last(self, dag_id: str) -> RunInfo | None:
         """The last run of the schedule, or of a backfill, by which Airflow knows the next one."""
@@ -50,6 +48,9 @@ class Runs:
             return None
         names = {"run_after": "run_after", "start": "data_interval_start", "end": "data_interval_end"}
         return RunInfo(**{name: datetime.fromisoformat(found[0][key]) for name, key in names.items()})
+
+    def _count(self, dag_id: str, **query: Any) -> int:
+        return self._get(f"/dags/{quote(dag_id, safe='')}/dagRuns", limit=1, **query)["total_entries"]
 
     def _all(self, path: str, key: str, **query: Any) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from airflow_platform.command_error import CommandError
 from airflow_platform.release.file import Release, read
 from airflow_platform.release.plan import Plan
 from airflow_platform.release.version import key, suffixed
+
+#: Of the folder's releases that are archived, below it: as files whose names Airflow takes for no DAG's.
+_ARCHIVE, _ARCHIVED = "archive", ".txt"
 
 
 @dataclass(frozen=True)
@@ -25,14 +29,37 @@ class Shelf:
 
     @property
     def versions(self) -> list[str]:
-        """All that are there, the oldest first."""
-        start = suffixed(self.name, "")
-        found = (path.stem.removeprefix(start).replace("_", ".") for path in self.folder.glob(f"{start}*.py"))
-        return sorted((one for one in found if one.count(".") == 2 and one.replace(".", "").isdigit()), key=key)
+        """All that are there, archived ones too, the oldest first."""
+        return sorted({*_versions(self.folder, self.name, ".py"), *self.archived}, key=key)
+
+    @property
+    def archived(self) -> list[str]:
+        """Those that are kept where Airflow does not look."""
+        return sorted(_versions(self.folder / _ARCHIVE, self.name, _ARCHIVED), key=key)
 
     def path(self, version: str) -> Path:
-        """Of the file of a version."""
+        """Of the file of a version, where it is; of one that is not there, where it belongs."""
+        archived = self._archived(version)
+        return archived if archived.exists() else self._served(version)
+
+    def file_name(self, version: str) -> str:
+        """Of a version's file, as it was released."""
+        return self._served(version).name
+
+    def archive(self, version: str) -> None:
+        """Move a version away from where Airflow looks."""
+        self._archived(version).parent.mkdir(exist_ok=True)
+        self.path(version).rename(self._archived(version))
+
+    def bring_back(self, version: str) -> None:
+        """Move an archived version to where Airflow looks."""
+        self._archived(version).rename(self._served(version))
+
+    def _served(self, version: str) -> Path:
         return self.folder / f"{suffixed(self.name, version)}.py"
+
+    def _archived(self, version: str) -> Path:
+        return self.folder / _ARCHIVE / f"{suffixed(self.name, version)}{_ARCHIVED}"
 
     def get(self, version: str) -> Release:
         """A version.
@@ -64,3 +91,12 @@ class Shelf:
                 f"releases named {self.name} are of {plan.source}: give the folder of {source} another name"
             )
         return replace(plan, source=source)
+
+
+def _versions(folder: Path, name: str, suffix: str) -> Iterator[str]:
+    """Of the release ``name`` whose files are in the folder itself."""
+    start = suffixed(name, "")
+    for path in folder.glob(f"{start}*{suffix}"):
+        version = path.stem.removeprefix(start).replace("_", ".")
+        if version.count(".") == 2 and version.replace(".", "").isdigit():
+            yield version

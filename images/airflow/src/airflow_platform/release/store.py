@@ -91,7 +91,8 @@ class Store:
 
     def written(self, folder: Path) -> Mapping[str, Written]:
         """Who put the files of a copy there: names below the folder."""
-        log = git("log", "--diff-filter=A", "--format=%x00%an%x00%aI", "--name-only", "--no-renames", at=folder)
+        # Archived, and back from there, a file is moved.
+        log = git("log", "--diff-filter=A", "--format=%x00%an%x00%aI", "--name-only", "--find-renames=100%", at=folder)
         found: dict[str, Written] = {}
         for one in log.decode().split("\0")[1:]:
             if "\n" not in one:

@@ -16,7 +16,7 @@ from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction, T
 from airflow.timetables.simple import ContinuousTimetable, NullTimetable
 from pendulum import instance
 
-from airflow_platform.release.plan import RETIRED_ALLOWS, RunInfo, Term
+from airflow_platform.release.plan import NOT_SCHEDULED, RETIRED_ALLOWS, UP_TO, RunInfo, Term
 
 
 class ReleasedTimetable(Timetable):
@@ -35,9 +35,9 @@ class ReleasedTimetable(Timetable):
     def summary(self) -> str:
         """For the UI: the schedule, or that there is none."""
         if not self.terms:
-            return "not scheduled"
+            return NOT_SCHEDULED
         until = self.terms[-1].until
-        return f"{self.timetable.summary} up to {until.run_after:%Y-%m-%d %H:%M}" if until else self.timetable.summary
+        return f"{self.timetable.summary}{UP_TO}{until.run_after:%Y-%m-%d %H:%M}" if until else self.timetable.summary
 
     def serialize(self) -> dict[str, Any]:
         """As JSON."""

@@ -21,6 +21,13 @@ def add(commands: Any) -> ArgumentParser:
         description="Say by file and line what does not keep to the rules for DAGs, and what to do. Ends with 1 then.",
     )
     parser.add_argument("folder", metavar="FOLDER", type=Path, nargs="+", help="of DAG files, or one of them")
+    add_values(parser)
+    parser.add_argument("--json", action="store_true", help="print findings as JSON")
+    return parser
+
+
+def add_values(parser: ArgumentParser) -> None:
+    """The option that says which node pools there are."""
     parser.add_argument(
         "--values",
         metavar="FILE",
@@ -30,8 +37,6 @@ def add(commands: Any) -> ArgumentParser:
         help="the chart's values of an environment, whose nodePools tasks may name; may be given more than once "
         "(default: the file of AIRFLOW_PLATFORM_CONFIG; without it, any pool)",
     )
-    parser.add_argument("--json", action="store_true", help="print findings as JSON")
-    return parser
 
 
 def run(options: Namespace) -> int:
@@ -40,18 +45,20 @@ def run(options: Namespace) -> int:
     Raises:
         RulesError: a folder cannot be checked.
     """
-    platform = platform_of(options.values) if options.values else None
+    platform = platform_of(options.values)
     found = [one for folder in options.folder for one in check(folder, platform=platform)]
     print(as_json(found) if options.json else "\n".join(map(_short, found)) or "All DAGs keep to the rules.")
     return 1 if found else 0
 
 
-def platform_of(files: Sequence[Path]) -> dict[str, Any]:
-    """The node pools of all environments, by their values files; of one name, the last.
+def platform_of(files: Sequence[Path]) -> dict[str, Any] | None:
+    """The node pools of all environments, by their values files; of one name, the last. None: no file is named.
 
     Raises:
         RulesError: a file cannot be read, or none has node pools.
     """
+    if not files:
+        return None
     pools: dict[str, Any] = {}
     for file in files:
         try:

@@ -10,11 +10,10 @@ from typing import Any
 
 from airflow_platform.client import Client, add_options
 from airflow_platform.command_error import CommandError
-from airflow_platform.release import store
+from airflow_platform.release import drained, store
 from airflow_platform.release.plan import Deleted
 from airflow_platform.release.runs import Runs
 from airflow_platform.release.shelf import Shelf
-from airflow_platform.release.version import suffixed
 
 
 def add(commands: Any) -> ArgumentParser:
@@ -39,19 +38,13 @@ def run(options: Namespace) -> int:
         CommandError: there is no such version, somebody keeps it, or Airflow does not answer.
     """
     name, version = options.dag, options.version
-    unfinished = Runs(Client.of(options)).unfinished()
+    runs = Runs(Client.of(options))
 
     def take(folder: Path) -> None:
         shelf = Shelf(folder, name)
         release, plan = shelf.get(version), shelf.plan
-        if version not in plan.retired:
-            raise CommandError(
-                f"{name} {version} is kept: retire it first, by airflow-platform retire {name} {version}"
-            )
-        under_way = {dag: unfinished[named] for dag in release.dags if unfinished[named := suffixed(dag, version)]}
-        if under_way:
-            listed = ", ".join(f"{count} of {suffixed(dag, version)}" for dag, count in under_way.items())
-            raise CommandError(f"{name} {version} has runs that have not ended ({listed}): wait for them, or end them")
+        if reason := drained.why_not(shelf, version, runs):
+            raise CommandError(f"{name} {version} {reason}")
         digest = hashlib.sha256(shelf.path(version).read_bytes()).hexdigest()
         gone = Deleted(digest, sorted(release.images.values()))
         shelf.path(version).unlink()

@@ -13,6 +13,7 @@ from typing import Any
 from airflow_platform.client import Client, add_options
 from airflow_platform.command_error import CommandError
 from airflow_platform.release import store
+from airflow_platform.release.plan import NOT_SCHEDULED
 from airflow_platform.release.runs import Runs
 from airflow_platform.release.shelf import Shelf
 from airflow_platform.release.version import suffixed
@@ -67,12 +68,11 @@ def run(options: Namespace) -> int:
 
 def _versions(shelf: Shelf, kept: store.Store, runs: Runs | None) -> Iterator[dict[str, Any]]:
     """What is known of each version; of its runs, None where nobody is asked."""
-    versions, plan = shelf.versions, shelf.plan
+    versions, archived, plan = shelf.versions, shelf.archived, shelf.plan
     written = kept.written(shelf.folder) if versions else {}
-    known = runs.dags(shelf.name) if runs and versions else {}
-    unfinished = runs.unfinished() if runs and versions else {}
+    known = runs.dags(shelf.name, stale=True) if runs and versions else {}
     for version in versions:
-        release, by = shelf.get(version), written.get(shelf.path(version).name)
+        release, by = shelf.get(version), written.get(shelf.file_name(version))
         ids = [suffixed(dag, version) for dag in release.dags]
         yield {
             "dag": shelf.name,
@@ -81,10 +81,13 @@ def _versions(shelf: Shelf, kept: store.Store, runs: Runs | None) -> Iterator[di
             "images": sorted(release.images.values()),
             "dags": ids,
             "scheduled": version == plan.scheduled,
-            "schedule": {one: known[one]["timetable_summary"] for one in ids if one in known},
+            "schedule": {
+                one: known[one]["timetable_summary"] for one in ids if one in known and not known[one]["is_stale"]
+            },
             "retired": version in plan.retired,
+            "archived": version in archived,
             "runs": sum(runs.count(one) for one in ids if one in known) if runs else None,
-            "under_way": sum(unfinished[one] for one in ids) if runs else None,
+            "under_way": sum(runs.unfinished(one) for one in ids if one in known) if runs else None,
             "who": by.who if by else None,
             "when": by.when if by else None,
         }
@@ -99,9 +102,9 @@ def _show(found: list[dict[str, Any]]) -> None:
     for title in ("DAG", "VERSION", "SCHEDULE", "RUNS", "COMMIT", "RELEASED", "IMAGES"):
         table.add_column(title, no_wrap=True, overflow="fold")
     for one in found:
-        state = "scheduled" if one["scheduled"] else "retired" if one["retired"] else "-"
+        state = next((word for word in ("scheduled", "archived", "retired") if one[word]), "-")
         # A DAG that Airflow has not parsed yet has no schedule.
-        for schedule in sorted({*one["schedule"].values()} - {"not scheduled"}):
+        for schedule in sorted({*one["schedule"].values()} - {NOT_SCHEDULED}):
             state += f"\n{schedule}"
         runs = "?" if one["runs"] is None else f"{one['runs']}, {one['under_way']} under way"
         by = f"{one['who']}, {one['when'][:16].replace('T', ' ')}" if one["when"] else "-"

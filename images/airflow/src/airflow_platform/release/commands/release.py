@@ -12,6 +12,7 @@ from typing import Any
 from airflow_platform.command_error import CommandError
 from airflow_platform.release import store, version
 from airflow_platform.release.shelf import Shelf
+from airflow_platform.rules.command import add_values, platform_of
 
 REGISTRY = "AIRFLOW_PLATFORM_REGISTRY"
 
@@ -31,6 +32,7 @@ def add(commands: Any) -> ArgumentParser:
         default=os.environ.get(REGISTRY, ""),
         help=f"of images whose name has none, as tasks.imageRegistry in the chart's values (default: {REGISTRY})",
     )
+    add_values(parser)
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="write the file there, and push nothing")
     store.add_options(parser)
     return parser
@@ -51,7 +53,7 @@ def run(options: Namespace) -> int:
     wanted = options.version or _next(kept, source.name)
     version.key(wanted)
     with quietly():
-        release = build(source, wanted, options.registry)
+        release = build(source, wanted, options.registry, platform_of(options.values))
     rendered = release.render()
     if kept is None:
         options.output.mkdir(parents=True, exist_ok=True)

@@ -38,5 +38,5 @@ def run(options: Namespace) -> int:
         scheduled = None if plan.scheduled == version else plan.scheduled
         return replace(plan, retired=sorted({*plan.retired, version})), scheduled
 
-    schedule.change(options, name, f"Retire {name} {version}", decide)
+    schedule.change(options, name, f"Retire {name} {version}", decide, f"{name} {version} is retired")
     return 0

@@ -36,7 +36,7 @@ def run(options: Namespace) -> int:
         version = plan.before
         if version is None:
             raise CommandError(f"no version of {name} was scheduled before: promote one")
-        if not shelf.path(version).exists():
+        if version not in shelf.versions:
             raise CommandError(f"{name} {version}, which was scheduled before, is deleted: promote another")
         return replace(plan, retired=[one for one in plan.retired if one != version]), version
 

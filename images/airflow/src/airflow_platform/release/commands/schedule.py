@@ -1,4 +1,4 @@
-"""What promote, rollback and retire share: another version, or none, takes over the schedule without a gap."""
+"""What promote, rollback, retire and reinstate share: who is scheduled changes without a gap."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from airflow_platform.client import Client, add_options
 from airflow_platform.command_error import CommandError
 from airflow_platform.release import store
-from airflow_platform.release.plan import RETIRED_ALLOWS, Plan, RunInfo, Turn
+from airflow_platform.release.plan import NOT_SCHEDULED, RETIRED_ALLOWS, UP_TO, Plan, RunInfo, Turn
 from airflow_platform.release.runs import Runs
 from airflow_platform.release.shelf import Shelf
 from airflow_platform.release.version import suffixed
@@ -39,14 +39,21 @@ def add(parser: ArgumentParser) -> ArgumentParser:
     return parser
 
 
-def change(options: Namespace, name: str, message: str, decide: Callable[[Shelf], tuple[Plan, str | None]]) -> None:
-    """Change who is scheduled.
+def change(
+    options: Namespace,
+    name: str,
+    message: str,
+    decide: Callable[[Shelf], tuple[Plan, str | None]],
+    done: str = "",
+) -> None:
+    """Change who is scheduled, or may be run.
 
     Args:
         options: of `add`.
         name: the DAG folder's.
         message: of the commit.
         decide: from the releases to a plan as it shall be in all else, and the version to be scheduled.
+        done: what is to be told first.
 
     Raises:
         CommandError: it cannot be; nothing is pushed then. Or Airflow has not read it in time.
@@ -60,19 +67,26 @@ def change(options: Namespace, name: str, message: str, decide: Callable[[Shelf]
     def put(folder: Path) -> None:
         nonlocal turn, changed
         shelf = Shelf(folder, name)
+        retired = shelf.plan.retired
         plan, version = decide(shelf)
+        for one in shelf.archived:
+            if one not in plan.retired:
+                shelf.bring_back(one)
         before = plan.scheduled
         if version != before:
             plan = plan.turn_to(version, _last_runs(runs, shelf, before, settled) if before else {})
         turn = plan.turns[-1] if plan.turns else None
         changed = _Changed(
             begin=_dags(shelf, version) if version else [],
-            end={suffixed(dag, before): last for dag, last in turn.after.items()} if turn and before else {},
-            retired=[dag for one in plan.retired for dag in _dags(shelf, one)],
+            end={suffixed(dag, plan.ended): last for dag, last in turn.after.items()} if turn and plan.ended else {},
+            retired=[dag for one in plan.retired if one not in shelf.archived for dag in _dags(shelf, one)],
+            back=[dag for one in retired if one not in plan.retired for dag in _dags(shelf, one)],
         )
         shelf.put(plan)
 
     kept.change(message, put)
+    if done:
+        print(done)
     _say(name, turn)
     if options.wait:
         _wait(runs, name, changed, options.margin)
@@ -91,12 +105,17 @@ def _last_runs(runs: Runs | None, shelf: Shelf, version: str, settled: datetime)
             f"{shelf.name} {version} is scheduled, and Airflow knows what it has run last: name it by --url"
         )
     release = shelf.get(version)
-    known = runs.dags(shelf.name)
+    known = runs.dags(shelf.name, stale=True)
     ids = {dag: suffixed(dag, version) for dag in release.dags}
     latest = {dag: runs.last(named) if named in known else None for dag, named in ids.items()}
+    idle = {dag for dag, named in ids.items() if named in known and _is_idle(known[named])}
     with quietly():
         parsed = {dag.dag_id: dag for dag in parse(release, shelf.folder)}
-        return last_runs(((dag, parsed[named]) for dag, named in ids.items()), latest, settled)
+        return last_runs(((dag, parsed[named]) for dag, named in ids.items()), latest, settled, idle)
+
+
+def _is_idle(dag: Mapping[str, Any]) -> bool:
+    return dag["is_paused"] or dag["is_stale"] or dag["has_import_errors"]
 
 
 def _say(name: str, turn: Turn | None) -> None:
@@ -109,22 +128,29 @@ def _say(name: str, turn: Turn | None) -> None:
 
 @dataclass(frozen=True)
 class _Changed:
-    """What a plan says of DAGs, by their ids: those that are scheduled, those that end with a run, and those of retired
-    versions."""
+    """What a plan says of DAGs, by their ids: those that are scheduled, those that end with a run, those of retired
+    versions, and those of versions that are retired no more."""
 
     begin: Sequence[str] = ()
     end: Mapping[str, RunInfo | None] = field(default_factory=dict)
     retired: Sequence[str] = ()
+    back: Sequence[str] = ()
 
     def unread(self, known: Mapping[str, Mapping[str, Any]]) -> list[str]:
         """Of which of them Airflow, with what it knows of DAGs, has not read it."""
-        found = [dag for dag in self.begin if dag not in known or known[dag]["timetable_summary"] == "not scheduled"]
+        found = [dag for dag in self.begin if dag not in known or _is_over(known[dag]["timetable_summary"])]
         for dag, last in self.end.items():
             following = known[dag]["next_dagrun_run_after"] if dag in known else None
             if following and (last is None or datetime.fromisoformat(following) > last.run_after):
                 found.append(dag)
         found += [dag for dag in self.retired if dag in known and known[dag]["allowed_run_types"] != RETIRED_ALLOWS]
+        found += [dag for dag in self.back if dag not in known or known[dag]["allowed_run_types"] == RETIRED_ALLOWS]
         return list(dict.fromkeys(found))
+
+
+def _is_over(summary: str) -> bool:
+    """Whether a schedule, as Airflow shows it, is none that goes on."""
+    return summary == NOT_SCHEDULED or UP_TO in summary
 
 
 def _wait(runs: Runs, name: str, changed: _Changed, seconds: float) -> None:
