@@ -1,18 +1,25 @@
 """The guard of the DAGs' repository: real repositories, real DAG files, and git as git-sync uses it."""
 
+import hashlib
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing, contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from airflow_platform.dag_guard import __main__ as guard
-from airflow_platform.dag_guard.judgement import refusal
+from airflow_platform.dag_guard import known, repository
+from airflow_platform.dag_guard.judgement import excused, refusal
 from airflow_platform.dag_guard.parse import Parsed, parse
-from airflow_platform.dag_guard.repository import BRANCH, Repository
+from airflow_platform.dag_guard.repository import BRANCH, Repository, RepositoryError
+from airflow_platform.schema import NotReady
 
 
 def dag(name, before=""):
@@ -82,21 +89,53 @@ def make(upstream, tmp_path):
     return make
 
 
+@pytest.fixture
+def holds(monkeypatch):
+    """What each commit holds, instead of what its parser would say; `asked`: the commits that were parsed."""
+
+    class Holds(dict):
+        def __init__(self):
+            self.asked = []
+
+    holds = Holds()
+    monkeypatch.setattr(guard.Guard, "_run_parser", lambda _, commit: (holds.asked.append(commit), holds[commit])[1])
+    return holds
+
+
+@pytest.fixture
+def airflow_has(monkeypatch):
+    """Set what Airflow has of the DAGs; None: none yet. An error: its database does not answer."""
+
+    def has(what):
+        def read():
+            if isinstance(what, Exception):
+                raise what
+            return what
+
+        monkeypatch.setattr(known, "read", read)
+
+    return has
+
+
+def md5(text):
+    return hashlib.md5(text.encode()).hexdigest()
+
+
 def handed_on(made):
+    """The commit that is, None: none."""
     done = subprocess.run(
-        ["git", f"--git-dir={made.folder / 'dags.git'}", "rev-parse", BRANCH],
-        check=True,
+        ["git", f"--git-dir={made.folder / 'dags.git'}", "rev-parse", "--verify", "--quiet", BRANCH],
         capture_output=True,
         text=True,
     )
-    return done.stdout.strip()
+    return done.stdout.strip() or None
 
 
 def test_a_good_commit_is_handed_on_and_a_broken_one_is_not_until_it_is_mended(upstream, make, caplog):
     caplog.set_level("INFO")
     made = make()
     made.look()
-    assert made.accepted is None
+    assert handed_on(made) is None
     good = upstream.sync(upstream.push(one=dag("one"), two=dag("two")))
     made.look()
     assert (handed_on(made), made.refuses) == (good, False)
@@ -124,16 +163,154 @@ def test_a_start_hands_on_what_was_accepted_before_it_and_never_an_older_one(ups
     assert handed_on(made) == good != also
 
 
-def test_a_start_with_a_good_history_parses_two_commits(upstream, make, monkeypatch):
+@pytest.mark.parametrize(("has", "parsed"), [(None, 2), (Parsed(["one"], {}), 1)])
+def test_a_start_with_a_good_history_parses_no_more_than_it_has_to(upstream, make, holds, airflow_has, has, parsed):
     for number in range(4):
-        commit = upstream.push(one=dag("one", f"# {number}"))
+        commit = upstream.push(one=f"# {number}")
+        holds[commit] = Parsed(["one"], {})
     upstream.sync(commit)
+    airflow_has(has)
     made = make()
-    parsed = []
-    monkeypatch.setattr(guard.Guard, "_parse", lambda self, commit: (parsed.append(commit), Parsed(["one"], {}))[1])
     made.look()
     assert handed_on(made) == commit
-    assert len(parsed) == 2
+    assert len(holds.asked) == parsed
+
+
+def test_a_start_makes_no_rule_of_what_was_refused_before_it(upstream, make, holds, airflow_has, caplog):
+    holds[upstream.push(one="one", two="two")] = Parsed(["one", "two"], {})
+    for number in range(5):
+        broken = upstream.push(one=f"# {number}", two="broken")
+        holds[broken] = Parsed(["one"], {"two.py": "ImportError: x"}, {"two.py": md5("broken")})
+    upstream.sync(broken)
+    airflow_has(Parsed(["one", "two"], {}, {"one.py": md5("one"), "two.py": md5("two")}))
+    made = make()
+    made.look()
+    assert (handed_on(made), made.refuses) == (None, True)
+    assert f"Commit {broken} is refused, and DAGs stay as Airflow has them: two.py cannot be imported" in caplog.text
+    assert "None of the last 5 commits is good beside what Airflow has: nothing is handed on" in caplog.text
+    # From now, each is judged by itself, beside the same.
+    airflow_has(None)
+    still = upstream.sync(upstream.push(one="one"))
+    holds[still] = holds[broken]
+    made.look()
+    assert (handed_on(made), made.refuses) == (None, True)
+    assert f"Commit {still} is refused" in caplog.text
+    mended = upstream.sync(upstream.push(two="two"))
+    holds[mended] = Parsed(["one", "two"], {})
+    made.look()
+    assert (handed_on(made), made.refuses) == (mended, False)
+
+
+@pytest.mark.parametrize(
+    ("has", "said"),
+    [
+        (None, "knows no DAG of this repository yet"),
+        (NotReady("the database is away"), "cannot be asked: the database is away"),
+    ],
+)
+def test_where_airflow_says_nothing_the_oldest_commit_stands_for_it(
+    upstream, make, holds, airflow_has, caplog, has, said
+):
+    caplog.set_level("INFO")
+    for number in range(3):
+        commit = upstream.push(one=f"# {number}")
+        holds[commit] = Parsed(["one"], {"two.py": "ImportError: x"})
+    worse = upstream.push(one="# worse")
+    holds[worse] = Parsed(["one"], {"two.py": "ImportError: x", "three.py": "ImportError: y"})
+    upstream.sync(worse)
+    airflow_has(has)
+    made = make()
+    made.look()
+    assert (handed_on(made), made.refuses) == (commit, True)
+    assert f"The oldest commit stands for what Airflow has, which {said}" in caplog.text
+    assert f"Commit {worse} is refused, and DAGs stay those of {commit}: three.py cannot be imported" in caplog.text
+
+
+def test_what_airflow_has_broken_is_no_commits_fault_and_what_it_has_may_not_go(upstream, make, holds, airflow_has):
+    names = ["one", "two", "three"]
+    airflow_has(Parsed(names, {"old.py": ""}))
+    first, good, fewer = (upstream.push(one=f"# {number}") for number in range(3))
+    holds |= dict.fromkeys((first, fewer), Parsed(["one"], {}))
+    holds[good] = Parsed(names, {"old.py": "ImportError: x"})
+    upstream.sync(fewer)
+    made = make()
+    made.look()
+    assert (handed_on(made), made.refuses) == (good, True)
+
+
+def test_what_comes_after_a_commit_that_a_person_has_named_is_judged_beside_it(upstream, make, holds, airflow_has):
+    airflow_has(Parsed(["one", "two", "three"], {}))
+    named, after = (upstream.push(one=f"# {number}") for number in range(2))
+    holds |= {named: Parsed(["one"], {}), after: Parsed(["one"], {})}
+    upstream.sync(after)
+    made = make(accept=named[:8])
+    made.look()
+    assert (handed_on(made), made.refuses) == (after, False)
+    assert sorted(holds.asked) == sorted([named, after])
+
+
+def test_a_file_that_airflow_has_to_the_letter_was_broken_by_an_image_and_not_by_a_commit(
+    upstream, make, holds, airflow_has, caplog
+):
+    airflow_has(Parsed(["one", "two"], {}, {"one.py": md5("one"), "two.py": md5("two")}))
+    same, changed = (upstream.push(one=f"# {number}") for number in range(2))
+    errors = {"two.py": "ImportError: x"}
+    holds[same] = Parsed(["one"], errors, {"two.py": md5("two")})
+    holds[changed] = Parsed(["one"], {**errors, "three.py": "ImportError: y"}, {"two.py": md5("two"), "three.py": "3"})
+    upstream.sync(changed)
+    made = make()
+    made.look()
+    assert (handed_on(made), made.refuses) == (same, True)
+    assert f"Commit {same} is accepted, as Airflow has the same file, which it has not broken: two.py" in caplog.text
+    assert f"Commit {changed} is refused, and DAGs stay those of {same}: three.py cannot be imported" in caplog.text
+
+
+def test_a_commit_that_breaks_what_a_file_imports_is_not_taken_for_a_broken_image(upstream, make, holds, airflow_has):
+    airflow_has(Parsed(["one", "two"], {}, {"one.py": md5("one"), "two.py": md5("two")}))
+    good, broken = (upstream.push(one=f"# {number}") for number in range(2))
+    holds[good] = Parsed(["one", "two"], {})
+    holds[broken] = Parsed(["one"], {"two.py": "ImportError: x"}, {"two.py": md5("two")})
+    upstream.sync(broken)
+    made = make()
+    made.look()
+    assert (handed_on(made), made.refuses) == (good, True)
+
+
+def test_a_git_that_hangs_is_an_error_and_the_next_look_is_another(upstream, make, holds, tmp_path, monkeypatch):
+    slow = tmp_path / "slow" / "git"
+    slow.parent.mkdir()
+    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    slow.chmod(0o755)
+    commit = upstream.sync(upstream.push(one="one"))
+    holds[commit] = Parsed(["one"], {})
+    made = make()
+    with monkeypatch.context() as hung:
+        hung.setattr(repository, "_TIMEOUT", 0.2)
+        hung.setitem(made._repository._environment, "PATH", f"{slow.parent}:{os.environ['PATH']}")
+        with pytest.raises(RepositoryError, match="fetch .*: not done within 0.2 s"):
+            made.look()
+    made.look()
+    assert handed_on(made) == commit
+
+
+def test_a_start_that_git_has_interrupted_begins_anew(upstream, make, holds, airflow_has, monkeypatch):
+    for number in range(2):
+        commit = upstream.push(one=f"# {number}")
+        holds[commit] = Parsed(["one"], {"two.py": "ImportError: x"})
+    upstream.sync(commit)
+    made = make()
+
+    def fail(*_, **__):
+        raise RepositoryError("git: not done")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(guard.Guard, "_newest", fail)
+        airflow_has(None)
+        with pytest.raises(RepositoryError):
+            made.look()
+    airflow_has(Parsed(["one", "two"], {}))
+    made.look()
+    assert (handed_on(made), made.refuses) == (None, True)
 
 
 def test_a_commit_that_a_person_names_is_accepted(upstream, make, caplog):
@@ -197,15 +374,34 @@ def test_each_file_is_parsed_by_itself(tmp_path):
             + f"assert common.TEAM == {team!r}\n"
         )
         (tmp_path / team / "common.py").write_text(f"TEAM = {team!r}\n")
-    (tmp_path / "broken.py").write_text("from airflow.sdk import DAG\nraise RuntimeError('of itself')\n")
-    assert parse(tmp_path) == Parsed(["a_dag", "b_dag"], {"broken.py": "RuntimeError: of itself"})
+    broken = "from airflow.sdk import DAG\nraise RuntimeError('of itself')\n"
+    (tmp_path / "broken.py").write_text(broken)
+    error, source = {"broken.py": "RuntimeError: of itself"}, {"broken.py": md5(broken)}
+    assert parse(tmp_path) == Parsed(["a_dag", "b_dag"], error, source)
 
 
 def test_the_parser_prints_its_answer_alone(tmp_path):
-    (tmp_path / "one.py").write_text("print('a line of the author')\n" + dag("one"))
+    noise = "import os, subprocess\nprint('a line')\nos.system('echo of a shell')\nos.write(1, b'of the file')\n"
+    (tmp_path / "one.py").write_text(noise + "subprocess.run(['echo', 'of a program'])\n" + dag("one"))
     command = [sys.executable, "-m", "airflow_platform.dag_guard.parse", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout == '{"dags": ["one"], "errors": {}}'
+    assert done.stdout == '{"dags": ["one"], "errors": {}, "sources": {}}'
+    assert "of a shell" in done.stderr
+
+
+@pytest.mark.parametrize("answer", ["no JSON", '{"dags": []}', "1", "\\377"])
+def test_an_answer_that_cannot_be_read_is_a_refusal(upstream, make, tmp_path, monkeypatch, caplog, answer):
+    made = make()
+    good = upstream.sync(upstream.push(one=dag("one")))
+    made.look()
+    parser = tmp_path / "parser"
+    parser.write_text(f"#!/bin/sh\nprintf '{answer}'\n")
+    parser.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(parser))
+    commit = upstream.sync(upstream.push(one=dag("one", "# changed")))
+    made.look()
+    assert (handed_on(made), made.refuses) == (good, True)
+    assert f"Commit {commit} is refused, and DAGs stay those of {good}: its parser's answer cannot" in caplog.text
 
 
 TEN = Parsed([f"d{number}" for number in range(10)], {"old.py": "ImportError: x"})
@@ -232,3 +428,52 @@ def test_what_is_worse_than_before_is_refused(new, why):
 
 def test_nothing_is_lost_where_nothing_was():
     assert refusal(Parsed([], {}), Parsed([], {}), 0) is None
+
+
+def test_what_broke_a_file_that_is_the_same_is_excused():
+    last = Parsed(["a", "b"], {"old.py": ""}, {"a.py": "1", "b.py": "2"})
+    new = Parsed([], {"a.py": "E: a", "b.py": "E: b", "c.py": "E: c"}, {"a.py": "1", "b.py": "3", "c.py": "4"})
+    assert excused(new, last) == Parsed(["a", "b"], {"old.py": "", "a.py": "E: a"}, last.sources)
+
+
+def test_what_airflow_has_is_read_from_its_database(metadata_database, monkeypatch):
+    from airflow.models.dag import DagModel
+    from airflow.models.dag_version import DagVersion
+    from airflow.models.dagbundle import DagBundleModel
+    from airflow.models.dagcode import DagCode
+    from airflow.models.errors import ParseImportError
+    from airflow.utils.session import create_session
+
+    # The queries are PostgreSQL's and SQLite's alike.
+    @contextmanager
+    def connect():
+        with closing(sqlite3.connect(metadata_database.removeprefix("sqlite:///"))) as connection:
+            yield connection
+
+    monkeypatch.setattr(known, "connect", connect)
+    assert known.read() is None
+    with create_session() as session:
+        session.add_all(DagBundleModel(name=name) for name in ("dags", "research"))
+        session.flush()
+        for name, bundle, stale in (("one", "dags", False), ("gone", "dags", True), ("other", "research", False)):
+            file = f"team/{name}.py"
+            session.add(DagModel(dag_id=name, bundle_name=bundle, relative_fileloc=file, fileloc=file, is_stale=stale))
+            session.add(ParseImportError(filename=f"broken_{name}.py", bundle_name=bundle, stacktrace="ImportError: x"))
+        session.flush()
+        for number, text in enumerate(("new", "old")):
+            version = DagVersion(dag_id="one", version_number=2 - number, bundle_name="dags")
+            code = DagCode(version, "/git/current/team/one.py", text)
+            code.last_updated = datetime(2026, 1, 2 - number, tzinfo=timezone.utc)
+            session.add_all([version, code])
+    assert known.read() == Parsed(["one"], {"broken_one.py": "", "broken_gone.py": ""}, {"team/one.py": md5("new")})
+
+
+def test_a_database_that_fails_amid_an_answer_is_one_that_does_not_answer(monkeypatch):
+    @contextmanager
+    def connect():
+        raise psycopg2.OperationalError("server closed the connection unexpectedly\n")
+        yield
+
+    monkeypatch.setattr(known, "connect", connect)
+    with pytest.raises(NotReady, match="the database does not answer: server closed the connection unexpectedly$"):
+        known.read()

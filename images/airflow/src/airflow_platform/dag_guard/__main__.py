@@ -17,9 +17,10 @@ from pathlib import Path
 from airflow.sdk.observability import stats
 
 from airflow_platform import metrics
-from airflow_platform.dag_guard import judgement
+from airflow_platform.dag_guard import judgement, known
 from airflow_platform.dag_guard.parse import Parsed
 from airflow_platform.dag_guard.repository import Repository, RepositoryError
+from airflow_platform.schema import NotReady
 
 log = logging.getLogger("airflow_platform.dag_guard")
 
@@ -36,6 +37,8 @@ class Unparsed(Exception):
 class Guard:
     """What was accepted last, and the judgement on what comes. ``refuses``: it is not what git-sync shows.
 
+    ``accepted`` is None where nothing is good yet.
+
     :param sub_path: folder of the DAGs in the repository.
     :param max_drop: percent of the DAGs that may go at once.
     :param timeout: seconds that one commit may take to be parsed.
@@ -46,7 +49,11 @@ class Guard:
         self._repository, self._sub_path = repository, sub_path
         self._max_drop, self._timeout, self._accept = max_drop, timeout, accept
         self._seen: str | None = None
-        self._last: Parsed | None = None
+        self._begun = False
+        # What a commit is judged by: what was accepted last, or what Airflow has.
+        self._last = Parsed([], {})
+        # Of one look, so that a commit is parsed once in it.
+        self._parsed: dict[str, Parsed | Unparsed] = {}
         self.accepted: str | None = None
         self.refuses = False
 
@@ -56,43 +63,103 @@ class Guard:
         if shown is None or shown == self._seen:
             return
         commit = self._repository.fetch()
-        if self.accepted is None:
-            self._begin(commit)
-        else:
+        self._parsed = {}
+        if self._begun:
             self._consider(commit)
-        self._repository.accept(self.accepted)
+        else:
+            self._begin(commit)
+            self._begun = True
+        if self.accepted is not None:
+            self._repository.accept(self.accepted)
         self._seen, self.refuses = shown, self.accepted != commit
 
     def _begin(self, commit: str) -> None:
-        """Judge the first commit that is shown, by those before it: what was accepted before a start is not known."""
-        first, *more = self._repository.history(commit, HISTORY)
-        try:
-            self._last = self._parse(first)
-        except Unparsed:
-            self._last = Parsed([], {})
-        self.accepted = first
-        # Mostly all of them are good, and one look is enough.
-        if more and not self._consider(commit, say=len(more) == 1):
-            for one in more if len(more) > 1 else []:
-                self._consider(one)
+        """Judge the first commit that is shown, and those before it: what was accepted before a start is not known.
 
-    def _consider(self, commit: str, *, say: bool = True) -> bool:
+        What Airflow has stands for that; where it has nothing, the oldest of these commits.
+        """
+        history = self._repository.history(commit, HISTORY)
+        self.accepted = None
+        has = self._airflow_has()
+        if has is None:
+            self.accepted, *history = history
+            try:
+                self._last = self._parse(self.accepted)
+            except Unparsed:
+                self._last = Parsed([], {})
+        else:
+            self._last = has
+        # Mostly the last of them is good, and one look is enough.
+        good = self._newest(history)
+        if good < 0 and has is not None:
+            good = self._newest(history, excuse=True)
+        # Of the others it is said why not. Beside one that a person has named, they may be good yet.
+        for one in history[good + 1 :]:
+            self._consider(one)
+        if self.accepted is None:
+            log.error("None of the last %s commits is good beside what Airflow has: nothing is handed on", len(history))
+
+    @staticmethod
+    def _airflow_has() -> Parsed | None:
+        try:
+            has = known.read()
+        except NotReady as reason:
+            log.warning("The oldest commit stands for what Airflow has, which cannot be asked: %s", reason)
+            return None
+        if has is None:
+            log.info("The oldest commit stands for what Airflow has, which knows no DAG of this repository yet")
+        else:
+            log.info("Airflow has %s DAGs, and %s files that cannot be imported", len(has.dags), len(has.errors))
+        return has
+
+    def _newest(self, history: list[str], *, excuse: bool = False) -> int:
+        """Accept the newest that is good; its index, or -1."""
+        numbers = reversed(range(len(history)))
+        return next((one for one in numbers if self._consider(history[one], say=False, excuse=excuse)), -1)
+
+    def _consider(self, commit: str, *, say: bool = True, excuse: bool = False) -> bool:
+        """Accept a commit, where it is good; whether it is.
+
+        Args:
+            say: why it is not.
+            excuse: a file that Airflow has to the letter is not what a commit has broken.
+        """
         try:
             parsed = self._parse(commit)
             why = judgement.refusal(parsed, self._last, self._max_drop)
+            excused = excuse and not judgement.refusal(parsed, judgement.excused(parsed, self._last), self._max_drop)
         except Unparsed as error:
-            parsed, why = self._last, str(error)
+            parsed, why, excused = self._last, str(error), False
         if why and self._accept and commit.startswith(self._accept):
             log.warning("Commit %s is accepted, as dags.gitSync.guard.accept names it, though %s", commit, why)
+        elif why and excused:
+            log.warning("Commit %s is accepted, as Airflow has the same file, which it has not broken: %s", commit, why)
         elif why:
             if say:
-                log.error("Commit %s is refused, and DAGs stay those of %s: %s", commit, self.accepted, why)
+                stay = f"those of {self.accepted}" if self.accepted else "as Airflow has them"
+                log.error("Commit %s is refused, and DAGs stay %s: %s", commit, stay, why)
             return False
         log.info("Commit %s is accepted, with %s DAGs", commit, len(parsed.dags))
         self._last, self.accepted = parsed, commit
         return True
 
     def _parse(self, commit: str) -> Parsed:
+        """What is in a commit.
+
+        Raises:
+            Unparsed: it cannot be said.
+        """
+        if commit not in self._parsed:
+            try:
+                self._parsed[commit] = self._run_parser(commit)
+            except Unparsed as error:
+                self._parsed[commit] = error
+        found = self._parsed[commit]
+        if isinstance(found, Unparsed):
+            raise found
+        return found
+
+    def _run_parser(self, commit: str) -> Parsed:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary, "commit")
             self._repository.export(commit, folder)
@@ -109,7 +176,10 @@ class Guard:
                     raise Unparsed(f"it was not parsed within {self._timeout:g} s") from None
             if process.returncode:
                 raise Unparsed(f"its parser ended with {process.returncode}")
-            return Parsed(**json.loads(answer))
+            try:
+                return Parsed(**json.loads(answer))
+            except (ValueError, TypeError) as error:
+                raise Unparsed(f"its parser's answer cannot be read: {error}") from None
 
 
 def main(arguments: list[str] | None = None) -> int:

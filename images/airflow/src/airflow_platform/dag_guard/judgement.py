@@ -1,6 +1,8 @@
-"""Whether a commit may replace the one before: a pure function."""
+"""Whether a commit may replace the one before: pure functions."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from airflow_platform.dag_guard.parse import Parsed
 
@@ -22,3 +24,9 @@ def refusal(new: Parsed, last: Parsed, max_drop: int) -> str | None:
         told = ", ".join(gone[:_TOLD]) + (", …" if len(gone) > _TOLD else "")
         return f"{len(gone)} of {len(last.dags)} DAGs are gone, more than {max_drop} %: {told}"
     return None
+
+
+def excused(new: Parsed, last: Parsed) -> Parsed:
+    """``last``, as if those files had an error in it too that have one in ``new`` and are the same, to the letter."""
+    same = {path: new.errors[path] for path, digest in new.sources.items() if last.sources.get(path) == digest}
+    return replace(last, errors={**last.errors, **same})

@@ -5,22 +5,31 @@ Each file is parsed in a process of its own, as the DAG processor does it: what 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import multiprocessing
+import os
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from airflow_platform import config, launcher
 
+#: The name of Airflow's bundle of these DAGs: `airflow-platform.bundles` of the chart.
+BUNDLE = "dags"
+
 
 @dataclass(frozen=True)
 class Parsed:
-    """The ids of a commit's DAGs, and its import errors: the file's path in the folder to the error's last line."""
+    """The ids of a commit's DAGs, and its import errors: the file's path in the folder to the error's last line.
+
+    ``sources`` has the MD5 of each file with an error, by which Airflow knows what is in a file of its DAGs.
+    """
 
     dags: list[str]
     errors: dict[str, str]
+    sources: dict[str, str] = field(default_factory=dict)
 
 
 def parse(folder: Path) -> Parsed:
@@ -32,28 +41,34 @@ def parse(folder: Path) -> Parsed:
     files = sorted(list_py_file_paths(folder))
     dags: list[str] = []
     errors: dict[str, str] = {}
+    sources: dict[str, str] = {}
     with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
         for found in pool.imap(_parse_file, [(folder, Path(file)) for file in files]):
             dags += found.dags
             errors |= found.errors
-    return Parsed(sorted(dags), errors)
+            sources |= found.sources
+    return Parsed(sorted(dags), errors, sources)
 
 
 def _parse_file(work: tuple[Path, Path]) -> Parsed:
     from airflow.dag_processing.dagbag import BundleDagBag
 
     folder, file = work
-    bag = BundleDagBag(file, bundle_path=folder, bundle_name="dags", load_op_links=False)
-    return Parsed(bag.dag_ids, {path: error.strip().splitlines()[-1] for path, error in bag.import_errors.items()})
+    bag = BundleDagBag(file, bundle_path=folder, bundle_name=BUNDLE, load_op_links=False)
+    errors = {path: error.strip().splitlines()[-1] for path, error in bag.import_errors.items()}
+    digest = hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
+    return Parsed(bag.dag_ids, errors, dict.fromkeys(errors, digest))
 
 
 def main(arguments: list[str] | None = None) -> None:
     (folder,) = sys.argv[1:] if arguments is None else arguments
-    answer, sys.stdout = sys.stdout, sys.stderr
-    launcher.preload(config.load().launcher.preload)
-    # Files that do not parse are told once, by the guard.
-    logging.disable()
-    json.dump(asdict(parse(Path(folder))), answer)
+    # What a DAG file prints is no part of the answer, nor is what a program prints that it starts.
+    with os.fdopen(os.dup(1), "w") as answer:
+        os.dup2(2, 1)
+        launcher.preload(config.load().launcher.preload)
+        # Files that do not parse are told once, by the guard.
+        logging.disable()
+        json.dump(asdict(parse(Path(folder))), answer)
 
 
 if __name__ == "__main__":

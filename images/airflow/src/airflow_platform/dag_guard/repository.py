@@ -15,7 +15,7 @@ _TIMEOUT = 120
 
 
 class RepositoryError(RuntimeError):
-    """git failed; the message is its own."""
+    """git failed, and the message is its own; or it took too long."""
 
 
 class Repository:
@@ -72,9 +72,14 @@ class Repository:
         return self._run(["git", f"--git-dir={self._path}", *words], cwd)
 
     def _run(self, words: list[str], cwd: Path | None = None) -> str:
-        done = subprocess.run(
-            words, cwd=cwd, env=self._environment, capture_output=True, text=True, timeout=_TIMEOUT, check=False
-        )
-        if done.returncode:
-            raise RepositoryError(f"{' '.join(words)}: {done.stderr.strip()}")
-        return done.stdout
+        pipe = subprocess.PIPE
+        with subprocess.Popen(words, cwd=cwd, env=self._environment, stdout=pipe, stderr=pipe, text=True) as process:
+            try:
+                said, error = process.communicate(timeout=_TIMEOUT)
+            except subprocess.TimeoutExpired:
+                # Killed, it would leave its locks behind, and the next one would fail on them.
+                process.terminate()
+                raise RepositoryError(f"{' '.join(words)}: not done within {_TIMEOUT:g} s") from None
+        if process.returncode:
+            raise RepositoryError(f"{' '.join(words)}: {error.strip()}")
+        return said
