@@ -1,6 +1,7 @@
 import os
 import socket
 import socketserver
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -107,6 +108,23 @@ def test_the_first_of_several_brokers_is_asked(broker):
 
 def test_a_broker_that_should_speak_tls_and_does_not_is_away(broker):
     assert not celery_heartbeat.answers(f"rediss://{broker}/0")
+
+
+def test_a_certificate_is_celerys_to_check(tmp_path):
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=broker", "-days", "1"]
+    files = ["-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "certificate")]
+    subprocess.run([*command, *files], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "certificate", tmp_path / "key")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            with context.wrap_socket(server.accept()[0], server_side=True) as connection:
+                connection.recv(6)
+                connection.sendall(b"+PONG")
+
+        threading.Thread(target=answer).start()
+        assert celery_heartbeat.answers(f"rediss://127.0.0.1:{server.getsockname()[1]}/0")
 
 
 def test_a_probe_imports_neither_airflow_nor_celery():

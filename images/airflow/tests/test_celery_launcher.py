@@ -1,12 +1,16 @@
 from types import SimpleNamespace
 
 import pytest
+from airflow.models.callback import CallbackKey
 from airflow.models.taskinstancekey import TaskInstanceKey
-from airflow.utils.state import TaskInstanceState
+from airflow.utils.state import CallbackState, TaskInstanceState
 
 celery_executor = pytest.importorskip("airflow.providers.celery.executors.celery_executor")
 
+from airflow.providers.celery.executors import celery_executor_utils  # noqa: E402
+
 from airflow_platform import celery_launcher  # noqa: E402
+from airflow_platform.relaunch import NoAnswer, Relaunch  # noqa: E402
 
 KEY = TaskInstanceKey("dag", "task", "run", 1, -1)
 SUCCESS, FAILED = TaskInstanceState.SUCCESS, TaskInstanceState.FAILED
@@ -17,9 +21,19 @@ class Again:
 
     def __init__(self):
         self.given_up, self.without_heartbeat, self.forgotten = set(), set(), []
+        self.errors, self.later, self.here, self.given_back = [], set(), None, set()
 
-    def cut_off(self, keys):
+    def cut_off(self, keys, error=None):
+        self.errors.append(error)
         return self.given_up & set(keys)
+
+    def look_again(self, here):
+        self.here = here
+        return self.later
+
+    def give_back(self, keys):
+        self.given_back |= set(keys)
+        return len(self.given_back)
 
     def silent(self):
         return self.without_heartbeat
@@ -63,6 +77,41 @@ def test_one_that_is_given_up_is_told(executor, again):
     assert executor.get_event_buffer() == {KEY: (FAILED, None)}
 
 
+def test_what_a_phase_has_failed_with_is_heard(executor, again, tmp_path):
+    executor.celery_app.conf.result_backend = f"db+sqlite:///{tmp_path}/results.db"
+    executor.celery_app.backend.mark_as_failure("id", NoAnswer("ConnectError"))
+    executor.workloads[KEY] = executor.celery_app.AsyncResult("id")
+    executor.sync()
+    [error] = again.errors
+    assert isinstance(error, NoAnswer)
+    assert str(error) == "ConnectError"
+    assert not executor.workloads
+
+
+def test_one_that_is_given_up_at_a_later_look_is_told(executor, again, monkeypatch):
+    monkeypatch.setattr(celery_executor.CeleryExecutor, "sync", lambda self: None)
+    again.later = {KEY}
+    waits = KEY._replace(task_id="waits")
+    executor.queued_tasks[waits] = SimpleNamespace(key=waits)
+    executor.sync()
+    assert again.here == {KEY, waits}
+    assert executor.get_event_buffer() == {KEY: (FAILED, None)}
+
+
+def test_the_failure_of_a_callback_is_told(executor):
+    key, executor._relaunch = CallbackKey("00000000-0000-0000-0000-000000000000"), Relaunch()
+    executor.fail(key)
+    assert executor.get_event_buffer() == {key: (CallbackState.FAILED, None)}
+
+
+def test_at_its_end_what_was_not_sent_is_given_back(executor, again, monkeypatch):
+    monkeypatch.setattr(celery_executor.CeleryExecutor, "sync", lambda self: None)
+    waits = KEY._replace(task_id="waits")
+    executor.queued_tasks[waits] = SimpleNamespace(key=waits)
+    executor.end()
+    assert again.given_back == {waits}
+
+
 def test_a_phase_without_heartbeat_is_no_longer_waited_for(executor, again, monkeypatch):
     monkeypatch.setattr(celery_executor.CeleryExecutor, "sync", lambda self: None)
     again.without_heartbeat = {KEY}
@@ -92,6 +141,26 @@ def test_while_the_broker_is_away_tasks_stay_queued(executor, monkeypatch):
     monkeypatch.setattr(executor, "_broker_answers", lambda: True)
     executor._process_workloads(["workload"])
     assert sent == ["workload"]
+
+
+def test_what_the_broker_does_not_take_stays_queued(executor, monkeypatch):
+    """One that hangs is asked once."""
+    keys = [KEY._replace(task_id=name) for name in ("taken", "refused", "not-sent")]
+    executor.queued_tasks.update(dict.fromkeys(keys, "workload"))
+    asked = []
+
+    def send(workload_tuple):
+        asked.append(workload_tuple[0])
+        refused = celery_executor_utils.ExceptionWithTraceback(Exception("READONLY"), "where")
+        result = SimpleNamespace(task_id="id") if workload_tuple[0] == keys[0] else refused
+        return workload_tuple[0], workload_tuple[1], result
+
+    executor.celery_app.conf.result_backend = "cache+memory://"
+    monkeypatch.setattr(celery_executor_utils, "send_workload_to_executor", send)
+    executor._send_workloads([(key, "workload", "default", None) for key in keys])
+    assert executor.get_event_buffer() == {keys[0]: (TaskInstanceState.QUEUED, "id")}
+    assert list(executor.queued_tasks) == keys[1:]
+    assert asked == keys[:2]
 
 
 def test_every_task_goes_to_the_one_queue_that_is_read(executor, monkeypatch):

@@ -8,12 +8,14 @@ from types import SimpleNamespace
 import pytest
 from airflow.executors.base_executor import BaseExecutor
 from airflow.executors.local_executor import LocalExecutor
+from airflow.models.callback import CallbackKey
 from airflow.models.taskinstancekey import TaskInstanceKey
-from airflow.utils.state import TaskInstanceState
+from airflow.utils.state import CallbackState, TaskInstanceState
 from sqlalchemy.exc import OperationalError
 
 from airflow_platform import launcher, limits
 from airflow_platform.launcher import LocalLauncher
+from airflow_platform.relaunch import NoAnswer, Relaunch
 
 KEY = TaskInstanceKey("dag", "task", "run", 1, -1)
 SUCCESS, FAILED = TaskInstanceState.SUCCESS, TaskInstanceState.FAILED
@@ -23,11 +25,17 @@ class Again:
     """In place of `airflow_platform.relaunch.Relaunch`: what it was told, and what it is to answer."""
 
     def __init__(self):
-        self.cut, self.forgotten, self.given_up, self.given_back = [], [], set(), set()
+        self.cut, self.errors, self.forgotten, self.given_up, self.given_back = [], [], [], set(), set()
+        self.later, self.here = set(), None
 
-    def cut_off(self, keys):
+    def cut_off(self, keys, error=None):
         self.cut.append(set(keys))
+        self.errors.append(error)
         return self.given_up & set(keys)
+
+    def look_again(self, here):
+        self.here = here
+        return self.later
 
     def forget(self, key):
         self.forgotten.append(key)
@@ -137,6 +145,35 @@ def test_a_phase_that_failed_is_launched_again(executor, again):
     assert again.cut == [{KEY}]
     assert not executor.running
     assert not has(executor)
+
+
+def test_what_a_phase_has_failed_with_is_heard(executor, again):
+    queue(executor)
+    executor.result_queue.put((KEY, FAILED, NoAnswer("ConnectError")))
+    executor._read_results()
+    [error] = again.errors
+    assert isinstance(error, NoAnswer)
+    assert str(error) == "ConnectError"
+
+
+def test_one_that_is_given_up_at_a_later_look_is_told(executor, again):
+    again.later = {KEY}
+    runs, waits = KEY._replace(task_id="runs"), KEY._replace(task_id="waits")
+    queue(executor, runs)
+    executor.queued_tasks[waits] = SimpleNamespace(key=waits)
+    executor.sync()
+    assert again.here == {runs, waits}
+    assert executor.get_event_buffer() == {KEY: (FAILED, None)}
+
+
+def test_the_failure_of_a_callback_is_told(executor):
+    """Its states are equal to those of a task: they are texts."""
+    key, executor._relaunch = CallbackKey("00000000-0000-0000-0000-000000000000"), Relaunch()
+    queue(executor, key)
+    assert end(executor, CallbackState.FAILED, key) == {key: CallbackState.FAILED}
+    queue(executor, key)
+    executor._begin_anew([1])
+    assert executor.get_event_buffer() == {key: (CallbackState.FAILED, None)}
 
 
 def test_a_phase_that_ended_well_starts_to_count_anew(executor, again):

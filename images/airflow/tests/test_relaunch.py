@@ -6,12 +6,14 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 import sqlalchemy as sa
+from airflow.models import import_all_models
+from airflow.models.callback import CallbackKey
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.taskinstancekey import TaskInstanceKey
 from sqlalchemy.orm import Session
 
 from airflow_platform import relaunch
-from airflow_platform.relaunch import AT_MOST, Relaunch
+from airflow_platform.relaunch import AT_MOST, NoAnswer, Relaunch
 
 NOW = datetime.now(timezone.utc)
 
@@ -19,6 +21,8 @@ NOW = datetime.now(timezone.utc)
 @pytest.fixture
 def session(monkeypatch):
     """The database, as Airflow's own sessions see it too."""
+    # Of the tables that it refers to.
+    import_all_models()
     engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
     TaskInstance.__table__.create(engine)
 
@@ -108,6 +112,71 @@ def test_a_phase_that_kills_its_process_each_time_is_given_up(add, session, stat
     assert cut_off() == set()
 
 
+def test_a_phase_that_the_api_server_does_not_answer_is_repeated_for_any_time(add, session, states):
+    key, again = add(), Relaunch()
+
+    def cut_off(error):
+        session.execute(sa.update(TaskInstance).values(state="queued"))
+        session.commit()
+        return again.cut_off([key], error)
+
+    for _ in range(AT_MOST * 3):
+        assert cut_off(NoAnswer("ConnectError")) == set()
+        assert states() == {"task": "scheduled"}
+    for _ in range(AT_MOST):
+        assert cut_off(RuntimeError("something else")) == set()
+    assert cut_off(NoAnswer("ConnectError")) == set()
+    assert cut_off(None) == {key}
+
+
+@pytest.fixture
+def locked(monkeypatch):
+    """All rows are locked by somebody else; what unlocks them."""
+    original = relaunch._locked
+    monkeypatch.setattr(relaunch, "_locked", lambda query, session: [])
+    return lambda: monkeypatch.setattr(relaunch, "_locked", original)
+
+
+@pytest.mark.parametrize(("meanwhile", "then"), [("running", "scheduled"), ("deferred", "deferred")])
+def test_one_whose_row_is_locked_is_looked_at_again(add, session, states, locked, meanwhile, then):
+    """Of the two requests of a phase that the API server may still be at, one starts it, and one ends it."""
+    key, again = add(state="queued" if meanwhile == "running" else "running"), Relaunch()
+    assert again.cut_off([key]) == again.look_again(set()) == set()
+    session.execute(sa.update(TaskInstance).values(state=meanwhile))
+    session.commit()
+    locked()
+    assert again.look_again(set()) == set()
+    assert states() == {"task": then}
+    session.execute(sa.update(TaskInstance).values(state="running"))
+    session.commit()
+    assert again.look_again(set()) == set()
+    assert states() == {"task": "running"}
+
+
+def test_those_that_are_locked_are_counted_like_all(add, session, states, locked):
+    one, other, again = add("one"), add("other"), Relaunch()
+    again._times.update({one: AT_MOST, other: AT_MOST})
+    assert again.cut_off([one]) == again.cut_off([other], NoAnswer()) == set()
+    locked()
+    assert again.look_again(set()) == {one}
+    assert states() == {"one": "running", "other": "scheduled"}
+    assert again.look_again(set()) == set()
+
+
+def test_one_of_which_a_later_phase_is_here_is_not_looked_at(add, states, locked):
+    key, again = add(), Relaunch()
+    again.cut_off([key])
+    locked()
+    assert again.look_again({key}) == again.look_again(set()) == set()
+    assert states() == {"task": "running"}
+
+
+def test_what_is_no_phase_of_a_task_is_to_be_told_as_failed(add, states):
+    key, callback = add(), CallbackKey("00000000-0000-0000-0000-000000000000")
+    assert Relaunch().cut_off([key, callback]) == {callback}
+    assert states() == {"task": "scheduled"}
+
+
 def test_what_has_not_begun_is_given_back_and_what_has_is_not(add, session, states):
     keys = [add("waits", "queued", try_number=2, next_method="trigger_reentry"), add("runs", "running")]
     add("another", "queued")
@@ -122,7 +191,9 @@ def test_what_has_not_begun_is_given_back_and_what_has_is_not(add, session, stat
 def test_nothing_is_asked_where_nothing_was_cut_off():
     assert Relaunch().cut_off([]) == set()
     assert Relaunch().give_back([]) == 0
-    assert Relaunch().cut_off(["the key of a callback"]) == set()
+    assert Relaunch().look_again(set()) == set()
+    assert Relaunch().cut_off(["the key of a callback"]) == {"the key of a callback"}
+    assert Relaunch().give_back(["the key of a callback"]) == 0
 
 
 def test_phases_without_a_heartbeat_are_repeated(add, states):

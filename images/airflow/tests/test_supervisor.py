@@ -1,3 +1,4 @@
+import pickle
 import socket
 import subprocess
 import sys
@@ -6,12 +7,16 @@ from pathlib import Path
 from unittest.mock import MagicMock
 from uuid import uuid4
 
+import httpx
 import psutil
 import pytest
+from airflow.sdk.api.client import ServerResponseError
+from airflow.sdk.exceptions import TaskAlreadyRunningError
 from airflow.sdk.execution_time import supervisor as airflow
 from airflow.sdk.execution_time.supervisor import ActivitySubprocess
 
 from airflow_platform import evidence, supervisor
+from airflow_platform.relaunch import NoAnswer
 
 
 @pytest.fixture
@@ -109,3 +114,65 @@ def test_evidence_is_uploaded_with_the_log_of_a_phase(monkeypatch, tmp_path, fai
     phase = watched(0)
     phase._upload_logs()
     assert happened == (["log"] if fails else ["log", f"a.log of {phase.id}"])
+
+
+@pytest.fixture
+def unheard(monkeypatch):
+    """What the API server says to whatever it is told, raised by the client."""
+    said = []
+
+    def say(*_, **__):
+        raise said[0]
+
+    original = ActivitySubprocess._replay_pending_terminal_state_msg
+    monkeypatch.setattr(ActivitySubprocess, "_replay_pending_terminal_state_msg", original)
+    monkeypatch.setattr(ActivitySubprocess, "_send_terminal_state_msg", say)
+    monkeypatch.setattr(airflow, "supervise_task", supervisor._SUPERVISE)
+    monkeypatch.setattr(supervisor, "_SUPERVISE", say)
+    supervisor.fail_unheard()
+    supervisor.fail_unheard()
+    return said
+
+
+def status(code, kind=ServerResponseError):
+    request = httpx.Request("PATCH", "http://api-server/execution/task-instances/id/state")
+    return kind("refused", request=request, response=httpx.Response(code, request=request))
+
+
+@pytest.mark.parametrize("error", [httpx.ConnectError("away"), status(500), status(403), status(503)])
+def test_a_phase_whose_end_was_not_stored_fails(unheard, error):
+    unheard.append(error)
+    phase = watched(0)
+    phase._pending_terminal_state_msg = "the end"
+    with pytest.raises(type(error)):
+        phase.update_task_state_if_needed()
+
+
+@pytest.mark.parametrize("code", [404, 409, 410])
+def test_one_that_is_no_longer_its_tasks_does_not(unheard, code):
+    unheard.append(status(code))
+    phase = watched(0)
+    phase._pending_terminal_state_msg = "the end"
+    phase.update_task_state_if_needed()
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (httpx.ConnectError("away"), NoAnswer),
+        (httpx.ReadTimeout("away"), NoAnswer),
+        (status(503, httpx.HTTPStatusError), NoAnswer),
+        (status(502), NoAnswer),
+        # It does answer, and may answer so to this phase alone.
+        (status(500), RuntimeError),
+        (status(403, httpx.HTTPStatusError), RuntimeError),
+        (TaskAlreadyRunningError("by another"), TaskAlreadyRunningError),
+    ],
+)
+def test_a_phase_says_whether_the_api_server_answered_it_and_the_scheduler_can_read_it(unheard, error, expected):
+    unheard.append(error)
+    with pytest.raises(expected) as raised:
+        airflow.supervise_task(ti="a task instance")
+    carried = pickle.loads(pickle.dumps(raised.value))
+    assert type(carried) is expected
+    assert str(error) in str(carried)

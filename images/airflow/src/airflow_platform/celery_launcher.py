@@ -53,6 +53,8 @@ class CeleryLauncher(CeleryExecutor):
             super().sync()
         except Exception as error:
             self.log.warning("Results of the launcher could not be read, which is tried again: %s", error)
+        for key in self._relaunch.look_again({*self.queued_tasks, *self.running}):
+            super().change_state(key, TaskInstanceState.FAILED)
         if time.monotonic() > self._looked + _LOOK:
             self._looked = time.monotonic()
             # The broker would give what a killed pod ran to another one after a day.
@@ -62,12 +64,25 @@ class CeleryLauncher(CeleryExecutor):
     def change_state(self, key: Any, state: Any, info: Any = None, remove_running: bool = True) -> None:
         """Tell the scheduler of a phase's end; one that was cut off is launched again instead."""
         pace.moved()
-        if state == TaskInstanceState.FAILED and not self._relaunch.cut_off([key]):
-            self._forget(key)
-            return
+        if state == TaskInstanceState.FAILED:
+            # Airflow's own hands over none where it asks the backend for many results at once.
+            info = info or getattr(self.workloads.get(key), "result", None)
+            if not self._relaunch.cut_off([key], info):
+                self._forget(key)
+                return
         if state == TaskInstanceState.SUCCESS:
             self._relaunch.forget(key)
         super().change_state(key, state, info, remove_running)
+
+    def end(self, synchronous: bool = False) -> None:
+        """Leave what was not sent to the next scheduler, which would take it for sent, and wait half an hour for it.
+
+        Raises:
+            SQLAlchemyError: the database is away.
+        """
+        super().end(synchronous)
+        count = self._relaunch.give_back(self.queued_tasks)
+        self.log.info("%s phases that were not sent are left to the next scheduler", count)
 
     def _forget(self, key: Any) -> None:
         self.running.discard(key)
@@ -92,6 +107,24 @@ class CeleryLauncher(CeleryExecutor):
         queue = self.conf.get_mandatory_value("operators", "default_queue")
         super()._send_workloads([(key, workload, queue, team) for key, workload, _, team in workload_tuples_to_send])
 
+    def _send_workloads_to_celery(self, workload_tuples_to_send: Sequence[tuple]) -> list[tuple]:
+        """Send workloads, up to one that the broker does not take: Airflow's own would fail it, here it stays queued.
+
+        Where it was taken, and only the answer was lost, it is sent twice, by one id. It begins once: the API server
+        refuses the second.
+        """
+        from airflow.providers.celery.executors.celery_executor_utils import ExceptionWithTraceback
+
+        sent: list[tuple] = []
+        # One by one: a broker that hangs would keep the scheduler waiting for each of them.
+        for workload_tuple in workload_tuples_to_send:
+            [(key, arguments, result)] = super()._send_workloads_to_celery([workload_tuple])
+            if isinstance(result, ExceptionWithTraceback):
+                self.log.warning("The launcher's broker takes nothing, tasks stay queued: %s", result.exception)
+                break
+            sent.append((key, arguments, result))
+        return sent
+
 
 def main() -> None:
     """Import first, then run Airflow's Celery worker in this process."""
@@ -103,6 +136,7 @@ def main() -> None:
     supervisor.notice_ends()
     supervisor.spare_first_heartbeat()
     supervisor.send_evidence()
+    supervisor.fail_unheard()
     celery_heartbeat.keep()
     unsent.start()
     from airflow.__main__ import main as airflow

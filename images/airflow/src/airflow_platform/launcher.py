@@ -118,6 +118,7 @@ class LocalLauncher(LocalExecutor):
         supervisor.notice_ends()
         supervisor.spare_first_heartbeat()
         supervisor.send_evidence()
+        supervisor.fail_unheard()
         limits.count_deferred()
         pace.look_soon()
         unsent.start()
@@ -168,12 +169,23 @@ class LocalLauncher(LocalExecutor):
             if state == TaskInstanceState.SUCCESS and (key in self._phases or key in self.queued_tasks):
                 self.log.debug("The end of an earlier phase of %s is not told", key)
                 return
-        if state == TaskInstanceState.FAILED and not self._relaunch.cut_off([key]):
+        if state == TaskInstanceState.FAILED and not self._relaunch.cut_off([key], info):
             self.running.discard(key)
             return
         if state == TaskInstanceState.SUCCESS:
             self._relaunch.forget(key)
         super().change_state(key, state, info, remove_running)
+
+    def sync(self) -> None:
+        """Read results, and look after processes and phases that were cut off."""
+        super().sync()
+        for key in self._relaunch.look_again({*self.queued_tasks, *self._phases}):
+            super().change_state(key, TaskInstanceState.FAILED)
+
+    def _read_results(self) -> None:
+        # Airflow's own drops what a process has failed with.
+        while not self.result_queue.empty():
+            self.change_state(*self.result_queue.get())
 
     def end(self) -> None:
         """End the processes, each with the phase that it has begun; the others are the next scheduler's."""

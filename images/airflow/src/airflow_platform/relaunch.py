@@ -28,7 +28,7 @@ from airflow_platform.launch import EXECUTOR
 log = logging.getLogger(__name__)
 
 #: How often one task instance's phases are repeated in one try, by one scheduler: a phase that kills its process each
-#: time is then left to Airflow, which fails the try.
+#: time is then left to Airflow, which fails the try. One that the API server has not answered is not counted.
 AT_MOST = 3
 #: A phase is given up for lost after this long without a heartbeat; it has one every few seconds.
 SILENT = timedelta(seconds=60)
@@ -37,24 +37,52 @@ SILENT = timedelta(seconds=60)
 _UNDER_WAY = (TaskInstanceState.QUEUED, TaskInstanceState.RUNNING)
 
 
+class NoAnswer(Exception):
+    """A phase has failed as the API server did not answer it. A text is all that it has: it travels as a result."""
+
+
 class Relaunch:
     """Repeats phases, each key's a few times."""
 
     def __init__(self) -> None:
         self._times: Counter[TaskInstanceKey] = Counter()
+        #: Phases whose rows were locked, and whether they are counted.
+        self._later: dict[TaskInstanceKey, bool] = {}
 
-    def cut_off(self, keys: Iterable[TaskInstanceKey]) -> set[TaskInstanceKey]:
-        """Queue phases again that have ended without Airflow being told; those that were repeated often enough.
+    def cut_off(self, keys: Iterable[Any], error: Any = None) -> set[Any]:
+        """Queue phases again that have ended without Airflow being told; what is to be told as failed instead.
 
-        Where Airflow knows more of a task than that its phase is under way, there is nothing to repeat.
+        That is a phase that was repeated often enough, and what is no task's phase, such as a callback. Where Airflow
+        knows more of a task than that its phase is under way, there is nothing to repeat.
+
+        Args:
+            keys: of anything that an executor runs.
+            error: what they have failed with; the server may be away for any time, so `NoAnswer` is not counted.
         """
-        keys = {key for key in keys if isinstance(key, TaskInstanceKey)}
-        if not keys:
+        keys = set(keys)
+        phases = {key: not isinstance(error, NoAnswer) for key in keys if isinstance(key, TaskInstanceKey)}
+        return (keys - phases.keys()) | self._look(phases)
+
+    def look_again(self, here: set[Any]) -> set[TaskInstanceKey]:
+        """`cut_off` of those whose rows were locked then, unless a later phase is queued or running here."""
+        self._later = {key: counted for key, counted in self._later.items() if key not in here}
+        return self._look(self._later)
+
+    def _look(self, phases: dict[TaskInstanceKey, bool]) -> set[TaskInstanceKey]:
+        if not phases:
             return set()
+        names = [getattr(TaskInstance, name) for name in TaskInstanceKey._fields]
         with create_session() as session:
-            query = select(TaskInstance).where(TaskInstance.filter_for_tis(keys), TaskInstance.state.in_(_UNDER_WAY))
-            found = [one for one in _locked(query, session) if one.key in keys]
-            return {one.key for one in found if not self._repeat(one, "was cut off")}
+            under_way = TaskInstance.filter_for_tis(phases), TaskInstance.state.in_(_UNDER_WAY)
+            query = select(TaskInstance).where(*under_way)
+            found = {one.key: one for one in _locked(query, session) if one.key in phases}
+            given_up = {key for key, one in found.items() if not self._repeat(one, "was cut off", phases[key])}
+            # Locked by the API server, which may still be at what its client has given up, or by who adopts tasks. The
+            # scheduler waits for neither.
+            left = {TaskInstanceKey(*row) for row in session.execute(select(*names).where(*under_way))} - found.keys()
+        looked = {**self._later, **phases}
+        self._later = {key: counted for key, counted in looked.items() if key in left or key not in phases}
+        return given_up
 
     def silent(self) -> set[TaskInstanceKey]:
         """Queue phases again, of any launcher, that have sent no heartbeat for `SILENT`; those that are."""
@@ -93,11 +121,12 @@ class Relaunch:
         """The phase has ended as it should."""
         self._times.pop(key, None)
 
-    def _repeat(self, instance: TaskInstance, why: str) -> bool:
+    def _repeat(self, instance: TaskInstance, why: str, counted: bool = True) -> bool:
         key = instance.key
-        if self._times[key] >= AT_MOST:
-            return False
-        self._times[key] += 1
+        if counted:
+            if self._times[key] >= AT_MOST:
+                return False
+            self._times[key] += 1
         _schedule(instance)
         log.warning("A phase of %s %s, and is launched again", key, why)
         return True

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import logging
 import time
+from http import HTTPStatus
 
+import httpx
+from airflow.sdk.api.client import ServerResponseError
+from airflow.sdk.execution_time import supervisor as airflow
 from airflow.sdk.execution_time.supervisor import ActivitySubprocess
 from airflow.sdk.log import relative_path_from_logger
 
 from airflow_platform import evidence
+from airflow_platform.relaunch import NoAnswer
 
 log = logging.getLogger(__name__)
 
 _UPLOAD = ActivitySubprocess._upload_logs
 _SERVICE = ActivitySubprocess._service_subprocess
 _STARTED = ActivitySubprocess._on_child_started
+_SUPERVISE = airflow.supervise_task
+
+#: Answers by which a phase is no longer its task's: Airflow ends a process whose heartbeat has one.
+_NOT_ITS_TASK = (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE)
+#: Answers in place of the API server's.
+_AWAY = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
 
 #: Seconds between two looks for the end of a process that has closed its sockets.
 _LOOK = 0.02
@@ -45,6 +56,35 @@ def send_evidence() -> None:
     A second call changes nothing. Airflow's own last words are a stack trace, and what it does afterwards.
     """
     ActivitySubprocess._upload_logs = _upload_logs
+
+
+def fail_unheard() -> None:
+    """Have a phase fail whose end was not stored, and fail with `NoAnswer` where the API server gave none.
+
+    A second call changes nothing. Airflow lets such a phase end well (airflow.sdk.execution_time.supervisor,
+    ``_replay_pending_terminal_state_msg``): its task is still running then, and the scheduler fails the try. A phase
+    that fails is repeated instead (`airflow_platform.relaunch`).
+    """
+    ActivitySubprocess._replay_pending_terminal_state_msg = _replay
+    airflow.supervise_task = _supervise_task
+
+
+def _replay(self: ActivitySubprocess) -> None:
+    try:
+        self._send_terminal_state_msg(self._pending_terminal_state_msg)
+    except ServerResponseError as error:
+        if error.response.status_code not in _NOT_ITS_TASK:
+            raise
+        log.warning("The API server refuses the end of a phase of task instance %s: %s", self.id, error)
+
+
+def _supervise_task(**kwargs: object) -> int:
+    try:
+        return _SUPERVISE(**kwargs)
+    except httpx.HTTPError as error:
+        # Not httpx's own: a result that is one cannot be read (encode/httpx#3108), and has the task's token with it.
+        answered = isinstance(error, httpx.HTTPStatusError) and error.response.status_code not in _AWAY
+        raise (RuntimeError if answered else NoAnswer)(f"{type(error).__name__}: {error}") from error
 
 
 def _upload_logs(self: ActivitySubprocess) -> None:
