@@ -774,6 +774,21 @@ def test_a_trigger_that_failed_is_tried_again_with_the_log_and_not_for_ever(make
     assert cluster.pods == {}
 
 
+def test_a_pod_that_could_not_be_looked_at_for_long_fails_the_try_and_is_taken_over_by_the_next(make, cluster):
+    name = launch(make(), context(max_tries=1)).name
+    running(cluster, name)
+    with pytest.raises(AirflowException, match="no"):
+        make().trigger_reentry(context(max_tries=1), error_event(name, 0) | {"outage": True})
+    assert launch(make(), context(2, max_tries=1, of="second")).name == name
+
+
+def test_a_pod_that_ended_while_it_could_not_be_looked_at_has_ended(make, cluster):
+    trigger = launch(make())
+    ended(cluster, trigger, 0)
+    make(get_logs=False).trigger_reentry(context(), error_event(trigger.name, 0) | {"outage": True})
+    assert cluster.pods == {}
+
+
 def test_where_airflow_fails_the_task_the_pod_goes_first(make, cluster):
     launch(make())
     kept = launch(make(), context(of="kept")).name
@@ -932,5 +947,19 @@ def test_what_is_called_before_a_task_runs_is_called_once_a_try(make, next_metho
     found = context()
     found["ti"]._ti_context_from_server = SimpleNamespace(next_method=next_method)
     task.render_template_fields(found)
+    assert bool(task.on_execute_callback) is called
+    assert (task._pre_execute_hook is not None) is called
+
+
+@pytest.mark.parametrize(("next_method", "called"), [(None, True), ("trigger_reentry", False)])
+def test_what_is_called_before_a_mapped_task_runs_is_called_once_a_try(next_method, called):
+    words = {"task_id": "work", "image": "report:1.0.0", "on_execute_callback": print, "pre_execute": print}
+    with DAG("example", schedule=None) as dag:
+        mapped = pod_task(KubernetesPodOperator).partial(**words).expand(name=["a", "b"])
+    found = context(map_index=1) | {"dag": dag, "dag_run": SimpleNamespace(conf={})}
+    found["ti"]._ti_context_from_server = SimpleNamespace(next_method=next_method)
+    mapped.render_template_fields(found)
+    task = found["ti"].task
+    assert task.name == "b"
     assert bool(task.on_execute_callback) is called
     assert (task._pre_execute_hook is not None) is called

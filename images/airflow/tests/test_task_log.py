@@ -48,9 +48,9 @@ class Hook:
             raise ClientError({"Error": {"Code": "404", "Message": "Not Found"}}, "HeadObject")
         return {"ContentLength": len(self.objects[Key])}
 
-    def get_object(self, Bucket, Key):
+    def get_object(self, Bucket, Key, Range="bytes=0-"):
         self._ask()
-        return {"Body": io.BytesIO(self.objects[Key].encode())}
+        return {"Body": io.BytesIO(self.objects[Key].encode()[int(Range.removeprefix("bytes=")[:-1]) :])}
 
     def put_object(self, Bucket, Key, Body):
         self._ask()
@@ -120,6 +120,10 @@ def written(tmp_path):
 TRIGGER = "dag/attempt=1.log.trigger.{}.log"
 
 
+def files(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
 def started(trigger_id, more=""):
     return f'{{"event":"trigger dag/run/task/-1/1 (ID {trigger_id}) starting"}}\n{more}'
 
@@ -128,7 +132,8 @@ def test_a_log_goes_to_s3_and_from_the_disk(task_log, written, tmp_path):
     made = task_log()
     made.upload(written("dag/attempt=1.log", "one\n"))
     assert made.hook.objects == {"dag/attempt=1.log": "one\n"}
-    assert list(tmp_path.iterdir()) == []
+    assert files(tmp_path) == []
+    assert not (tmp_path / "dag").exists()
 
 
 def test_a_second_phase_goes_on_with_the_log_of_the_first(task_log, written):
@@ -162,7 +167,7 @@ def test_less_does_not_replace_more(task_log, written, tmp_path):
     made.upload(written(TRIGGER.format(7), started(67, "line 1\nline 2\n")))
     made.upload(written(TRIGGER.format(8), started(67)))
     assert made.hook.objects == {TRIGGER.format(67): started(67, "line 1\nline 2\n")}
-    assert list(tmp_path.iterdir()) == []
+    assert files(tmp_path) == []
 
 
 def test_triggers_of_one_try_have_a_log_each(task_log, written):
@@ -172,11 +177,38 @@ def test_triggers_of_one_try_have_a_log_each(task_log, written):
     assert sorted(made.hook.objects) == [TRIGGER.format(66), TRIGGER.format(67)]
 
 
-def test_what_was_handed_over_is_the_next_ones(task_log, written, tmp_path):
+#: What a triggerer wrote that has handed its pod over, as far as it knows, and what the one wrote that has it now.
+LEFT = started(67, "no node\n" * module._PART + f"line 1\nPod p: {HANDED_OVER}\n")
+TAKEN = started(67, "line 1\nline 2\n")
+
+
+def test_what_was_handed_over_and_nobody_took_is_all_there_is(task_log, written, tmp_path):
+    """A person has cleared the task, and its new try is deferred already."""
     made = task_log()
-    made.upload(written(TRIGGER.format(7), started(67, f"Pod p: {HANDED_OVER}\n")))
-    assert made.hook.objects == {}
-    assert list(tmp_path.iterdir()) == []
+    made.upload(written(TRIGGER.format(7), LEFT))
+    assert made.hook.objects == {TRIGGER.format(67): LEFT}
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("order", [(LEFT, TAKEN), (TAKEN, LEFT)])
+@pytest.mark.parametrize("away", [None, DENIED])
+def test_what_was_handed_over_is_the_next_ones(task_log, written, tmp_path, order, away):
+    """Whichever is longer, and whoever comes first."""
+    made = task_log(error=away)
+    for number, log in enumerate(order):
+        made.upload(written(TRIGGER.format(number), log))
+    made.hook.error = None
+    unsent.send(made)
+    assert made.hook.objects == {TRIGGER.format(67): TAKEN}
+    assert files(tmp_path) == []
+
+
+def test_of_two_that_handed_it_over_the_longer_one_stays(task_log, written):
+    more = LEFT.replace("line 1", "line 1\nline 2")
+    made = task_log()
+    for log in (LEFT, more, LEFT):
+        made.upload(written(TRIGGER.format(7), log))
+    assert made.hook.objects == {TRIGGER.format(67): more}
 
 
 def test_a_large_log_is_not_read_into_memory(task_log, written, monkeypatch):
@@ -231,15 +263,77 @@ def test_logs_that_could_not_be_uploaded_are_later_each_once(task_log, written, 
     asked = made.hook.asked
     assert unsent.send(made) == 0
     assert made.hook.asked == asked
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert files(tmp_path) == []
+
+
+def test_a_log_that_waits_is_not_the_next_triggers(task_log, written, tmp_path):
+    """All triggers of a try have one path in a triggerer, and Airflow empties the file that is there."""
+    made = task_log(error=DENIED)
+    first, second = started(66, "in line\n"), started(67, "line 1\n")
+    made.upload(written(TRIGGER.format(7), first))
+    path = tmp_path / written(TRIGGER.format(7), "")
+    with path.open("w") as log:
+        log.write(second)
+        log.flush()
+        made.hook.error = None
+        assert unsent.send(made) == 0
+        log.write("line 2\n")
+    made._away_until = 0
+    made.upload(TRIGGER.format(7))
+    assert made.hook.objects == {TRIGGER.format(66): first, TRIGGER.format(67): second + "line 2\n"}
+    assert files(tmp_path) == []
+
+
+def test_a_phase_that_runs_while_the_log_of_the_one_before_is_sent_loses_nothing(task_log, written, tmp_path):
+    made = task_log(error=DENIED)
+    path = tmp_path / written("dag/attempt=1.log", "one\n")
+    made.upload("dag/attempt=1.log")
+    path.parent.mkdir(exist_ok=True)
+    with path.open("ab") as log:
+        log.write(b"two\n")
+        log.flush()
+        made.hook.error = None
+        assert unsent.send(made) == 0
+        log.write(b"three\n")
+    made._away_until = 0
+    made.upload("dag/attempt=1.log")
+    assert made.hook.objects == {"dag/attempt=1.log": "one\ntwo\nthree\n"}
+
+
+def test_a_phase_that_begins_while_the_one_before_uploads_loses_nothing(task_log, written, monkeypatch):
+    made = task_log()
+    put = made.hook.put_object
+    name = written("dag/attempt=1.log", "one\n")
+
+    def slowly(**words):
+        written(name, "two\n")
+        put(**words)
+
+    monkeypatch.setattr(made.hook, "put_object", slowly)
+    made.upload(name)
+    monkeypatch.setattr(made.hook, "put_object", put)
+    made.upload(name)
+    assert made.hook.objects == {name: "one\ntwo\n"}
+
+
+def test_a_log_does_not_go_before_one_that_waits_for_the_same_place(task_log, written):
+    made = task_log(error=DENIED)
+    made.upload(written("dag/attempt=1.log", "one\n"))
+    made.hook.error, made._away_until = None, 0
+    made.upload(written("dag/attempt=1.log", "two\n"))
+    made.upload(written("dag/attempt=2.log", "another\n"))
+    assert made.hook.objects == {"dag/attempt=2.log": "another\n"}
+    assert unsent.send(made) == 0
+    assert made.hook.objects == {"dag/attempt=1.log": "one\ntwo\n", "dag/attempt=2.log": "another\n"}
 
 
 def test_a_note_of_a_log_that_is_gone_is_dropped(task_log, written, tmp_path):
     made = task_log(error=DENIED)
-    name = written("a.log", "text")
-    made.upload(name)
-    (tmp_path / name).unlink()
+    made.upload(written("a.log", "text"))
+    (log,) = (path for path in files(tmp_path) if path.read_text() == "text")
+    log.unlink()
     assert unsent.send(made) == 0
+    assert files(tmp_path) == []
 
 
 def test_the_process_that_sends_ends_with_its_parent(task_log, written, monkeypatch):

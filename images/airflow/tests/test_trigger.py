@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import dataclasses
 import json
 import time
 
@@ -25,6 +26,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(finisher, "_PERIOD", 0.05)
     monkeypatch.setattr(finisher, "_pending", [])
     monkeypatch.setattr(trigger, "_TICK", 0.5)
+    monkeypatch.setattr(trigger, "_PAUSE", 0.05)
 
 
 @pytest.fixture
@@ -358,11 +360,13 @@ async def test_a_sidecar_has_to_stop_too_before_another_pod_is_started(follow):
 @asynchronous
 async def test_what_the_watch_says_of_the_pod_before_is_not_heard(follow):
     """It may be behind: the pod of this launch has the name of the one that was taken."""
-    async with follow(ends=True, uid="new", infrastructure_retries=5) as (api, _, event):
-        await taken(api, uid="old")
-        await api.delete("p")
-        api.pods["p"] = {"metadata": {"name": "p", "uid": "new", "labels": {}}}
-        await until(lambda: asks_for(api))
+    async with follow(pod=False, ends=True, uid="new", infrastructure_retries=5) as (api, _, event):
+        new = await api.run("p", "Pending", silent=True, metadata={"uid": "new"})
+        for version, kind in enumerate(("MODIFIED", "DELETED"), start=1):
+            metadata = {"uid": "old", "resourceVersion": str(version), "deletionTimestamp": ago(600)}
+            old = {**new, "metadata": {**new["metadata"], **metadata}}
+            await api.send(json.dumps({"type": kind, "object": old}).encode() + b"\n")
+            await until(lambda asked=version: asks_for(api) == asked)
         assert not event.done()
         await api.run("p", "Running", metadata={"uid": "new"})
         await api.run("p", "Succeeded", 0, metadata={"uid": "new"})
@@ -373,8 +377,20 @@ async def test_what_the_watch_says_of_the_pod_before_is_not_heard(follow):
 async def test_a_pod_that_is_gone_behind_one_of_its_name_has_been_lost(follow):
     async with follow(uid="new") as (api, _, event):
         await taken(api, uid="old")
-        await api.delete("p")
         assert (await result(event)).payload["status"] == "gone"
+
+
+@asynchronous
+async def test_a_pod_whose_name_another_one_takes_between_two_looks_is_gone(follow):
+    async with follow(pod=False, uid="own") as (api, _, event):
+        await api.run("p", "Running", metadata={"uid": "own"}, spec={"nodeName": "n1"})
+        await until(lambda: api.count("/log"))
+        await api.delete("p", silent=True)
+        await api.run("p", "Running", metadata={"uid": "another"})
+        status, message = payload(await result(event))
+        assert status == "gone"
+        assert "on node n1" in message
+        assert api.deleted == []
 
 
 @pytest.mark.parametrize(
@@ -788,15 +804,94 @@ async def test_a_pod_that_no_node_takes_is_told_with_the_nodes_from_the_first_li
 
 @asynchronous
 async def test_a_trigger_that_fails_hands_the_task_back_and_counts(monkeypatch, airflow):
-    async def refused(ref):
+    async def found(ref):
+        pass
+
+    async def refused(cluster, namespace):
         raise ApiError(403, "Forbidden", "no")
 
-    monkeypatch.setattr(trigger.Cluster, "get", refused)
+    monkeypatch.setattr(trigger.Cluster, "get", found)
+    monkeypatch.setattr(trigger.PodWatch, "get", refused)
     one = PodTrigger("p", "team", ClusterRef(None), redefer_count=2)
     one.task_instance = instance()
     found = (await anext(one.run())).payload
-    assert (found["status"], found["_redefer_count"]) == ("error", 2)
+    assert (found["status"], found["_redefer_count"], found["outage"]) == ("error", 2, False)
     assert "403 Forbidden: no" in found["message"]
+
+
+@asynchronous
+async def test_a_cluster_that_is_not_found_is_looked_for_again(tmp_path, airflow, lines, monkeypatch):
+    found, answers = Cluster.get, [ApiError(403, "Forbidden", "no"), ValueError("no plugin"), ValueError("no plugin")]
+
+    async def get(ref):
+        if answers:
+            raise answers.pop()
+        return await found(ref)
+
+    monkeypatch.setattr(trigger.Cluster, "get", get)
+    async with serve(tmp_path) as (api, ref):
+        await api.run("p", "Succeeded", 0)
+        one = PodTrigger("p", "team", ref, ends=True)
+        one.task_instance = instance()
+        assert await result(anext(one.run())) == TaskSuccessEvent()
+        assert [line for line in lines() if "no plugin" in line] == [
+            "Pod p cannot be looked at now, and is left alone; it is tried again. no plugin"
+        ]
+        finisher._task.cancel()
+        finisher._sweeper.cancel()
+
+
+@pytest.fixture
+def refuse():
+    """Have the watch that a trigger follows be refused, and its trigger be told soon."""
+
+    async def refuse(api, one):
+        watch = await PodWatch.get(await Cluster.get(one.cluster), "team")
+        watch.timing = dataclasses.replace(watch.timing, patience=0, pause=0.05)
+        api.refuse["watch=true"] = 403
+        await api.drop_watches()
+        await api.until(lambda: watch.refusal)
+
+    return refuse
+
+
+@asynchronous
+async def test_a_watch_that_is_refused_for_minutes_ends_nothing_and_the_log_says_so(follow, lines, refuse):
+    def said():
+        return [line for line in lines() if "get, list and watch pods in the namespace team" in line]
+
+    async with follow(ends=True) as (api, one, event):
+        await api.run("p", "Running")
+        await until(lambda: api.count("/log"))
+        began = time.monotonic()
+        await refuse(api, one)
+        await until(lambda: len(said()) == 2)
+        assert time.monotonic() - began >= trigger._TICK
+        assert not event.done()
+        api.refuse.clear()
+        await api.run("p", "Succeeded", 0)
+        assert await result(event) == TaskSuccessEvent()
+        assert api.deleted == []
+
+
+@asynchronous
+async def test_a_watch_that_is_refused_for_too_long_fails_the_trigger_and_leaves_the_pod(follow, refuse, monkeypatch):
+    monkeypatch.setattr(trigger, "_OUTAGE", 0.3)
+    async with follow(ends=True) as (api, one, event):
+        await api.run("p", "Running")
+        await refuse(api, one)
+        found = (await result(event)).payload
+        assert (found["status"], found["outage"]) == ("error", True)
+        assert api.deleted == []
+
+
+@asynchronous
+async def test_a_task_runs_out_of_time_while_its_watch_is_refused_too(follow, refuse):
+    async with follow(execution_deadline=time.time() + 1) as (api, one, event):
+        await api.run("p", "Running")
+        await refuse(api, one)
+        assert payload(await result(event)) == ("timeout", "Pod p: execution_timeout has passed")
+        assert len(api.deleted) == 1
 
 
 async def killed(one, event):

@@ -8,7 +8,7 @@ import time
 import pytest
 import structlog
 from airflow.models.trigger import Trigger
-from api_server import asynchronous
+from api_server import asynchronous, kubeconfig
 from task_server import ago, instance, serve, until
 
 from airflow_platform import told, waiting, waits
@@ -40,7 +40,8 @@ def line(tmp_path):
             tasks = []
 
             def wait(name, **arguments):
-                trigger = WaitTrigger(ref, "team", name, **{"seconds": 0, **arguments})
+                words = {"cluster": ref, "namespace": "team", "name": name, "seconds": 0, **arguments}
+                trigger = WaitTrigger(**words)
                 trigger.task_instance = instance()
 
                 async def event():
@@ -138,11 +139,11 @@ async def test_room_is_counted_again_once_the_pod_is_there_or_was_refused(line, 
 
 
 @asynchronous
-async def test_one_goes_at_a_time(line):
+async def test_of_a_quota_one_goes_at_a_time(line):
     async with line() as (api, wait):
         api.quotas = [quota(0, hard=100)]
         began = time.monotonic()
-        found = await gone(*(wait(f"p{number}", **FOR_A_POD) for number in range(6)), wait("busy"), wait("away"))
+        found = await gone(*(wait(f"p{number}", **FOR_A_POD) for number in range(8)))
         times = sorted(at for at, _ in found)
         assert times[0] - began >= waiting._PACE
         assert all(later - before >= 0.8 * waiting._PACE for before, later in itertools.pairwise(times))
@@ -153,21 +154,65 @@ async def test_one_goes_at_a_time(line):
 @asynchronous
 async def test_triggerers_share_the_pace(line, write_config):
     write_config("triggerers: 4")
-    async with line() as (_, wait):
-        (first, _), (second, _) = await gone(wait("a"), wait("b"))
+    async with line() as (api, wait):
+        api.quotas = [quota(0)]
+        (first, _), (second, _) = await gone(wait("a", **FOR_A_POD), wait("b", **FOR_A_POD))
         assert abs(second - first) >= 3 * waiting._PACE
 
 
 @asynchronous
 async def test_the_higher_priority_goes_first_and_then_who_came_first(line):
-    async with line() as (_, wait):
+    async with line() as (api, wait):
+        api.quotas = [quota(0)]
         names = {
-            "young": wait("young", attempt={"first": 3}),
-            "old": wait("old", attempt={"first": 1}),
-            "high": wait("high", priority=2, attempt={"first": 4}),
+            "young": wait("young", attempt={"first": 3}, **FOR_A_POD),
+            "old": wait("old", attempt={"first": 1}, **FOR_A_POD),
+            "high": wait("high", priority=2, attempt={"first": 4}, **FOR_A_POD),
         }
         await gone(*names.values())
         assert sorted(names, key=lambda name: names[name].result()[0]) == ["high", "old", "young"]
+
+
+@pytest.fixture
+def rounds(monkeypatch):
+    """The line moves when the test says so, and then: which of these tasks have gone."""
+    monkeypatch.setattr(waiting, "_PACE", 60)
+
+    async def one(*tasks):
+        await waiting._line()._let_go()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return [task.done() for task in tasks]
+
+    return one
+
+
+def stand():
+    """How many stand in the line."""
+    return len(waiting._line()._places)
+
+
+@asynchronous
+async def test_those_of_a_cluster_that_is_away_go_one_by_one_and_hold_up_no_other(line, rounds, tmp_path):
+    nowhere = ClusterRef(None, config_file=kubeconfig(tmp_path / "nowhere", "http://127.0.0.1:9"))
+    async with line() as (api, wait):
+        api.quotas = [quota(0), quota(0, name="r")]
+        away = [wait(f"away{number}", cluster=nowhere, priority=2) for number in range(3)]
+        others = [wait("p", **FOR_A_POD), wait("r", **FOR_A_POD | {"quota": "r"})]
+        await until(lambda: stand() == 5)
+        assert await rounds(*others, *away) == [True, True, True, False, False]
+        assert await rounds(*away) == [True, True, False]
+
+
+@asynchronous
+async def test_many_that_an_outage_has_refused_are_soon_let_go(line, rounds):
+    async with line() as (api, wait):
+        tasks = [wait(f"p{number}", attempt={"first": 1 + number}) for number in range(12)]
+        await until(lambda: stand() == 12)
+        await api.until(lambda: api.watches)
+        await until(lambda: all(place.watch.in_sync for place in waiting._line()._places))
+        for number in (5, 10):
+            assert await rounds(*tasks) == [True] * number + [False] * (12 - number)
 
 
 @asynchronous

@@ -284,6 +284,28 @@ async def test_a_history_that_is_gone_is_listed_anew(serve, expires_by, caplog):
 
 
 @asynchronous
+async def test_a_watch_begins_anew_whatever_the_one_that_is_open_has_still_to_say(serve):
+    async with serve() as (api, watch), watch.follow("a") as feed:
+        await api.until(lambda: api.watches)
+        watch.begin_anew()
+        await api.put("a", "Running")
+        assert await phase(feed) == "Running"
+        await api.until(lambda: api.count(LISTS) == 2)
+
+
+@asynchronous
+async def test_a_watch_begins_anew_where_a_list_is_on_its_way(serve):
+    async with serve() as (api, watch):
+        api.open.clear()
+        async with watch.follow("a"):
+            await api.until(lambda: api.count(LISTS))
+            watch.begin_anew()
+            api.open.set()
+            await api.until(lambda: api.watches)
+            assert api.count(LISTS) == 2
+
+
+@asynchronous
 async def test_a_connection_that_breaks_goes_on_from_the_last_version(serve, caplog):
     caplog.set_level("INFO")
     async with serve() as (api, watch):

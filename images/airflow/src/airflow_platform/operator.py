@@ -14,7 +14,7 @@ import hashlib
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import cache
@@ -109,6 +109,10 @@ class PodTask(KubernetesPodOperator):
                 raise AirflowException(self._told(event["message"], event))
             case "gone":
                 raise PodNotFoundException(self._told(event["message"], event))
+            case "error" if event.get("outage") and self._goes_on(event):
+                # The pod stays, as nothing is wrong with it: a next try takes it over, or the triggerer deletes it
+                # once it sees it again.
+                raise AirflowException(event["message"])
             case "error" if event.get("_redefer_count", 0) >= self.MAX_REDEFER_ATTEMPTS and self._goes_on(event):
                 # The stock operator would wait here for the pod's end, however long that takes.
                 self._delete_pods_of(context)
@@ -131,15 +135,17 @@ class PodTask(KubernetesPodOperator):
             self._delete_pods_of(context)
         return super().resume_execution(next_method, next_kwargs, context)
 
-    def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
+    def _do_render_template_fields(
+        self, parent: Any, template_fields: Iterable[str], context: Any, jinja_env: Any, seen_oids: set[int]
+    ) -> None:
         """As the operator's.
 
-        Airflow calls this at the start of each phase, and then what is to be called before the task runs. In a phase
-        that resumes, that has been.
+        Airflow calls this at the start of each phase, of a mapped task too, and then what is to be called before the
+        task runs. In a phase that resumes, that has been.
         """
-        super().render_template_fields(context, jinja_env)
+        super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
         server = getattr(context["ti"], "_ti_context_from_server", None)
-        if server and server.next_method:
+        if parent is self and server and server.next_method:
             self.on_execute_callback, self._pre_execute_hook = [], None
 
     def build_pod_request_obj(self, context: Any = None, *, dry_run: bool = False) -> k8s.V1Pod:

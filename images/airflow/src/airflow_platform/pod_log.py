@@ -15,7 +15,7 @@ import structlog
 from airflow_platform import logs, pod_status
 from airflow_platform.cluster import Cluster
 
-#: Ends the log of a triggerer that follows the pod no more, because another one does.
+#: Ends the log of a triggerer that follows the pod no more: another one does, unless somebody has ended the try.
 HANDED_OVER = "another triggerer follows it, and has its log"
 
 #: Lines that are kept in memory, for the evidence of a failure, and characters of each.

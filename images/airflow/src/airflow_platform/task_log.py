@@ -7,7 +7,6 @@ from this module (airflow._shared.logging.remote).
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import time
@@ -53,21 +52,27 @@ class TaskLog(S3RemoteLogIO):
     def upload(self, path: str | os.PathLike[str], ti: Any = None) -> None:
         """Upload a finished log file; one that cannot be is uploaded later (`airflow_platform.unsent`).
 
-        Not what a triggerer wrote that handed its pod over: the one that follows the pod now has the log from its
-        beginning. A failure never changes the task's state.
+        It is moved aside first, as the next trigger or phase of the try may begin meanwhile, and has the same path. A
+        failure never changes the task's state.
+
+        Raises:
+            OSError: it cannot be moved, or noted.
         """
         local = self.base_log_folder.joinpath(path)
         if not local.is_file():
             return
-        tries = time.monotonic() >= self._away_until
-        if _handed_over(local) or (tries and self.send(local)):
-            self.remove(local)
+        key = self._key(local)
+        # What waits for the same place was written before.
+        tries = time.monotonic() >= self._away_until and not unsent.waits(self.base_log_folder, key)
+        log = unsent.aside(self.base_log_folder, local, key)
+        if tries and self.send(log, key):
+            log.unlink()
         else:
-            unsent.keep(self.base_log_folder, local)
+            unsent.keep(log, key)
 
-    def send(self, local: Path) -> bool:
-        """Upload a log file; whether it is in S3. After a failure, `upload` does not try for some seconds."""
-        address = os.path.join(self.remote_base, self._name(local))
+    def send(self, local: Path, key: str) -> bool:
+        """Upload a file to its key; whether it is in S3. After a failure, `upload` does not try for some seconds."""
+        address = os.path.join(self.remote_base, key)
         try:
             self._put(local, address)
         except (BotoCoreError, ClientError, S3UploadFailedError) as error:
@@ -82,14 +87,8 @@ class TaskLog(S3RemoteLogIO):
             return False
         return True
 
-    def remove(self, local: Path) -> None:
-        """Remove a log file that has been uploaded, with its folder if it was the last there."""
-        local.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            local.parent.rmdir()
-
-    def _name(self, local: Path) -> str:
-        """The log's key: of a trigger, by the trigger's id. Whoever takes a pod over writes what the one before did."""
+    def _key(self, local: Path) -> str:
+        """Where a log is to go: of a trigger, by its id. Whoever takes a pod over writes what the one before did."""
         name = local.relative_to(self.base_log_folder).as_posix()
         head, of_trigger, _ = name.rpartition(OF_TRIGGER)
         found = _STARTING.search(_bytes(local, 0)) if of_trigger else None
@@ -98,8 +97,12 @@ class TaskLog(S3RemoteLogIO):
     def _put(self, local: Path, address: str) -> None:
         client, (bucket, key) = self.hook.get_conn(), self.hook.parse_s3_url(address)
         size, there = local.stat().st_size, self._size(client, bucket, key)
-        if OF_TRIGGER in key and there is not None and there >= size:
-            return
+        if OF_TRIGGER in key and there:
+            # Whoever handed the pod over has not seen its end, however much it wrote; where nobody took the pod, this
+            # is all there is.
+            end = client.get_object(Bucket=bucket, Key=key, Range=f"bytes={max(0, there - _PART)}-")["Body"].read()
+            if (not _handed_over(_bytes(local, -_PART)), size) <= (not _handed_over(end), there):
+                return
         extra = {"ServerSideEncryption": "AES256"} if conf.getboolean("logging", "encrypt_s3_logs") else {}
         if self.acl_policy:
             extra["ACL"] = self.acl_policy
@@ -145,8 +148,8 @@ class TaskLog(S3RemoteLogIO):
         ]
 
 
-def _handed_over(path: Path) -> bool:
-    return HANDED_OVER.encode() in _bytes(path, -_PART)
+def _handed_over(end: bytes) -> bool:
+    return HANDED_OVER.encode() in end
 
 
 def _bytes(path: Path, place: int) -> bytes:

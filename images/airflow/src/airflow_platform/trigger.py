@@ -51,6 +51,12 @@ _TICK = 60
 #: The same while the base container is not at work: what keeps the pod may be worth a word, or final, once it lasts.
 _LOOK_AGAIN = 10
 
+#: Seconds until a cluster is asked again that gave no answer, or refused.
+_PAUSE = 6
+#: Seconds for which it may refuse, or not be found by its connection, before the try fails; the pod knows nothing of
+#: that, and runs on. As long as it takes to notice that rights or credentials are amiss, and to put them right.
+_OUTAGE = 600
+
 #: How often a pod is created again at least that was deleted before it ran.
 _NEVER_RAN = 5
 
@@ -158,6 +164,9 @@ class PodTrigger(BaseTrigger):
         self._uid = uid
         #: When the pod was last known to be held by Kueue, or may have been; in seconds since the epoch.
         self._held = 0.0
+        #: Since when the cluster refuses, and when it was last said that it cannot be asked; by the monotonic clock.
+        self._away: float | None = None
+        self._said: float | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path and arguments, all of them JSON."""
@@ -180,7 +189,8 @@ class PodTrigger(BaseTrigger):
             raise
         except Exception as error:
             log.exception(f"The trigger of pod {self.name} failed: {error}")
-            event = self._resume("error", f"The trigger of pod {self.name} failed: {error}")
+            message = f"The trigger of pod {self.name} failed: {error}"
+            event = self._resume("error", message, outage=self._away is not None)
         self._fired = True
         await handed_on()
         yield event
@@ -204,7 +214,7 @@ class PodTrigger(BaseTrigger):
             or pod["metadata"]["uid"] != (self._uid or pod["metadata"]["uid"])
             or pod_status.ended(pod, self.base, self.xcom_sidecar)
         ):
-            log.info(f"Pod {self.name}: {HANDED_OVER}")
+            log.info(f"Pod {self.name} is left alone here: unless somebody has ended this try, {HANDED_OVER}")
             return
         if self.on_kill_action == "keep_pod":
             log.info(f"The task was set to {state}; its pod {self.name} is kept (on_kill_action)")
@@ -213,13 +223,39 @@ class PodTrigger(BaseTrigger):
         await finisher.delete(cluster, pod, self.grace_period)
 
     async def _follow(self) -> TriggerEvent:
-        cluster = await Cluster.get(self.cluster)
+        cluster = await self._find_cluster()
         watch = await PodWatch.get(cluster, self.namespace)
         finisher.look_after(watch)
         async with watch.follow(self.name, self.uid) as feed, self._pod_log(cluster) as pod_log:
             known = Evidence(cluster, self.namespace, self.base)
             with waits.noted(self):
                 return await self._to_the_end(_Followed(cluster, pod_log, known), feed)
+
+    async def _find_cluster(self) -> Cluster:
+        """The cluster; it has been found before, as the pod was created there."""
+        while True:
+            try:
+                return await Cluster.get(self.cluster)
+            except Exception as error:
+                await self._sit_out(error)
+
+    async def _sit_out(self, error: Exception) -> None:
+        """Wait a moment where the cluster refuses or is not found, from which nothing follows for the pod.
+
+        Raises:
+            Exception: the same, once that has lasted for `_OUTAGE` seconds.
+        """
+        self._away = self._away or time.monotonic()
+        if time.monotonic() - self._away >= _OUTAGE:
+            raise error
+        await self._pause(error)
+
+    async def _pause(self, error: Exception) -> None:
+        """Wait until the cluster may be asked again, and say why, about once a minute."""
+        if self._said is None or time.monotonic() - self._said >= _TICK:
+            self._said = time.monotonic()
+            log.warning(f"Pod {self.name} cannot be looked at now, and is left alone; it is tried again. {error}")
+        await asyncio.sleep(_PAUSE)
 
     async def _to_the_end(self, at: _Followed, feed: Feed) -> TriggerEvent:
         pod: dict[str, Any] | None = None
@@ -230,7 +266,13 @@ class PodTrigger(BaseTrigger):
             due = known.events.due(pod) if pod is not None else None
             try:
                 newer = await feed.next(timeout=self._seconds_left(pod, due, trouble))
+            except ApiError as error:
+                if event := await self._late(at, pod):
+                    return event
+                await self._sit_out(error)
+                continue
             except TimeoutError:
+                self._away = None
                 if due is not None and due <= time.time():
                     await known.gather(pod)
                     if self.events_on_startup:
@@ -240,10 +282,11 @@ class PodTrigger(BaseTrigger):
                 if pod is None:
                     continue
             else:
+                self._away = None
                 if not self._is_own(newer or feed.last):
-                    if newer is not None or await self._is_there(at.cluster):
+                    if await self._is_there(at.cluster):
                         continue  # the watch is about to say more
-                    return await self._gone(at, None)
+                    return await self._gone(at, pod)
                 if newer is None:
                     return await self._gone(at, feed.last)
                 if pod_status.held(newer if pod is None else pod):
@@ -281,8 +324,7 @@ class PodTrigger(BaseTrigger):
             try:
                 return await self._read(cluster) is not None
             except _NO_ANSWER as error:
-                log.warning(f"Pod {self.name}: the cluster does not answer: {error}")
-                await asyncio.sleep(_TICK / 10)
+                await self._pause(error)
 
     def _is_being_taken(self, verdict: Verdict | None, pod: dict[str, Any]) -> bool:
         """Whether the infrastructure takes a pod that has yet to stop: a sidecar is still at work."""
@@ -339,8 +381,7 @@ class PodTrigger(BaseTrigger):
         try:
             pod = await self._read(at.cluster)
         except _NO_ANSWER as error:
-            log.warning(f"Pod {self.name}: the cluster does not answer: {error}")
-            await asyncio.sleep(_TICK / 10)
+            await self._pause(error)
             return None
         over = pod is None or pod_status.ended(pod, self.base, self.xcom_sidecar)
         for deadline, why in [] if over else self._deadlines(pod):

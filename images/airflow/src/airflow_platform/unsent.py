@@ -1,7 +1,7 @@
 """Logs that could not be uploaded, as S3 was away: they stay on the pod's disk, and a process uploads them later.
 
-`airflow_platform.task_log` leaves a note for each, in a folder beside them; `start` begins the process, in pods that
-live on: those of the triggerer and of the launcher.
+`airflow_platform.task_log` moves each into a folder beside them, with a note of where it is to go; `start` begins the
+process, in pods that live on: those of the triggerer and of the launcher.
 """
 
 from __future__ import annotations
@@ -20,28 +20,60 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks.
 PERIOD = 10
-_NOTES = ".unsent"
+#: In a folder of logs. A log's name in it is the time at which it came and, after a dot, a digest of its key.
+_FOLDER = ".unsent"
+#: The end of the name of a note, which has the log's key; before it is the log's name.
+_NOTE = ".key"
 
 
-def keep(base: Path, log: Path) -> None:
-    """Note a log, below ``base``, that is to be uploaded."""
-    name = log.relative_to(base).as_posix()
-    notes = base / _NOTES
-    notes.mkdir(exist_ok=True)
-    (notes / hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()).write_text(name)
+def aside(base: Path, log: Path, key: str) -> Path:
+    """Move a log, below ``base``, to where it is its own; where that is. Its folder goes if it was the last there.
+
+    The next trigger of a try empties the file that has the path of the one before, and a phase writes on to it.
+
+    Raises:
+        OSError: it cannot be moved.
+    """
+    folder = base / _FOLDER
+    folder.mkdir(exist_ok=True)
+    moved = log.rename(folder / f"{time.time_ns()}.{_digest(key)}")
+    with contextlib.suppress(OSError):
+        log.parent.rmdir()
+    return moved
+
+
+def waits(base: Path, key: str) -> bool:
+    """Whether a log that was moved aside has yet to go to this key."""
+    return any((base / _FOLDER).glob(f"*.{_digest(key)}"))
+
+
+def keep(log: Path, key: str) -> None:
+    """Have a log that was moved aside uploaded later.
+
+    Raises:
+        OSError: its note cannot be written.
+    """
+    # Made under another name: `send` finds all of it or nothing.
+    new = log.with_name(f"{log.name}.new")
+    new.write_text(key)
+    new.replace(log.with_name(f"{log.name}{_NOTE}"))
 
 
 def send(task_log: TaskLog) -> int:
-    """Upload what is noted, until one cannot be; how many are left."""
-    notes = sorted((task_log.base_log_folder / _NOTES).glob("*"), key=lambda note: note.stat().st_mtime)
+    """Upload what was kept, the oldest first, until one cannot be; how many are left."""
+    notes = sorted((task_log.base_log_folder / _FOLDER).glob(f"*{_NOTE}"))
     for number, note in enumerate(notes):
-        log = task_log.base_log_folder / note.read_text()
+        log = note.with_suffix("")
         if log.is_file():
-            if not task_log.send(log):
+            if not task_log.send(log, note.read_text()):
                 return len(notes) - number
-            task_log.remove(log)
+            log.unlink()
         note.unlink()
     return 0
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha1(key.encode(), usedforsecurity=False).hexdigest()
 
 
 def start() -> None:

@@ -2,8 +2,9 @@
 
 A launch that is refused for now defers to a `WaitTrigger`. All that wait in a triggerer stand in one line, by priority
 and then by time. What quotas have left is asked for once for all of them, and where there is room for the first of a
-quota, it goes: a phase of the launcher creates its pod. One goes at a time, at most one a second of all triggerers
-together. So hundreds of tasks may wait for little room, and neither the API server nor the launcher is busy with them.
+quota, it goes: a phase of the launcher creates its pod. Of each quota one goes at a time, at most one a second of all
+triggerers together; of those that wait for none, a few, or one where their cluster is away. So hundreds of tasks may
+wait for little room, and neither the API server nor the launcher is busy with them.
 """
 
 from __future__ import annotations
@@ -32,8 +33,11 @@ from airflow_platform.log_channel import handed_on
 from airflow_platform.told import Told
 from airflow_platform.watch import PodWatch
 
-#: Seconds between two that go, of all triggerers together.
+#: Seconds between two that go for room in the same quota, of all triggerers together.
 _PACE = 1.0
+#: How many go in that time of those in one namespace that wait for no quota: an outage has refused many at once, and is
+#: over. About as many phases as a processor of the launcher does in a second.
+_AT_ONCE = 5
 #: Seconds between two looks at what the quotas of a namespace have left.
 _LOOK = 2
 #: Seconds after which a task tries again of which it cannot be told whether it is worth it: its quota cannot be read.
@@ -305,25 +309,28 @@ class _Line:
             # First: whoever comes now has been refused just now.
             await asyncio.sleep(self._pace)
             try:
-                await self._let_one_go()
+                await self._let_go()
             except Exception:
                 _own_log.exception("Tasks that wait for their pod could not be looked at")
 
-    async def _let_one_go(self) -> None:
-        full: set[tuple[PodWatch, str]] = set()
+    async def _let_go(self) -> None:
+        """One round: no quota and no cluster takes the turn of another."""
+        went: Counter[tuple[PodWatch, str]] = Counter()
         for place in self._in_order():
-            quota = (place.watch, place.trigger.quota or "")
-            if quota in full or place.waited < place.trigger.seconds:
+            trigger, quota = place.trigger, (place.watch, place.trigger.quota or "")
+            # Where the cluster is away, one finds out whether it is back.
+            most = 1 if trigger.quota or not place.watch.in_sync else _AT_ONCE
+            if went[quota] >= most or place.waited < trigger.seconds:
                 continue
             if await self._may_go(place):
-                self._of(place.watch).take(place.trigger)
+                went[quota] += 1
+                self._of(place.watch).take(trigger)
                 if place in self._places:
                     self._places.remove(place)
                 place.turn.set()
-                return
-            if place.trigger.quota:
+            elif trigger.quota:
                 # Those behind wait too, or one that needs much would never have its turn.
-                full.add(quota)
+                went[quota] = most
 
     async def _may_go(self, place: _Place) -> bool:
         trigger, pod = place.trigger, place.watch.known(place.trigger.name)

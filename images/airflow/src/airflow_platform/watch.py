@@ -147,6 +147,7 @@ class PodWatch:
         self._gone: dict[str, Pod] = {}  # by uid, as they were last seen
         self._feeds: dict[str, list[Feed]] = {}
         self._version: str | None = None
+        self._anew = False
         self._outage: _Outage | None = None
         self._task: asyncio.Task | None = None
         self._questions: dict[str, asyncio.Task] = {}
@@ -227,7 +228,8 @@ class PodWatch:
 
     def begin_anew(self) -> None:
         """List again before watching further: what was seen so far may be of another cluster."""
-        self._version = None
+        # Not the version at once: what is open may be the other cluster's still, and would set it again.
+        self._anew = True
 
     def __str__(self) -> str:
         return f"pods in the namespace {self.namespace} of {self.cluster}"
@@ -253,9 +255,12 @@ class PodWatch:
     async def _run(self) -> None:
         while True:
             try:
+                if self._anew:
+                    self._anew, self._version = False, None
                 if self._version is None:
                     await self._list()
-                await self._watch()
+                else:
+                    await self._watch()
             except Exception as error:
                 await asyncio.sleep(self._failed(error))
 
