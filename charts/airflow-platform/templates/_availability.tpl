@@ -23,12 +23,9 @@ strategy:
 {{- end }}
 {{- end -}}
 
-{{/* Of a Deployment's pod: its end, its priority, and how it keeps away from the others. Takes `root` and `component` too. */}}
+{{/* Of a Deployment's pod: its end, and how it keeps away from the others. Takes `root` and `component` too. */}}
 {{- define "airflow-platform.deployed-pod-spec" -}}
 terminationGracePeriodSeconds: {{ .values.terminationGracePeriodSeconds | int }}
-{{- with .values.priorityClassName }}
-priorityClassName: {{ . }}
-{{- end }}
 {{- with include "airflow-platform.topology-spread" . | fromYamlArray }}
 topologySpreadConstraints:
   {{- toYaml . | nindent 2 }}

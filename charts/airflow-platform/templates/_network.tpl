@@ -18,7 +18,9 @@ A component's policy. Takes `root`, `component`, `key` (its place in the values)
 {{- if and .gitSync $metrics.enabled .root.Values.dags.gitSync.enabled -}}
 {{- $ingress = append $ingress (include "airflow-platform.network.scraped" (dict "root" .root "names" (list "git-sync")) | fromJson) -}}
 {{- end -}}
-{{- range .egress -}}
+{{- $destinations := .egress | default list -}}
+{{- if include "airflow-platform.network.sends-telemetry" . }}{{ $destinations = append $destinations "telemetry" }}{{ end -}}
+{{- range uniq $destinations -}}
 {{- $egress = concat $egress (include "airflow-platform.network.destination" (dict "root" $.root "name" .) | fromJsonArray) -}}
 {{- end -}}
 {{- $egress = concat $egress ($extra.egress | default list) -}}
@@ -43,6 +45,15 @@ spec:
 {{- end -}}
 {{- end -}}
 
+{{/* Not empty where a component sends to an OpenTelemetry collector. Takes `root` and `component`. */}}
+{{- define "airflow-platform.network.sends-telemetry" -}}
+{{- if has .component (list "api-server" "scheduler" "dag-processor" "dag-guard" "triggerer" "launcher" "worker") -}}
+{{- range $section := list "metrics" "traces" -}}
+{{- if eq "true" (get $.root.Values.config $section | default dict | dig "otel_on" false | toString | lower) }}true{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/*
 Egress rules of a destination, as a JSON list. Takes `root`, `name` and `tasks`, whether it is for the pods of tasks: where
 they reach anything, the addresses of database, broker and Kubernetes are left out as far as the values name them.
@@ -64,6 +75,10 @@ they reach anything, the addresses of database, broker and Kubernetes are left o
 {{- range .root.Values.metrics.expiring.addresses }}{{ $ports = append $ports (splitList ":" . | last | int) }}{{ end -}}
 {{- $to := include "airflow-platform.network.anywhere" . | fromJsonArray -}}
 {{- $rules = list (dict "to" $to "ports" (include "airflow-platform.network.ports" (uniq $ports) | fromJsonArray)) -}}
+{{- else if eq .name "issuer" -}}
+{{- $port := include "airflow-platform.network.port" .root.Values.auth.oidc.issuer | int -}}
+{{- $to := include "airflow-platform.network.anywhere" . | fromJsonArray -}}
+{{- $rules = list (dict "to" $to "ports" (include "airflow-platform.network.ports" (list $port) | fromJsonArray)) -}}
 {{- else if eq .name "guard" -}}
 {{- $to := list (include "airflow-platform.network.pods" (dict "root" .root "component" "dag-guard") | fromJson) -}}
 {{- $rules = list (dict "to" $to "ports" (include "airflow-platform.network.ports" (list 9418) | fromJsonArray)) -}}
@@ -169,7 +184,7 @@ cluster's own pods, so these are named too. Takes `root` and `tasks`.
 {{/* What reads Airflow's database, connections and variables, as a JSON list of destinations. */}}
 {{- define "airflow-platform.network.of-database" -}}
 {{- $egress := list (.Values.pgbouncer.enabled | ternary "pgbouncer" "database") -}}
-{{- if .Values.secretsBackend.class }}{{ $egress = append $egress "secretsBackend" }}{{ end -}}
+{{- if .Values.secretsBackend.class }}{{ $egress = concat $egress (list "secretsBackend" "identity") }}{{ end -}}
 {{- toJson $egress -}}
 {{- end -}}
 

@@ -30,6 +30,9 @@ serviceAccountName: {{ include (printf "airflow-platform.%s.name" .component) .r
 {{- /* What needs a token mounts it: no sidecar or init container has it, too. */}}
 automountServiceAccountToken: false
 enableServiceLinks: false
+{{- with .values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
 {{- with .root.Values.imagePullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}

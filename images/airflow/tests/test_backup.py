@@ -53,10 +53,10 @@ class S3:
 
 
 class Database:
-    """What `connect` gives: the revisions that it has, and how many others use it."""
+    """What `connect` gives: the revisions that it has, how many others use it, whether its user is the first."""
 
-    def __init__(self, heads, others=0):
-        self.heads, self.others, self.rows = heads, others, []
+    def __init__(self, heads, others=0, *, first=False):
+        self.heads, self.others, self.first, self.rows = heads, others, first, []
 
     @contextlib.contextmanager
     def __call__(self, url=None):
@@ -70,6 +70,8 @@ class Database:
             self.rows = [(values[0] if values[0] in self.heads else None,)]
         elif "pg_stat_activity" in query:
             self.rows = [(self.others,)]
+        elif "pg_roles" in query:
+            self.rows = [(self.first,)]
         else:
             self.rows = [(self.heads[query.split()[-1]],)]
 
@@ -98,8 +100,8 @@ def s3(monkeypatch):
     return s3
 
 
-def database(monkeypatch, heads, others=0):
-    monkeypatch.setattr(backup, "connect", Database(heads, others))
+def database(monkeypatch, heads, others=0, **more):
+    monkeypatch.setattr(backup, "connect", Database(heads, others, **more))
 
 
 def make(s3, folders, dump=b"dump", heads=HEADS, when="20260101T000000Z"):
@@ -115,6 +117,13 @@ def test_a_schema_that_moves_is_dumped_first(monkeypatch, folders, s3, capsys):
     backup.prepare(folders.connection, timeout=0)
     assert json.loads((folders.connection / "needed").read_text()) == HEADS
     assert "the schema moves from alembic_version 1d6611b6ab7c" in capsys.readouterr().out
+
+
+def test_a_user_who_could_not_restore_it_has_none(monkeypatch, folders, s3):
+    database(monkeypatch, HEADS, first=True)
+    with pytest.raises(BackupError, match="is the server's first one, by which no dump is restored"):
+        backup.prepare(folders.connection, timeout=0)
+    assert list(folders.connection.iterdir()) == []
 
 
 @pytest.mark.parametrize(

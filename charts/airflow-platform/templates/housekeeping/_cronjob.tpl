@@ -9,7 +9,8 @@ and two never run at once. Takes `root`, `name` (what it does), `values` (that p
 apiVersion: batch/v1
 kind: CronJob
 metadata:
-  name: {{ include "airflow-platform.fullname" .root }}-{{ .name }}
+  {{- /* Of a CronJob 52 characters, as its Jobs have eleven more. */}}
+  name: {{ include "airflow-platform.fullname" .root | trunc 34 | trimSuffix "-" }}-{{ .name }}
   namespace: {{ .root.Release.Namespace }}
   labels:
     {{- include "airflow-platform.labels" $pod | nindent 4 }}

@@ -2,12 +2,13 @@
 
 {{- define "airflow-platform.metrics.name" -}}{{ include "airflow-platform.fullname" . }}-metrics{{- end -}}
 
-{{/* Its ports, and that of git-sync. */}}
+{{/* Its ports, and those of git-sync and of PgBouncer's exporter. */}}
 {{- define "airflow-platform.metrics.ports" -}}
 statsd: 9125
 exporter: 9102
 monitor: 9103
 git-sync: 9104
+pgbouncer: 9127
 {{- end -}}
 
 {{/* What Airflow is told of them. */}}

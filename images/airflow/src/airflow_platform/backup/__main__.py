@@ -28,6 +28,9 @@ CONNECTION, BACKUP = Path("/connection"), Path("/backup")
 NAME_VARIABLE = "AIRFLOW_PLATFORM_RESTORE"
 _KEYS_VARIABLE = "AIRFLOW__CORE__FERNET_KEY"
 
+#: Whether the user is the server's first one. `DROP OWNED` (templates/backup/restore.yaml) is refused to that one.
+_IS_FIRST = "SELECT oid = 10 FROM pg_roles WHERE rolname = current_user"
+
 #: Sessions of others in the database. What the server itself does there is none of them.
 _OTHERS = """
     SELECT count(*) FROM pg_stat_activity
@@ -39,15 +42,25 @@ def prepare(connection: Path, timeout: float) -> None:
     """Write how the database is reached, and, where its schema is about to move, a file ``needed``.
 
     Raises:
+        BackupError: the dump could not be restored by the database's user.
         NotReady: the database does not answer for ``timeout`` seconds.
     """
     heads: dict[str, str] = {}
+    is_first = False
 
     def look() -> None:
-        with connect() as database:
+        nonlocal is_first
+        with connect() as database, database.cursor() as cursor:
             heads.update(found_heads(database))
+            cursor.execute(_IS_FIRST)
+            (is_first,) = cursor.fetchone()
 
     wait(look, timeout)
+    if is_first:
+        raise BackupError(
+            "the database's user is the server's first one, by which no dump is restored. Give Airflow a user of its "
+            "own that owns its tables, or set backup.enabled to false"
+        )
     write_service(connection / "service", os.environ[URL_VARIABLE])
     if not heads:
         print("the database is empty: there is nothing to dump")
