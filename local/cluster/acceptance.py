@@ -19,10 +19,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import yaml
-from local.cluster import command, s3, settings
+from local.cluster import command, postgres, s3, settings
 from local.cluster.airflow import ENDED, Airflow
 from local.cluster.console import Problem, step
-from local.cluster.kind import kubectl
 
 #: What acceptance.yaml may hold, and what each is.
 KEYS = {
@@ -143,17 +142,17 @@ def _put_rows(path: Path) -> None:
         raise Problem(f"{path}: it is empty", "Its first line names the columns, the key first.")
     names = ", ".join(f'"{name}"' for name in columns)
     script = f"""
+        BEGIN;
         CREATE TEMP TABLE input (LIKE {table});
         COPY input ({names}) FROM STDIN WITH (FORMAT csv, HEADER);
 {text.rstrip()}
 \\.
         DELETE FROM {table} USING input WHERE {table}."{columns[0]}" = input."{columns[0]}";
         INSERT INTO {table} ({names}) SELECT {names} FROM input;
+        COMMIT;
     """
-    words = ["exec", "-i", "-n", settings.STAND_INS, "postgres-0", "--", "psql", "-h", "/tmp", "-U", "postgres"]
-    options = ["-d", database, "-q", "-1", "-v", "ON_ERROR_STOP=1", "-f", "-"]
     try:
-        kubectl(*words, *options, stdin=script)
+        postgres.query(script, database)
     except Problem as problem:
         raise Problem(f"{path.relative_to(settings.REPO)}: {problem}", "Do table and columns exist?") from None
 

@@ -23,8 +23,8 @@ BRANCH = "main"
 _LINK = "/git/current"
 
 
-def push(folder: Path, message: str = "") -> str:
-    """Commit what is in ``folder`` under ``dags/`` and push it; the commit's hash.
+def push(folder: Path, message: str = "", below: str = SUBFOLDER) -> str:
+    """Commit what is in ``folder`` under ``dags/``, or ``below`` another folder, and push it; the commit's hash.
 
     A file or folder at the top of ``folder`` replaces the one of that name; others in the repository stay. Nothing
     is committed where nothing changed.
@@ -45,7 +45,7 @@ def push(folder: Path, message: str = "") -> str:
             return run(["git", *words], log="git", env=environment, cwd=clone, doing=f"git {words[0]}")
 
         git("clone", "--quiet", "--branch", BRANCH, address, ".")
-        target = clone / SUBFOLDER
+        target = clone / below
         target.mkdir(exist_ok=True)
         for entry in entries:
             there = target / entry.name

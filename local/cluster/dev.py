@@ -47,11 +47,14 @@ def loop(name: str, access: dict) -> None:
                 acceptance.put_inputs(case, access)
                 run_id = acceptance.start_anew(case, airflow)
             say(f"      {duration(time.monotonic() - began)} after the save")
-            with acceptance.unpaused(case, airflow):
-                if tasks is None:
+            if tasks is None:
+                with acceptance.unpaused(case, airflow):
                     acceptance.run(case, access, run_id)
-                elif tasks:
+            elif tasks:
+                with acceptance.unpaused(case, airflow):
                     acceptance.run_again(case, access, run_id, tasks)
+            else:
+                say("      nothing that it runs has changed")
         except Problem as problem:
             say(f"error: {problem}")
         took = duration(time.monotonic() - began)

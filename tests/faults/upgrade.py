@@ -18,7 +18,7 @@ from pathlib import Path
 
 import requests
 import yaml
-from local.cluster import images, registry, releases, settings
+from local.cluster import images, postgres, registry, releases, settings
 from local.cluster.console import Problem, wait_for
 from local.cluster.kind import kubectl
 from tests.faults import components
@@ -170,9 +170,8 @@ def pgbouncer(trial: Trial) -> None:
 
 def _sessions() -> int:
     """Sessions of Airflow's user in the database."""
-    query = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'airflow'"
-    words = ["exec", "-n", settings.STAND_INS, "statefulset/postgres", "--", "psql", "-h", "/tmp", "-Atc", query]
-    return int(kubectl(*words))
+    (count,) = postgres.query("SELECT count(*) FROM pg_stat_activity WHERE usename = 'airflow'")
+    return int(count)
 
 
 UPGRADES = {

@@ -75,18 +75,6 @@ def put(kubectl, tmp_path):
     return put
 
 
-@pytest.fixture
-def query(kubectl):
-    """Words of the answer of the database, to its superuser."""
-
-    def query(sql):
-        words = ["exec", "-i", "-n", settings.STAND_INS, "postgres-0", "--", "psql", "--host=/tmp", "--no-psqlrc"]
-        options = ["-qAt", "--username=postgres", "--dbname=airflow", "--set=ON_ERROR_STOP=1", "--file=-"]
-        return kubectl(*words, *options, stdin=sql).split()
-
-    return query
-
-
 def nobody_noticed(run):
     """Each task of a run was done by one pod, at the first try. :raises AssertionError: one was not."""
     assert run.ended() == "success"

@@ -4,7 +4,7 @@ import secrets
 from urllib.parse import urlsplit
 
 import pytest
-from local.cluster import releases, settings
+from local.cluster import postgres, releases, settings
 from local.cluster.console import wait_for
 from tests.rotation.conftest import nobody_noticed
 
@@ -19,21 +19,25 @@ def url():
 
 
 @pytest.fixture
-def second_url(url, query):
+def second_url(url):
     """The database's, with a second user who may what the first one may."""
     first, password = urlsplit(url).username, secrets.token_urlsafe(24)
-    query(f"CREATE ROLE {SECOND} LOGIN PASSWORD '{password}' IN ROLE {first}; ALTER ROLE {SECOND} SET role = {first};")
+    postgres.query(
+        f"CREATE ROLE {SECOND} LOGIN PASSWORD '{password}' IN ROLE {first}; ALTER ROLE {SECOND} SET role = {first};"
+    )
     yield urlsplit(url)._replace(netloc=f"{SECOND}:{password}@{urlsplit(url).netloc.rpartition('@')[2]}").geturl()
-    query(f"DROP ROLE {SECOND};")
+    postgres.query(f"DROP ROLE {SECOND};")
 
 
 # The second user is there before the first upgrade, and until after the last one.
-def test_no_task_notices_and_the_first_user_is_not_needed_any_more(url, second_url, upgrade, start, put, query):
+def test_no_task_notices_and_the_first_user_is_not_needed_any_more(url, second_url, upgrade, start, put):
     first = urlsplit(url).username
 
     def sessions():
         # Whom the server knows as logged in; `role` changes what one may, not who one is.
-        return set(query("SELECT usename FROM pg_stat_activity WHERE datname = 'airflow' AND usename <> 'postgres'"))
+        return set(
+            postgres.query("SELECT usename FROM pg_stat_activity WHERE datname = 'airflow' AND usename <> 'postgres'")
+        )
 
     run = start()
     try:
@@ -41,9 +45,9 @@ def test_no_task_notices_and_the_first_user_is_not_needed_any_more(url, second_u
         upgrade(database={"revision": 1})
         # Pods of before end what they do.
         wait_for(f"the end of the sessions of {first}", lambda: sessions() == {SECOND}, seconds=120)
-        query(f"ALTER ROLE {first} NOLOGIN;")
+        postgres.query(f"ALTER ROLE {first} NOLOGIN;")
         nobody_noticed(run)
         assert sessions() == {SECOND}
     finally:
-        query(f"ALTER ROLE {first} LOGIN;")
+        postgres.query(f"ALTER ROLE {first} LOGIN;")
         put(SECRET, url=url)

@@ -6,7 +6,7 @@ import hmac
 import os
 
 import pytest
-from local.cluster import releases, settings
+from local.cluster import postgres, releases, settings
 from tests.rotation.conftest import nobody_noticed
 
 SECRET = "airflow-generated"
@@ -28,7 +28,7 @@ def encrypted_by(key, token):
     return hmac.compare_digest(signature, content[-32:])
 
 
-def test_no_task_notices_and_the_old_key_reads_nothing_afterwards(start, connection, upgrade, put, query):
+def test_no_task_notices_and_the_old_key_reads_nothing_afterwards(start, connection, upgrade, put):
     run = start()
     old = releases.secret(settings.NAMESPACE, SECRET, "fernet-key")
     new = base64.urlsafe_b64encode(os.urandom(32)).decode()
@@ -43,7 +43,7 @@ def test_no_task_notices_and_the_old_key_reads_nothing_afterwards(start, connect
     step(new, old, revision="2b", rotate=True)
     step(new, revision=3)
     nobody_noticed(run)
-    (password,) = query(f"SELECT password FROM connection WHERE conn_id = '{connection}'")
+    (password,) = postgres.query(f"SELECT password FROM connection WHERE conn_id = '{connection}'")
     assert encrypted_by(new, password)
     assert not encrypted_by(old, password)
-    assert all(encrypted_by(new, kwargs) for kwargs in query("SELECT kwargs FROM trigger"))
+    assert all(encrypted_by(new, kwargs) for kwargs in postgres.query("SELECT kwargs FROM trigger"))

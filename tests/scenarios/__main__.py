@@ -10,10 +10,12 @@ import argparse
 import json
 import secrets
 import sys
+import tempfile
 import time
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from local.cluster import access, console, kind, releases, s3, settings
+from local.cluster import access, console, dags, kind, releases, s3, settings
 from local.cluster.console import Problem, duration, say, step
 from tests.scenarios import checks
 
@@ -43,10 +45,11 @@ def run(names: list[str]) -> None:
             ready = time.monotonic()
             with step("helm test"):
                 releases.helm("test", settings.RELEASE, "--namespace", settings.NAMESPACE, "--timeout=150s")
+            tested = time.monotonic()
             for check in checks.CHECKS.get(name, (checks.no_longer_declared,)):
                 with step(check.__doc__.splitlines()[0].rstrip(".")):
                     check()
-            took[name] = (ready - began, time.monotonic() - ready)
+            took[name] = (ready - began, tested - ready)
     finally:
         say(table(took))
         say("Afterwards")
@@ -63,19 +66,24 @@ def table(took: dict[str, tuple[float, float]]) -> str:
 
 
 def _prepare() -> None:
-    """The Secrets that scenarios name, beside those of the stand-ins, and a DAG in S3.
+    """The Secrets that scenarios name, beside those of the stand-ins, and a DAG in git and in S3.
 
     The Fernet key stays: the database is encrypted by it.
     """
     found = access.write()
     git = urlsplit(found["git"])
-    s3.client(found).put_object(Bucket=found["s3"]["bucket"], Key=checks.S3_KEY, Body=checks.S3_FILE.encode())
+    key = f"{checks.S3_PREFIX}/{checks.S3_DAG}.py"
+    s3.client(found).put_object(Bucket=found["s3"]["bucket"], Key=key, Body=checks.dag_file(checks.S3_DAG).encode())
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, f"{checks.GIT_DAG}.py").write_text(checks.dag_file(checks.GIT_DAG))
+        dags.push(Path(folder), "DAGs of the scenarios", below=checks.GIT_FOLDER)
     contents = {
         "scenario-keys": {
             "fernet-key": releases.secret(settings.NAMESPACE, "airflow-generated", "fernet-key"),
             "api-secret-key": secrets.token_urlsafe(64),
             "jwt-secret": secrets.token_urlsafe(64),
         },
+        "scenario-git-ssh": {"ssh": _of_git("client"), "known_hosts": f"[git.local.svc]:2222 {_of_git('server.pub')}"},
         "scenario-oidc": {"client-secret": secrets.token_urlsafe(32)},
         "scenario-declared": {
             "warehouse": f"postgres://etl:{secrets.token_hex(16)}@warehouse.example.com:5432/sales",
@@ -109,6 +117,11 @@ def _prepare() -> None:
         for name, content in contents.items()
     ]
     kind.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+
+
+def _of_git(name: str) -> str:
+    """A key of git over ssh: the client's, or the server's public one."""
+    return kind.kubectl("exec", "-n", settings.STAND_INS, "git-0", "-c", "ssh", "--", "cat", f"/data/ssh/{name}")
 
 
 def main(arguments: list[str]) -> int:

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
-from local.cluster import settings
+from local.cluster import postgres, settings
 from local.cluster.console import Problem, wait_for
 from local.cluster.kind import kubectl
 
-#: Seconds for what a release that is ready still has to do.
-_SOON = 60
-#: The DAG that the bundle of S3 has, and its file.
-S3_DAG = "scenario_s3"
-S3_KEY = "scenario-dags/scenario_s3.py"
-S3_FILE = f'from airflow.sdk import DAG\n\nwith DAG("{S3_DAG}"):\n    pass\n'
+#: Seconds for what a release that is ready still has to do, and for a pod of Airflow's.
+_SOON, _RUN = 60, 150
+#: DAGs that run once, by themselves, in a worker pod: in a folder of git that is not the platform's, and in S3.
+GIT_DAG, S3_DAG = "scenario_git", "scenario_s3"
+GIT_FOLDER, S3_PREFIX = "scenarios", "scenario-dags"
 
 
-def _rows(query: str) -> set[str]:
-    words = ["exec", "-n", settings.STAND_INS, "postgres-0", "--", "psql", "--host=/tmp", "--no-psqlrc", "-At"]
-    return set(kubectl(*words, "--username=postgres", "--dbname=airflow", "--command", query).split())
+def dag_file(dag_id: str) -> str:
+    """The file of such a DAG."""
+    return f"""from datetime import datetime
+
+from airflow.sdk import DAG, task
+
+with DAG("{dag_id}", schedule="@once", start_date=datetime(2026, 1, 1), is_paused_upon_creation=False):
+
+    @task
+    def once():
+        print("here")
+
+    once()
+"""
 
 
-def _expect(what: str, query: str, *wanted: str) -> None:
+def _expect(what: str, query: str, *wanted: str, seconds: float = _SOON) -> None:
     def found() -> bool:
-        rows = _rows(query)
+        rows = set(postgres.query(query))
         if missing := set(wanted) - rows:
             raise Problem(f"{', '.join(sorted(missing))} not among {', '.join(sorted(rows)) or 'none'}", "See the Job.")
         return True
 
-    wait_for(what, found, seconds=_SOON)
+    wait_for(what, found, seconds=seconds)
 
 
 def declared() -> None:
@@ -45,15 +56,64 @@ def declared() -> None:
 def no_longer_declared() -> None:
     """Of what a scenario before declared, nothing is left but a user who cannot log in."""
     tables = ("SELECT conn_id FROM connection", "SELECT key FROM variable", "SELECT pool FROM slot_pool")
-    left = _rows(" UNION ".join(tables) + " UNION SELECT username FROM ab_user WHERE active")
+    left = set(postgres.query(" UNION ".join(tables) + " UNION SELECT username FROM ab_user WHERE active"))
     if left := {one for one in left if one.startswith("scenario-")}:
         raise Problem(f"{', '.join(sorted(left))}: declared no more, and still there", "See the migrations Job's log.")
 
 
 def bundles() -> None:
-    """DAGs come from git and from S3, by Airflow's own bundles."""
-    query = "SELECT DISTINCT bundle_name FROM dag WHERE NOT is_stale"
-    _expect("DAGs of both bundles", query, "scenario-git", "scenario-s3")
+    """DAGs of git and of S3 run from Airflow's own bundles, git's at a commit."""
+    _have_run(f"{GIT_DAG}:scenario-git:true", f"{S3_DAG}:scenario-s3:false")
+
+
+def housekeeping() -> None:
+    """The CronJobs delete an old row, and the pod of a worker that has ended."""
+    postgres.query("INSERT INTO log (dttm, event) VALUES (now() - interval '100 days', 'scenario-old')")
+    postgres.query("INSERT INTO log (dttm, event) VALUES (now() - interval '10 days', 'scenario-young')")
+    _have_run(f"{GIT_DAG}:dags:false")
+    pods = ["get", "pods", "-n", settings.NAMESPACE, "-l", f"dag_id={GIT_DAG}", "-o", "name"]
+    if not kubectl(*pods):
+        raise Problem(f"no pod of DAG {GIT_DAG} is kept", "See config.kubernetes_executor.delete_worker_pods.")
+    _do("clean-database")
+    # Without the minutes that a pod is kept.
+    _do("clean-worker-pods", **{"--min-completed-minutes": "0"})
+    if left := kubectl(*pods):
+        raise Problem(f"{left.strip()} is there still", "See the Job.")
+    if (left := postgres.query("SELECT event FROM log WHERE event LIKE 'scenario-%'")) != ["scenario-young"]:
+        raise Problem(f"of the audit log's rows {left} are left", "Only the one of ten days ago is young enough.")
+    postgres.query("DELETE FROM log WHERE event LIKE 'scenario-%'")
+
+
+def _have_run(*wanted: str) -> None:
+    """These DAGs have run once: id, bundle and whether it has versions. They may once more, for the next scenario."""
+    state = "d.dag_id || ':' || d.bundle_name || ':' || (r.bundle_version IS NOT NULL)"
+    query = f"SELECT {state} FROM dag d JOIN dag_run r USING (dag_id) WHERE r.state = 'success'"
+    _expect("runs of its DAGs", query, *wanted, seconds=_RUN)
+    dags = ", ".join(f"'{one.partition(':')[0]}'" for one in wanted)
+    postgres.query(f"DELETE FROM dag_run WHERE dag_id IN ({dags})")
+
+
+def _do(name: str, **options: str) -> None:
+    """Have a CronJob's Job done now, with other values of options. :raises Problem: it failed; with its log."""
+    job = f"scenario-{name}"
+    words = ["create", "job", job, f"--from=cronjob/{settings.RELEASE}-{name}", "-n", settings.NAMESPACE]
+    made = json.loads(kubectl(*words, "--dry-run=client", "-o", "json"))
+    (container,) = made["spec"]["template"]["spec"]["containers"]
+    for option, value in options.items():
+        container["args"][container["args"].index(option) + 1] = value
+    kubectl("delete", "job", job, "-n", settings.NAMESPACE, "--ignore-not-found")
+    kubectl("create", "-f", "-", stdin=json.dumps(made))
+
+    def ended() -> bool:
+        status = json.loads(kubectl("get", "job", job, "-n", settings.NAMESPACE, "-o", "json"))["status"]
+        if status.get("failed"):
+            raise Problem(
+                f"Job {job} failed:\n{kubectl('logs', f'job/{job}', '-n', settings.NAMESPACE)}", "See its log."
+            )
+        return bool(status.get("succeeded"))
+
+    wait_for(f"Job {job}", ended, seconds=_RUN)
+    kubectl("delete", "job", job, "-n", settings.NAMESPACE)
 
 
 def guard() -> None:
@@ -75,5 +135,6 @@ CHECKS: dict[str, tuple[Callable[[], None], ...]] = {
     "declared": (declared,),
     "bundles": (bundles,),
     "guard": (no_longer_declared, guard),
+    "housekeeping": (no_longer_declared, housekeeping),
     "oidc": (no_longer_declared, oidc),
 }

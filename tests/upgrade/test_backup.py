@@ -8,7 +8,7 @@ import uuid
 
 import pytest
 import yaml
-from local.cluster import images, releases, settings, toolchain
+from local.cluster import images, postgres, releases, settings, toolchain
 from local.cluster.console import Problem, wait_for
 
 sys.path.append(str(settings.REPO / "images" / "airflow" / "src"))
@@ -38,17 +38,6 @@ def install(tmp_path):
 
 
 @pytest.fixture
-def query(kubectl):
-    """Ask Airflow's database."""
-
-    def query(sql):
-        words = ["exec", "-n", settings.STAND_INS, "statefulset/postgres", "--", "psql", "-h", "/tmp", "-d", "airflow"]
-        return kubectl(*words, "-Atc", sql).strip()
-
-    return query
-
-
-@pytest.fixture
 def migrations_log(kubectl):
     """What the containers of the newest migrations Job have said."""
 
@@ -59,6 +48,15 @@ def migrations_log(kubectl):
         return kubectl("logs", pods[-1], "-n", settings.NAMESPACE, "--all-containers")
 
     return log
+
+
+def _revision():
+    (revision,) = postgres.query("SELECT version_num FROM alembic_version")
+    return revision
+
+
+def _history():
+    return postgres.query("SELECT count(*), max(id) FROM dag_run UNION ALL SELECT count(*), 0 FROM task_instance")
 
 
 def downgrade(kubectl):
@@ -87,25 +85,25 @@ def restore():
     return subprocess.run(words, env=env, capture_output=True, text=True, timeout=420, check=False)
 
 
-def test_a_database_goes_back_to_before_a_migration(airflow, kubectl, install, query, migrations_log, monkeypatch):
+def test_a_database_goes_back_to_before_a_migration(airflow, kubectl, install, migrations_log, monkeypatch):
     monkeypatch.setenv("KUBECONFIG", str(settings.kubeconfig()))
     monkeypatch.setenv("PATH", f"{settings.STATE / 'bin'}:{os.environ['PATH']}")
     install()
     assert "the schema stays: no dump is needed" in migrations_log()
-    newest = query("SELECT version_num FROM alembic_version")
+    newest = _revision()
 
     release = Release(settings.RELEASE, settings.NAMESPACE)
     release.stop(seconds=120)
     downgrade(kubectl)
-    assert query("SELECT version_num FROM alembic_version") == REVISION
-    history = query("SELECT count(*), max(id) FROM dag_run"), query("SELECT count(*) FROM task_instance")
+    assert _revision() == REVISION
+    history = _history()
 
     # An upgrade from there: dumped, then migrated.
     install()
     said = migrations_log()
     assert f"the schema moves from alembic_version {REVISION}" in said
     assert "is in s3://airflow-backups/airflow" in said
-    assert query("SELECT version_num FROM alembic_version") == newest
+    assert _revision() == newest
     name = f"after_{uuid.uuid4().hex}"
     airflow.call("POST", "variables", key=name, value="stored after the backup")
 
@@ -113,13 +111,13 @@ def test_a_database_goes_back_to_before_a_migration(airflow, kubectl, install, q
     done = restore()
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"of the schema of Airflow 3.2.0: alembic_version {REVISION}" in done.stdout
-    assert query("SELECT version_num FROM alembic_version") == REVISION
-    assert query(f"SELECT count(*) FROM variable WHERE key = '{name}'") == "0"
-    assert (query("SELECT count(*), max(id) FROM dag_run"), query("SELECT count(*) FROM task_instance")) == history
+    assert _revision() == REVISION
+    assert postgres.query(f"SELECT count(*) FROM variable WHERE key = '{name}'") == ["0"]
+    assert _history() == history
 
     # The restored database is whole: it migrates again, and Airflow runs on it.
     install()
-    assert query("SELECT version_num FROM alembic_version") == newest
+    assert _revision() == newest
 
     def healthy():
         return airflow.call("GET", "monitor/health")["scheduler"]["status"] == "healthy"

@@ -2,7 +2,7 @@ import contextlib
 from datetime import datetime, timezone
 
 import pytest
-from local.cluster import acceptance, settings
+from local.cluster import acceptance, postgres, settings
 from local.cluster.console import Problem
 
 DATE = datetime(2026, 2, 10, tzinfo=timezone.utc)
@@ -100,13 +100,13 @@ def test_a_run_of_somebody_else_is_left_alone(folder):
 
 def test_rows_replace_those_of_the_same_key(folder, monkeypatch):
     said = []
-    monkeypatch.setattr(acceptance, "kubectl", lambda *words, stdin: said.append((words, stdin)))
+    monkeypatch.setattr(postgres, "query", lambda *words: said.append(words))
     path = folder / "tables" / "tickets" / "acme.tickets.csv"
     path.parent.mkdir(parents=True)
     path.write_text('id,body\n1,"two\nlines"\n')
     acceptance.put_inputs(acceptance.Acceptance(folder, "d"), {"s3": dict.fromkeys(("endpoint", "key", "secret"))})
-    ((words, script),) = said
-    assert words[words.index("-d") + 1] == "tickets"
+    ((script, database),) = said
+    assert database == "tickets"
     assert 'COPY input ("id", "body") FROM STDIN' in script
     assert '1,"two\nlines"\n\\.\n' in script
     assert 'DELETE FROM acme.tickets USING input WHERE acme.tickets."id" = input."id";' in script
@@ -117,7 +117,7 @@ def test_rows_replace_those_of_the_same_key(folder, monkeypatch):
     [("tickets.csv", "id\n", "is no table"), ("a.b; DROP.csv", "id\n", "is no table"), ("a.b.csv", "", "is empty")],
 )
 def test_a_table_that_is_none(folder, monkeypatch, name, text, said):
-    monkeypatch.setattr(acceptance, "kubectl", lambda *words, stdin: pytest.fail("nothing is to be done"))
+    monkeypatch.setattr(postgres, "query", lambda *words: pytest.fail("nothing is to be done"))
     path = folder / "tables" / "tickets" / name
     path.parent.mkdir(parents=True)
     path.write_text(text)
