@@ -136,10 +136,13 @@ def _scheduled(airflow, dag_id):
 def _begin(airflow, get, dag_id):
     """A run of the DAG, as soon as it is there: the DAG's id, the run's, and its first pod, which runs."""
     wait_for(f"DAG {dag_id}", lambda: airflow.dag(dag_id), seconds=60, every=0.5)
-    run_id = airflow.call("POST", f"dags/{dag_id}/dagRuns", logical_date=None)["dag_run_id"]
+    # As a label's value has it: a run that a test before has left may have a pod too.
+    run_id = f"e2e-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    airflow.call("POST", f"dags/{dag_id}/dagRuns", dag_run_id=run_id, logical_date=None)
+    labels = f"dag_id={dag_id},task_id=first,run_id={run_id}"
 
     def running():
-        pods = get("pods", "-n", settings.TASK_NAMESPACE, "-l", f"dag_id={dag_id},task_id=first")["items"]
+        pods = get("pods", "-n", settings.TASK_NAMESPACE, "-l", labels)["items"]
         return next((pod for pod in pods if pod["status"]["phase"] == "Running"), None)
 
     return dag_id, run_id, wait_for(f"a pod of {dag_id}", running, seconds=60, every=0.5)
