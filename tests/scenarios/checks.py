@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
-from local.cluster import postgres, settings
+from local.cluster import cronjobs, postgres, settings
 from local.cluster.console import Problem, wait_for
 from local.cluster.kind import kubectl
 
@@ -74,14 +73,19 @@ def housekeeping() -> None:
     pods = ["get", "pods", "-n", settings.NAMESPACE, "-l", f"dag_id={GIT_DAG}", "-o", "name"]
     if not kubectl(*pods):
         raise Problem(f"no pod of DAG {GIT_DAG} is kept", "See config.kubernetes_executor.delete_worker_pods.")
-    _do("clean-database")
-    # Without the minutes that a pod is kept.
-    _do("clean-worker-pods", **{"--min-completed-minutes": "0"})
+    cronjobs.run("clean-database", "scenario-clean-database", lambda _: None, seconds=_RUN)
+    cronjobs.run("clean-worker-pods", "scenario-clean-worker-pods", _keep_no_minute, seconds=_RUN)
     if left := kubectl(*pods):
         raise Problem(f"{left.strip()} is there still", "See the Job.")
     if (left := postgres.query("SELECT event FROM log WHERE event LIKE 'scenario-%'")) != ["scenario-young"]:
         raise Problem(f"of the audit log's rows {left} are left", "Only the one of ten days ago is young enough.")
     postgres.query("DELETE FROM log WHERE event LIKE 'scenario-%'")
+
+
+def _keep_no_minute(pod: dict) -> None:
+    """Ended pods of workers are kept for minutes else."""
+    arguments = pod["containers"][0]["args"]
+    arguments[arguments.index("--min-completed-minutes") + 1] = "0"
 
 
 def _have_run(*wanted: str) -> None:
@@ -91,29 +95,6 @@ def _have_run(*wanted: str) -> None:
     _expect("runs of its DAGs", query, *wanted, seconds=_RUN)
     dags = ", ".join(f"'{one.partition(':')[0]}'" for one in wanted)
     postgres.query(f"DELETE FROM dag_run WHERE dag_id IN ({dags})")
-
-
-def _do(name: str, **options: str) -> None:
-    """Have a CronJob's Job done now, with other values of options. :raises Problem: it failed; with its log."""
-    job = f"scenario-{name}"
-    words = ["create", "job", job, f"--from=cronjob/{settings.RELEASE}-{name}", "-n", settings.NAMESPACE]
-    made = json.loads(kubectl(*words, "--dry-run=client", "-o", "json"))
-    (container,) = made["spec"]["template"]["spec"]["containers"]
-    for option, value in options.items():
-        container["args"][container["args"].index(option) + 1] = value
-    kubectl("delete", "job", job, "-n", settings.NAMESPACE, "--ignore-not-found")
-    kubectl("create", "-f", "-", stdin=json.dumps(made))
-
-    def ended() -> bool:
-        status = json.loads(kubectl("get", "job", job, "-n", settings.NAMESPACE, "-o", "json"))["status"]
-        if status.get("failed"):
-            raise Problem(
-                f"Job {job} failed:\n{kubectl('logs', f'job/{job}', '-n', settings.NAMESPACE)}", "See its log."
-            )
-        return bool(status.get("succeeded"))
-
-    wait_for(f"Job {job}", ended, seconds=_RUN)
-    kubectl("delete", "job", job, "-n", settings.NAMESPACE)
 
 
 def guard() -> None:

@@ -8,8 +8,8 @@ import uuid
 
 import pytest
 import yaml
-from local.cluster import images, postgres, releases, settings, toolchain
-from local.cluster.console import Problem, wait_for
+from local.cluster import cronjobs, images, postgres, releases, settings, toolchain
+from local.cluster.console import wait_for
 
 sys.path.append(str(settings.REPO / "images" / "airflow" / "src"))
 
@@ -59,22 +59,15 @@ def _history():
     return postgres.query("SELECT count(*), max(id) FROM dag_run UNION ALL SELECT count(*), 0 FROM task_instance")
 
 
-def downgrade(kubectl):
+def downgrade():
     """Give the database the schema of an older Airflow, as this one's own command does."""
-    words = ["create", "job", "downgrade", f"--from=cronjob/{settings.RELEASE}-restore", "-n", settings.NAMESPACE]
-    job = json.loads(kubectl(*words, "--dry-run=client", "-o", "json"))
-    pod = job["spec"]["template"]["spec"]
-    (first,) = pod.pop("initContainers")
-    command = ["airflow", "db", "downgrade", "--to-version", OLDER, "--yes"]
-    first |= {"name": "downgrade", "command": command, "args": [], "resources": {}}
-    pod["containers"] = [first]
-    kubectl("create", "-f", "-", stdin=json.dumps(job))
-    try:
-        kubectl("wait", "job/downgrade", "-n", settings.NAMESPACE, "--for=condition=Complete", "--timeout=180s")
-    except Problem as problem:
-        raise AssertionError(kubectl("logs", "job/downgrade", "-n", settings.NAMESPACE)) from problem
-    finally:
-        kubectl("delete", "job", "downgrade", "-n", settings.NAMESPACE, "--ignore-not-found")
+
+    def edit(pod):
+        (first,) = pod.pop("initContainers")
+        command = ["airflow", "db", "downgrade", "--to-version", OLDER, "--yes"]
+        pod["containers"] = [first | {"name": "downgrade", "command": command, "args": [], "resources": {}}]
+
+    cronjobs.run("restore", "downgrade", edit, seconds=180)
 
 
 def restore():
@@ -85,7 +78,7 @@ def restore():
     return subprocess.run(words, env=env, capture_output=True, text=True, timeout=420, check=False)
 
 
-def test_a_database_goes_back_to_before_a_migration(airflow, kubectl, install, migrations_log, monkeypatch):
+def test_a_database_goes_back_to_before_a_migration(airflow, install, migrations_log, monkeypatch):
     monkeypatch.setenv("KUBECONFIG", str(settings.kubeconfig()))
     monkeypatch.setenv("PATH", f"{settings.STATE / 'bin'}:{os.environ['PATH']}")
     install()
@@ -94,7 +87,7 @@ def test_a_database_goes_back_to_before_a_migration(airflow, kubectl, install, m
 
     release = Release(settings.RELEASE, settings.NAMESPACE)
     release.stop(seconds=120)
-    downgrade(kubectl)
+    downgrade()
     assert _revision() == REVISION
     history = _history()
 

@@ -21,16 +21,13 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.sdk.execution_time.xcom import XCom
 
-from airflow_platform.release.version import suffixed
+from airflow_platform.release.version import TAG, suffixed
 
 #: The XCom that has the verdict on a task that failed: `airflow_platform.trigger.VERDICT`.
 _VERDICT = "platform_verdict"
 
 #: The Variable that says which run of a DAG has failed last, until the DAG is well again.
 _FAILED = "airflow_platform.failed.{dag_id}"
-
-#: The tag that says which version of a released DAG this is.
-_VERSION = "version:"
 
 #: How many failed tasks a message names.
 _NAMED = 3
@@ -207,7 +204,7 @@ def _due(context: Any) -> datetime | None:
 
 def _variable(dag: Any) -> str:
     """Where the run is kept that failed last: versions of a released DAG have one for all of them."""
-    version = next((tag.removeprefix(_VERSION) for tag in dag.tags if tag.startswith(_VERSION)), None)
+    version = next((tag.removeprefix(TAG) for tag in dag.tags if tag.startswith(TAG)), None)
     return _FAILED.format(dag_id=dag.dag_id.removesuffix(suffixed("", version)) if version else dag.dag_id)
 
 

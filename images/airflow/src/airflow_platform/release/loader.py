@@ -17,7 +17,7 @@ from typing import Any
 from airflow_platform.release.file import FORMAT, Release
 from airflow_platform.release.modules import Package
 from airflow_platform.release.plan import Plan
-from airflow_platform.release.version import suffixed
+from airflow_platform.release.version import TAG, suffixed
 
 
 class ReleaseError(RuntimeError):
@@ -123,7 +123,7 @@ def _tags(release: Release) -> list[str]:
     pinned = (re.sub(r"(@sha256:.{12}).*", r"\1", image) for image in release.images.values())
     commit = f"commit:{release.commit[:12]}"
     # Airflow's tags have at most 100 characters.
-    return [one[-100:] for one in (f"release:{release.name}", f"version:{release.version}", commit, *pinned)]
+    return [one[-100:] for one in (f"release:{release.name}", f"{TAG}{release.version}", commit, *pinned)]
 
 
 def _doc(release: Release) -> str:

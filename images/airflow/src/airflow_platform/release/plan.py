@@ -113,6 +113,10 @@ class Plan:
         earlier = self.turns[-1].after if self.turns else {}
         return replace(self, turns=[*self.turns, Turn(version, {**earlier, **after})])
 
+    def reinstated(self, version: str) -> Plan:
+        """The plan in which a version is not retired."""
+        return replace(self, retired=[one for one in self.retired if one != version])
+
     @classmethod
     def beside(cls, file: Path, name: str) -> Plan:
         """The plan beside a release's file; an empty one where there is none yet.

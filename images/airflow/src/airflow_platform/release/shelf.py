@@ -42,10 +42,6 @@ class Shelf:
         archived = self._archived(version)
         return archived if archived.exists() else self._served(version)
 
-    def file_name(self, version: str) -> str:
-        """Of a version's file, as it was released."""
-        return self._served(version).name
-
     def archive(self, version: str) -> None:
         """Move a version away from where Airflow looks."""
         self._archived(version).parent.mkdir(exist_ok=True)

@@ -7,6 +7,9 @@ from collections.abc import Iterable
 
 from airflow_platform.command_error import CommandError
 
+#: Begins the tag of a released DAG that says which version it is.
+TAG = "version:"
+
 _VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
 
 

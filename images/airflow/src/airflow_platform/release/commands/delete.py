@@ -48,8 +48,7 @@ def run(options: Namespace) -> int:
         digest = hashlib.sha256(shelf.path(version).read_bytes()).hexdigest()
         gone = Deleted(digest, sorted(release.images.values()))
         shelf.path(version).unlink()
-        retired = [one for one in plan.retired if one != version]
-        shelf.put(replace(plan, retired=retired, deleted={**plan.deleted, version: gone}))
+        shelf.put(replace(plan.reinstated(version), deleted={**plan.deleted, version: gone}))
 
     store.Store.of(options, Path()).change(f"Delete {name} {version}", take)
     print(f"{name} {version} is deleted; git's history of the branch has it")

@@ -72,7 +72,8 @@ def _versions(shelf: Shelf, kept: store.Store, runs: Runs | None) -> Iterator[di
     written = kept.written(shelf.folder) if versions else {}
     known = runs.dags(shelf.name, stale=True) if runs and versions else {}
     for version in versions:
-        release, by = shelf.get(version), written.get(shelf.file_name(version))
+        release = shelf.get(version)
+        by = written.get(release.file_name)
         ids = [suffixed(dag, version) for dag in release.dags]
         yield {
             "dag": shelf.name,

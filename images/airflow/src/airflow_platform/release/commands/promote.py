@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from dataclasses import replace
 from typing import Any
 
 from airflow_platform.release.commands import schedule
@@ -35,7 +34,7 @@ def run(options: Namespace) -> int:
     def decide(shelf: Shelf) -> tuple[Plan, str]:
         shelf.get(version)
         plan = shelf.plan
-        return replace(plan, retired=[one for one in plan.retired if one != version]), version
+        return plan.reinstated(version), version
 
     schedule.change(options, name, f"Promote {name} {version}", decide)
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from dataclasses import replace
 from typing import Any
 
 from airflow_platform.command_error import CommandError
@@ -38,7 +37,7 @@ def run(options: Namespace) -> int:
         plan = shelf.plan
         if version not in plan.retired:
             raise CommandError(f"{name} {version} is not retired: it can be run as it is")
-        return replace(plan, retired=[one for one in plan.retired if one != version]), plan.scheduled
+        return plan.reinstated(version), plan.scheduled
 
     said = f"{name} {version} may be run again"
     schedule.change(options, name, f"Reinstate {name} {version}", decide, said)

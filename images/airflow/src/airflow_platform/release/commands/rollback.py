@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from dataclasses import replace
 from typing import Any
 
 from airflow_platform.command_error import CommandError
@@ -38,7 +37,7 @@ def run(options: Namespace) -> int:
             raise CommandError(f"no version of {name} was scheduled before: promote one")
         if version not in shelf.versions:
             raise CommandError(f"{name} {version}, which was scheduled before, is deleted: promote another")
-        return replace(plan, retired=[one for one in plan.retired if one != version]), version
+        return plan.reinstated(version), version
 
     schedule.change(options, name, f"Roll back {name}", decide)
     return 0
