@@ -105,24 +105,30 @@ def test_a_release_leaves_runs_of_the_one_before_as_they_are(airflow, author, ku
 
 @pytest.mark.long
 def test_the_schedule_goes_from_version_to_version_without_a_gap(airflow, author):
-    first, second = "e2e_handover__1_0_0", "e2e_handover__2_0_0"
-    start = datetime.now(UTC).isoformat()
-    for version in ("1.0.0", "2.0.0"):
-        author.release("e2e_handover", version, words=version, start=start)
+    start = datetime.now(UTC)
+    # Versions that no test before has had: Airflow would go on with the runs of theirs.
+    one, two = (f"{number}.0.{start:%Y%m%d%H%M%S}" for number in (1, 2))
+    for version in (one, two):
+        author.release("e2e_handover", version, words=version, start=start.isoformat())
+    first, second = (f"e2e_handover__{version.replace('.', '_')}" for version in (one, two))
     # Each waits until Airflow has read it; of a version that goes, what is due until then is still its own.
-    for name, words in ((first, ("promote", "1.0.0")), (second, ("promote", "2.0.0")), (first, ("rollback",))):
+    for name, words in ((first, ("promote", one)), (second, ("promote", two)), (first, ("rollback",))):
         wait_for(f"DAG {name}", lambda name=name: airflow.dag(name), seconds=60, every=0.5)
         airflow.call("PATCH", f"dags/{name}", is_paused=False)
         command, *version = words
         author.change(command, "e2e_handover", *version, "--margin", "60")
         _wait_for_runs(airflow, name)
-    author.change("retire", "e2e_handover", "2.0.0")
+    # Both run by hand too, one after the other, on a logical date that the schedule does not have.
+    at = (start + timedelta(seconds=2)).isoformat()
+    said = author.program("compare", "e2e_handover", one, two, "--logical-date", at)
+    assert "The same: 1 run, 1 task" in said
+    author.change("retire", "e2e_handover", two)
     runs = {name: _scheduled(airflow, name) for name in (first, second)}
-    author.change("retire", "e2e_handover", "1.0.0", "--margin", "60")
+    author.change("retire", "e2e_handover", one, "--margin", "60")
     times = sorted(time for found in runs.values() for time in found)
     assert {later - sooner for sooner, later in pairwise(times)} == {timedelta(seconds=5)}
     who = [first if time in runs[first] else second for time in times]
-    assert [one for one, _ in groupby(who)] == [first, second, first]
+    assert [name for name, _ in groupby(who)] == [first, second, first]
 
 
 def _wait_for_runs(airflow, dag_id):
