@@ -203,6 +203,24 @@ TYPES["nodePools"] = {
     },
 }
 
+TYPES["workerSets"] = _list_of(
+    _map_of(
+        ["queue"],
+        queue={"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,256}$"},
+        resources={
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {"requests": _OF_CONTAINER, "limits": _OF_CONTAINER},
+        },
+        nodeSelector={"type": "object", "additionalProperties": {"type": "string"}},
+        tolerations=TYPES["tolerations"],
+        affinity={"type": "object"},
+        priorityClassName={"type": "string"},
+        podAnnotations={"type": "object", "additionalProperties": {"type": "string"}},
+        podLabels={"type": "object", "additionalProperties": {"type": "string"}},
+    )
+)
+
 # Each becomes the name of a file, where a Secret holds it.
 _FILE_NAME = {"type": "string", "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,249}$"}
 _IN_SECRET = {"existingSecret": _TEXT, "secretKey": _TEXT}

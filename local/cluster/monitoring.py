@@ -126,8 +126,12 @@ def _configuration() -> dict[str, Any]:
     """Scrapes as the chart's ServiceMonitor and PodMonitor have them, with the labels that the operator gives."""
     namespace, service = settings.NAMESPACE, f"{settings.RELEASE}-metrics"
     jobs = [
-        {"job_name": port, "static_configs": [_target(f"{service}:{number}")]}
+        {"job_name": port, "static_configs": [_target(f"{service}:{number}", pod=service)]}
         for port, number in (("exporter", 9102), ("monitor", 9103))
+    ]
+    jobs[0]["metric_relabel_configs"] = [
+        {"source_labels": ["exported_pod"], "regex": "(.+)", "target_label": "pod"},
+        {"regex": "exported_pod", "action": "labeldrop"},
     ]
     selector = f"app.kubernetes.io/instance={settings.RELEASE}"
     pods = json.loads(kubectl("get", "pods", "-n", namespace, "-l", selector, "-o", "json"))["items"]

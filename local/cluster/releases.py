@@ -15,6 +15,8 @@ CHART = Path("charts", "airflow-platform")
 VALUES = [Path("values", name) for name in ("common.yaml", "kind.yaml")]
 #: Seconds that helm waits for a release to be ready.
 TIMEOUT = 420
+#: Where each Helm is built, by its major version.
+_MODULES = {"4": "go", "3": "helm3"}
 
 
 def push() -> None:
@@ -112,9 +114,12 @@ def namespaces(*more: str) -> None:
 
 
 def helm(*words: str, doing: str = "") -> str:
-    """Run the pinned helm on the local cluster."""
+    """Run one of the pinned helms on the local cluster: 4, or what `settings.HELM` says."""
+    if settings.HELM not in _MODULES:
+        raise Problem(f"there is no Helm {settings.HELM} here", f"Choose among {', '.join(_MODULES)}.")
+    program = toolchain.programs(_MODULES[settings.HELM]) / "helm"
     env = {f"HELM_{name}_HOME": str(settings.STATE / "helm" / name.lower()) for name in ("CACHE", "CONFIG", "DATA")}
-    command = [settings.STATE / "bin" / "helm", "--kubeconfig", settings.kubeconfig(), *words]
+    command = [program, "--kubeconfig", settings.kubeconfig(), *words]
     return run(command, log="helm", env=env, doing=doing or f"helm {words[0]}")
 
 

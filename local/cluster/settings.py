@@ -22,6 +22,9 @@ REGISTRY_VOLUME = "airflow-platform-registry"
 #: The Docker network that kind makes its nodes in.
 NETWORK = "kind"
 
+#: The major version of the Helm that installs.
+HELM = os.environ.get("AIRFLOW_PLATFORM_HELM") or "4"
+
 RELEASE = "airflow"
 NAMESPACE = "airflow"
 STAND_INS = "local"

@@ -13,6 +13,8 @@ _SOON, _RUN = 60, 150
 #: DAGs that run once, by themselves, in a worker pod: in a folder of git that is not the platform's, and in S3.
 GIT_DAG, S3_DAG = "scenario_git", "scenario_s3"
 GIT_FOLDER, S3_PREFIX = "scenarios", "scenario-dags"
+#: Of their tasks: where there are sets of workers, that of one, whose pods have the label.
+QUEUE, LABEL = "scenario-large", "scenario-size=large"
 
 
 def dag_file(dag_id: str) -> str:
@@ -23,7 +25,7 @@ from airflow.sdk import DAG, task
 
 with DAG("{dag_id}", schedule="@once", start_date=datetime(2026, 1, 1), is_paused_upon_creation=False):
 
-    @task
+    @task(queue="{QUEUE}")
     def once():
         print("here")
 
@@ -63,6 +65,14 @@ def no_longer_declared() -> None:
 def bundles() -> None:
     """DAGs of git and of S3 run from Airflow's own bundles, git's at a commit."""
     _have_run(f"{GIT_DAG}:scenario-git:true", f"{S3_DAG}:scenario-s3:false")
+
+
+def worker_sets() -> None:
+    """A task runs in a worker pod of its queue's set."""
+    pods = ["get", "pods", "-n", settings.NAMESPACE, "-l", f"dag_id={GIT_DAG},{LABEL}", "-o"]
+    wait_for("a pod of the set", lambda: kubectl(*pods, "name"), seconds=_RUN)
+    if (memory := kubectl(*pods, "jsonpath={.items[0].spec.containers[0].resources.requests.memory}")) != "300Mi":
+        raise Problem(f"the pod requests {memory or 'no'} memory", "Its set says 300Mi.")
 
 
 def housekeeping() -> None:
@@ -116,6 +126,6 @@ CHECKS: dict[str, tuple[Callable[[], None], ...]] = {
     "declared": (declared,),
     "bundles": (bundles,),
     "guard": (no_longer_declared, guard),
-    "housekeeping": (no_longer_declared, housekeeping),
+    "housekeeping": (no_longer_declared, worker_sets, housekeeping),
     "oidc": (no_longer_declared, oidc),
 }

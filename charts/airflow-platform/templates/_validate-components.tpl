@@ -17,6 +17,22 @@
 {{- include "airflow-platform.validate.component-labels" (dict "root" $ "key" (printf "%s.podLabels" $key) "labels" $values.podLabels) -}}
 {{- end -}}
 {{- include "airflow-platform.validate.component-labels" (dict "root" $ "key" "podLabels" "labels" .Values.podLabels) -}}
+{{- include "airflow-platform.validate.worker-sets" . -}}
+{{- end -}}
+
+{{- define "airflow-platform.validate.worker-sets" -}}
+{{- $default := (get .Values.config "operators" | default dict).default_queue | default "default" -}}
+{{- $seen := dict -}}
+{{- range .Values.workers.sets -}}
+{{- if eq .queue $default -}}
+{{- fail (printf "workers.sets has a set of the queue %q, which is that of tasks that name none: workers itself says what these get. Give the set another queue." .queue) -}}
+{{- end -}}
+{{- if hasKey $seen .queue -}}
+{{- fail (printf "workers.sets has two sets of the queue %q. Give one of them another queue." .queue) -}}
+{{- end -}}
+{{- $_ := set $seen .queue true -}}
+{{- include "airflow-platform.validate.component-labels" (dict "root" $ "key" (printf "workers.sets: set %q: podLabels" .queue) "labels" .podLabels) -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Each takes `root`, `key`, where the values are, and `values`. */}}
@@ -74,8 +90,9 @@
 {{- define "airflow-platform.validate.component-containers" -}}
 {{- $key := .key -}}
 {{- $seen := dict -}}
-{{- range list "api-server" "scheduler" "dag-processor" "triggerer" "launcher" "base" "migrations" "dag-guard"
-  "wait-for-migrations" "generate-secrets" "housekeeping" "prepare-backup" "dump" "store-backup" "git-sync" "git-sync-once" -}}
+{{- $more := dict "pgbouncer" (list "credentials" "pgbouncer" "exporter") "metrics" (list "exporter" "monitor") "migrations" (list "fetch-backup" "restore") -}}
+{{- range concat (get $more $key | default list) (list "api-server" "scheduler" "dag-processor" "triggerer" "launcher" "base" "migrations" "dag-guard"
+  "wait-for-migrations" "generate-secrets" "housekeeping" "prepare-backup" "dump" "store-backup" "git-sync" "git-sync-once") -}}
 {{- $_ := set $seen . "the chart" -}}
 {{- end -}}
 {{- range $list := list "extraInitContainers" "extraContainers" -}}
@@ -91,6 +108,7 @@
 {{- define "airflow-platform.validate.component-volumes" -}}
 {{- $key := .key -}}
 {{- $chart := list "config" "logs" "tmp" "dags" "git-tmp" "git-credentials" "token" "declared" "accepted" "backup" "connection" -}}
+{{- $chart = concat $chart (get (dict "pgbouncer" (list "credentials") "metrics" (list "mapping" "expiring")) $key | default list) -}}
 {{- $certificates := .root.Values.database.sslRootCert.existingSecret -}}
 {{- if $certificates }}{{ $chart = append $chart "database-ca" }}{{ end -}}
 {{- $volumes := list "logs" "tmp" -}}

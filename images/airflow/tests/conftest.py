@@ -1,4 +1,7 @@
+from collections import defaultdict
+
 import pytest
+from airflow.executors import executor_loader
 from cryptography.fernet import Fernet
 
 from airflow_platform import config
@@ -31,6 +34,18 @@ def write_config(tmp_path, monkeypatch):
         return path
 
     return write
+
+
+@pytest.fixture
+def executors(monkeypatch):
+    """Airflow has the executors that the chart gives it."""
+    names = "KubernetesExecutor,launcher:airflow_platform.launcher.LocalLauncher"
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", names)
+    # Read once a process, by whoever asks first.
+    for name in ("_alias_to_executors_per_team", "_module_to_executors_per_team", "_classname_to_executors_per_team"):
+        monkeypatch.setattr(executor_loader, name, defaultdict(dict))
+    monkeypatch.setattr(executor_loader, "_team_name_to_executors", defaultdict(list))
+    monkeypatch.setattr(executor_loader, "_executor_names", [])
 
 
 @pytest.fixture

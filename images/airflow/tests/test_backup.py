@@ -7,12 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import ClientError
+from cryptography.fernet import Fernet
 
 from airflow_platform import schema
 from airflow_platform.backup import __main__ as backup
 from airflow_platform.backup.bucket import VARIABLE, BackupError, Bucket, Record, fingerprints
 
 URL = "postgresql+psycopg2://airflow:it%27s@db.example.com/meta?connect_timeout=7"
+KEYS = [Fernet.generate_key().decode() for _ in range(2)]
 HEADS = {"alembic_version": "1d6611b6ab7c", "alembic_version_fab": "6709f7a774b9"}
 
 
@@ -55,8 +57,9 @@ class S3:
 class Database:
     """What `connect` gives: the revisions that it has, how many others use it, whether its user is the first."""
 
-    def __init__(self, heads, others=0, *, first=False):
-        self.heads, self.others, self.first, self.rows = heads, others, first, []
+    def __init__(self, heads, others=0, *, first=False, owns_schema=False, encrypted=None):
+        self.heads, self.others, self.cannot, self.rows = heads, others, (first, owns_schema), []
+        self.encrypted = encrypted or {}
 
     @contextlib.contextmanager
     def __call__(self, url=None):
@@ -67,11 +70,13 @@ class Database:
 
     def execute(self, query, values=()):
         if "to_regclass" in query:
-            self.rows = [(values[0] if values[0] in self.heads else None,)]
+            self.rows = [(values[0] if values[0] in {*self.heads, *self.encrypted} else None,)]
         elif "pg_stat_activity" in query:
             self.rows = [(self.others,)]
         elif "pg_roles" in query:
-            self.rows = [(self.first,)]
+            self.rows = [self.cannot]
+        elif query.startswith("SELECT"):
+            self.rows = [(text,) for text in self.encrypted[query.split()[3]]]
         else:
             self.rows = [(self.heads[query.split()[-1]],)]
 
@@ -96,7 +101,7 @@ def s3(monkeypatch):
     monkeypatch.setattr(Bucket, "of", lambda *_: Bucket(s3, "dumps", "production/airflow"))
     monkeypatch.setenv(VARIABLE, json.dumps({"bucket": "dumps", "prefix": "production", "release": "airflow"}))
     monkeypatch.setenv(schema.URL_VARIABLE, URL)
-    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "new-key,old-key")
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", ",".join(KEYS))
     return s3
 
 
@@ -104,9 +109,10 @@ def database(monkeypatch, heads, others=0, **more):
     monkeypatch.setattr(backup, "connect", Database(heads, others, **more))
 
 
-def make(s3, folders, dump=b"dump", heads=HEADS, when="20260101T000000Z"):
+def make(s3, folders, dump=b"dump", heads=HEADS, when="20260101T000000Z", keys=KEYS):
     """A backup, as the migrations Job makes it."""
-    (folders.connection / "needed").write_text(json.dumps(heads))
+    needed = {"heads": heads, "fernet_keys": fingerprints(",".join(keys))}
+    (folders.connection / "needed").write_text(json.dumps(needed))
     (folders.backup / "dump").write_bytes(dump)
     s3.when = when
     backup.store(folders.connection, folders.backup)
@@ -115,7 +121,7 @@ def make(s3, folders, dump=b"dump", heads=HEADS, when="20260101T000000Z"):
 def test_a_schema_that_moves_is_dumped_first(monkeypatch, folders, s3, capsys):
     database(monkeypatch, HEADS)
     backup.prepare(folders.connection, timeout=0)
-    assert json.loads((folders.connection / "needed").read_text()) == HEADS
+    assert json.loads((folders.connection / "needed").read_text())["heads"] == HEADS
     assert "the schema moves from alembic_version 1d6611b6ab7c" in capsys.readouterr().out
 
 
@@ -160,8 +166,9 @@ def test_a_backup_says_what_it_is_of(folders, s3):
     record = Bucket.of().record("20260101T000000Z")
     assert s3.objects["production/airflow/20260101T000000Z/dump"] == b"all of it"
     assert (record.release, record.schema, record.airflow, record.size) == ("airflow", HEADS, "3.2.0", 9)
-    assert record.fernet_keys == fingerprints("new-key,old-key")
-    assert not any(b"new-key" in body for body in s3.objects.values())
+    assert record.fernet_keys == fingerprints(",".join(KEYS))
+    assert record.target == schema.expected_heads()
+    assert not any(KEYS[0].encode() in body for body in s3.objects.values())
     assert not (folders.backup / "dump").exists()
 
 
@@ -200,15 +207,77 @@ def test_a_backup_that_is_not_there_is_said_with_those_that_are(monkeypatch, fol
         backup.fetch(folders.connection, folders.backup)
 
 
-def test_another_fernet_key_is_refused_before_anything_is_fetched(monkeypatch, folders, s3):
+def test_a_key_that_is_needed_and_missing_is_refused_before_anything_is_fetched(monkeypatch, folders, s3):
     make(s3, folders)
     database(monkeypatch, HEADS)
-    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "another")
-    with pytest.raises(BackupError, match="another Fernet key .* Put that key back"):
-        backup.fetch(folders.connection, folders.backup)
-    assert not (folders.backup / "dump").exists()
-    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "another,old-key")
+    for left in ("another", KEYS[0]):
+        monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", left)
+        with pytest.raises(BackupError, match=f"another Fernet key .*{fingerprints(KEYS[1])[0]}.* Put that key back"):
+            backup.fetch(folders.connection, folders.backup)
+        assert not (folders.backup / "dump").exists()
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", ",".join(["another", *KEYS]))
     backup.fetch(folders.connection, folders.backup)
+
+
+def test_the_keys_that_something_is_encrypted_by_are_needed_and_no_others(monkeypatch, folders, s3):
+    new, old = (Fernet(key) for key in KEYS)
+    encrypted = {"connection": [new.encrypt(b"a").decode()], "variable": [], "trigger": ["{}"]}
+    for more, needed in ({}, KEYS[:1]), ({"variable": ["torn", old.encrypt(b"b").decode()]}, KEYS):
+        database(monkeypatch, HEADS, encrypted=encrypted | more)
+        backup.prepare(folders.connection, timeout=0)
+        found = json.loads((folders.connection / "needed").read_text())["fernet_keys"]
+        assert found == list(fingerprints(",".join(needed)))
+
+
+HALFWAY = {**HEADS, "alembic_version": "ffffffffffff"}
+#: Airflow's tables are there, those of its auth manager are still to be migrated.
+NEARLY = {**HEADS, "alembic_version": schema.expected_heads()["alembic_version"]}
+
+
+@pytest.mark.parametrize("heads", [HALFWAY, NEARLY])
+def test_a_migration_that_ended_halfway_has_its_backup_already(monkeypatch, folders, s3, capsys, heads):
+    make(s3, folders)
+    (folders.connection / "needed").unlink()
+    database(monkeypatch, heads)
+    backup.prepare(folders.connection, timeout=0)
+    assert "where a migration ended halfway: its backup is 20260101T000000Z" in capsys.readouterr().out
+    assert not (folders.connection / "needed").exists()
+
+
+def test_what_is_no_rest_of_that_migration_is_dumped(monkeypatch, folders, s3):
+    make(s3, folders)
+    # It has not begun, or was gone back to; or an older release was installed meanwhile, and used.
+    for heads in HEADS, {**HEADS, "alembic_version": schema.revisions()["alembic_version"]["3.1.0"]}:
+        (folders.connection / "needed").unlink(missing_ok=True)
+        database(monkeypatch, heads)
+        backup.prepare(folders.connection, timeout=0)
+        assert (folders.connection / "needed").exists()
+    # To another version than that one was to lead to.
+    (folders.connection / "needed").unlink()
+    monkeypatch.setattr(backup, "expected_heads", lambda: {"alembic_version": "eeeeeeeeeeee"})
+    database(monkeypatch, HALFWAY)
+    backup.prepare(folders.connection, timeout=0)
+    assert (folders.connection / "needed").exists()
+
+
+def test_what_a_migration_left_halfway_is_restored_only_by_its_name(monkeypatch, folders, s3):
+    database(monkeypatch, HEADS)
+    make(s3, folders, b"half", heads=HALFWAY, when="20260201T000000Z")
+    with pytest.raises(BackupError, match="has no backup of a schema that a release of Airflow has. Name one: 2026"):
+        backup.fetch(folders.connection, folders.backup)
+    make(s3, folders, b"whole", when="20260101T000000Z")
+    backup.fetch(folders.connection, folders.backup)
+    assert (folders.backup / "dump").read_bytes() == b"whole"
+    monkeypatch.setenv(backup.NAME_VARIABLE, "20260201T000000Z")
+    backup.fetch(folders.connection, folders.backup)
+    assert (folders.backup / "dump").read_bytes() == b"half"
+
+
+def test_a_user_who_could_not_make_its_schema_again_has_none(monkeypatch, folders, s3):
+    database(monkeypatch, HEADS, owns_schema=True)
+    with pytest.raises(BackupError, match="owns the schema public, and could not make it again"):
+        backup.prepare(folders.connection, timeout=0)
+    assert list(folders.connection.iterdir()) == []
 
 
 def test_nothing_is_restored_under_others(monkeypatch, folders, s3):

@@ -219,7 +219,7 @@ async def test_two_sources_are_refused_by_name(connection):
     ],
 )
 @asynchronous
-async def test_what_cannot_be_read_is_said(connection, extra, message):
+async def test_what_cannot_be_read_is_said(connection, extra, message, eager):
     connection("other", **extra)
     with pytest.raises(ClusterConfigError, match=message) as caught:
         await Cluster.get(ClusterRef("other"))
@@ -227,6 +227,23 @@ async def test_what_cannot_be_read_is_said(connection, extra, message):
     connection("other", kube_config="{}")
     with pytest.raises(ClusterConfigError, match="current-context"):
         await Cluster.get(ClusterRef("other"))
+
+
+@asynchronous
+async def test_of_a_crowd_the_first_alone_finds_out_that_a_cluster_cannot_be_opened(connection, config, monkeypatch):
+    connection("other", kube_config="just words")
+    opened = []
+    monkeypatch.setattr(module, "_load", lambda source, load=module._load: (opened.append(source), load(source))[1])
+    answers = await asyncio.gather(*(Cluster.get(ClusterRef("other")) for _ in range(100)), return_exceptions=True)
+    assert {type(one) for one in answers} == {ClusterConfigError}
+    assert len(opened) == 1
+    # Put right, it is opened once the rest is over, and not before.
+    async with ApiServer() as api:
+        connection("other", kube_config_path=config(api))
+        with pytest.raises(ClusterConfigError):
+            await Cluster.get(ClusterRef("other"))
+        monkeypatch.setattr(module.time, "monotonic", lambda now=module.time.monotonic: now() + module.REST)
+        assert await (await Cluster.get(ClusterRef("other"))).request("GET", "/echo")
 
 
 @asynchronous

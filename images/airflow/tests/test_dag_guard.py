@@ -325,6 +325,35 @@ def test_a_commit_that_a_person_names_is_accepted(upstream, make, caplog):
     assert handed_on(made) == fewer
 
 
+def test_a_commit_that_was_refused_is_judged_again_after_a_while(upstream, make, holds, airflow_has, monkeypatch):
+    airflow_has(None)
+    good = upstream.sync(upstream.push(one=dag("one")))
+    holds[good] = Parsed(["one"], {})
+    made = make()
+    made.look()
+    later = upstream.sync(upstream.push(two=dag("two")))
+    holds[later] = Parsed(["one"], {"two.py": "OSError: a host is away"})
+    for _ in range(3):
+        made.look()
+    assert (handed_on(made), made.refuses, holds.asked.count(later)) == (good, True, 1)
+    holds[later] = Parsed(["one", "two"], {})
+    monkeypatch.setattr(guard.time, "monotonic", lambda now=guard.time.monotonic: now() + guard._AGAIN)
+    for _ in range(3):
+        made.look()
+    assert (handed_on(made), made.refuses, holds.asked.count(later)) == (later, False, 2)
+
+
+def test_a_file_that_ends_its_process_is_named_and_the_others_are_parsed(tmp_path):
+    killer = "import os\nfrom airflow.sdk import DAG\nos._exit(3)\n"
+    (tmp_path / "a.py").write_text(killer)
+    (tmp_path / "b.py").write_text(killer.replace("os._exit(3)", "os.kill(os.getpid(), 9)"))
+    (tmp_path / "c.py").write_text(dag("c"))
+    found = parse(tmp_path)
+    assert found.dags == ["c"]
+    assert found.errors == {"a.py": "its process ended with 3", "b.py": "its process ended with -9"}
+    assert found.sources["a.py"] == md5(killer)
+
+
 def test_a_file_that_never_ends_is_refused_and_not_waited_for(upstream, make, caplog):
     upstream.push(one=dag("one"))
     upstream.sync(upstream.push(one="from airflow.sdk import DAG\nwhile True:\n    pass\n"))

@@ -156,7 +156,23 @@ async def test_tasks_of_one_dag_are_asked_for_at_once(airflow):
         ("dag", "other", "task", -1): "none",
         ("dag", "run", "gone", -1): "gone",
     }
-    assert len(airflow.asked) == 1
+    assert len(airflow.asked) == 2, "mapped ones apart"
+
+
+@asynchronous
+async def test_a_mapped_task_is_not_taken_for_another_that_is_named_as_airflow_names_it(airflow):
+    """Its answer has one name for both: what it says is of the one that it was asked for."""
+
+    async def answer(message, ask=airflow.asend):
+        found = await ask(message)
+        if "load" in message.task_ids:
+            found.task_states = {"run": {"load_1": "success" if "load_1" in message.task_ids else "deferred"}}
+        return found
+
+    airflow.states[("dag", "run", "load_1")] = "success"
+    airflow.asend = answer
+    found = await finisher.states([instance("load", map_index=1), instance("load_1")])
+    assert found == {("dag", "run", "load", 1): "deferred", ("dag", "run", "load_1", -1): "success"}
 
 
 @asynchronous

@@ -1,5 +1,8 @@
+import threading
+import time
 from contextlib import contextmanager
 
+import psycopg2
 import pytest
 
 from airflow_platform import heartbeat
@@ -53,6 +56,28 @@ def test_a_job_that_runs_survives_the_database(database, capsys):
     database(NotReady("the database does not answer"))
     heartbeat.main(["DagProcessorJob", "--without-database"])
     assert capsys.readouterr().out == "unknown: the database does not answer\n"
+
+
+@pytest.mark.parametrize("error", [psycopg2.OperationalError("server_login_retry"), None])
+def test_pgbouncer_without_its_database_restarts_nothing(database, monkeypatch, capsys, error):
+    """It takes the connection, and then refuses the question, or lets it wait."""
+    database(5.0)
+    hanging = threading.Event()
+
+    def ask(*_):
+        if error:
+            raise error
+        hanging.wait(30)
+
+    monkeypatch.setattr(heartbeat, "age", ask)
+    monkeypatch.setattr(heartbeat, "_PATIENCE", 0.2)
+    began = time.monotonic()
+    heartbeat.main(["DagProcessorJob", "--without-database"])
+    assert capsys.readouterr().out.startswith("unknown: the database ")
+    with pytest.raises(SystemExit, match="the database (does not answer: server_login_retry|has not answered within)"):
+        heartbeat.main(["DagProcessorJob"])
+    assert time.monotonic() - began < 10
+    hanging.set()
 
 
 def test_the_host_is_known_by_what_airflow_calls_it():

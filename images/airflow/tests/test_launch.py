@@ -1,10 +1,7 @@
 """Which way tasks go, as Airflow decides it: a DAG file goes through a DagBag."""
 
-from collections import defaultdict
-
 import pytest
 from airflow.dag_processing.dagbag import DagBag
-from airflow.executors import executor_loader
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.serialization.serialized_objects import DagSerialization
 
@@ -37,15 +34,8 @@ with DAG("example", schedule=None{default_args}) as dag:
 
 
 @pytest.fixture
-def bag(tmp_path, write_config, monkeypatch):
+def bag(tmp_path, write_config, executors):
     """The DagBag of one task, under a configuration of the launcher."""
-    names = "KubernetesExecutor,launcher:airflow_platform.launcher.LocalLauncher"
-    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", names)
-    # Read once a process, by whoever asks first.
-    for name in ("_alias_to_executors_per_team", "_module_to_executors_per_team", "_classname_to_executors_per_team"):
-        monkeypatch.setattr(executor_loader, name, defaultdict(dict))
-    monkeypatch.setattr(executor_loader, "_team_name_to_executors", defaultdict(list))
-    monkeypatch.setattr(executor_loader, "_executor_names", [])
 
     def bag(task, config=LAUNCHER, default_args=""):
         write_config(config)

@@ -3,6 +3,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ from airflow.executors.base_executor import BaseExecutor
 from airflow.executors.local_executor import LocalExecutor
 from airflow.models.callback import CallbackKey
 from airflow.models.taskinstancekey import TaskInstanceKey
+from airflow.sdk.exceptions import TaskAlreadyRunningError
 from airflow.utils.state import CallbackState, TaskInstanceState
 from sqlalchemy.exc import OperationalError
 
@@ -26,9 +28,10 @@ class Again:
 
     def __init__(self):
         self.cut, self.errors, self.forgotten, self.given_up, self.given_back = [], [], [], set(), set()
-        self.later, self.here = set(), None
+        self.later, self.here, self.killed = set(), None, False
 
-    def cut_off(self, keys, error=None):
+    def cut_off(self, keys, error=None, *, killed=False):
+        self.killed = killed
         self.cut.append(set(keys))
         self.errors.append(error)
         return self.given_up & set(keys)
@@ -114,6 +117,49 @@ def test_it_imports_before_it_forks(monkeypatch, executor):
     )
     executor.start()
     assert order == ["import", "limits", "fork 3"]
+
+
+def test_no_more_is_handed_over_than_there_is_room_for(executor):
+    """What is handed over cannot be overtaken, and a pipe that is full would hold the scheduler."""
+    room = 3 * launcher.AHEAD
+    for number in range(room + 5):
+        key = KEY._replace(task_id=f"task_{number}")
+        executor.queued_tasks[key] = SimpleNamespace(key=key)
+    executor._get_workloads_to_schedule = lambda slots: list(executor.queued_tasks.items())[:slots]
+    for _ in range(3):
+        executor.trigger_tasks(room)
+    assert (executor._phases.total(), len(executor.queued_tasks)) == (room, 5)
+    assert executor.slots_available == 1
+    end(executor, key=KEY._replace(task_id="task_0"))
+    executor.trigger_tasks(room)
+    assert (executor._phases.total(), len(executor.queued_tasks)) == (room, 4)
+
+
+def test_a_phase_that_another_scheduler_runs_is_its(executor, again):
+    queue(executor)
+    executor.result_queue.put((KEY, FAILED, TaskAlreadyRunningError("Task instance is already running")))
+    executor._read_results()
+    assert (again.cut, executor.get_event_buffer(), has(executor)) == ([], {}, False)
+
+
+@pytest.mark.parametrize("group", [None, "0", "1"])
+def test_where_memory_ends_its_processes_go_before_the_scheduler(monkeypatch, tmp_path, group):
+    """But where all go at once it would only be the first of the node."""
+    own = Path("/proc/self/oom_score_adj").read_text()
+    monkeypatch.setattr(launcher, "_OOM_GROUP", tmp_path / "group")
+    if group:
+        (tmp_path / "group").write_text(f"{group}\n")
+    answer, send = multiprocessing.Pipe(duplex=False)
+    monkeypatch.setattr(launcher, "_RUN_WORKER", lambda: send.send(Path("/proc/self/oom_score_adj").read_text()))
+    process = multiprocessing.get_context("fork").Process(target=launcher._run_worker)
+    process.start()
+    process.join(10)
+    assert answer.recv() == (own if group == "1" else "1000\n")
+    assert Path("/proc/self/oom_score_adj").read_text() == own
+
+
+def test_its_processes_are_started_so(monkeypatch, executor):
+    assert launcher.local_executor._run_worker is launcher._run_worker
 
 
 def test_the_end_of_a_phase_is_told(executor):
@@ -257,6 +303,7 @@ def test_after_a_process_was_killed_all_phases_are_launched_again_and_new_ones_r
         os.kill(pid, signal.SIGKILL)
     until(lambda: again.cut, forked)
     assert again.cut == [keys]
+    assert again.killed
     assert not forked.running
     assert len(forked.workers) == 3
     assert not before & set(forked.workers)

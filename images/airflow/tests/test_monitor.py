@@ -125,9 +125,62 @@ def test_a_database_that_is_away_is_said_and_the_rest_is_served(database):
     }
 
 
+def test_a_database_that_hangs_is_said_in_time_and_asked_again_when_it_answers(database, monkeypatch, caplog):
+    """As behind PgBouncer, which no statement's timeout reaches."""
+    database({"FROM job": [("SchedulerJob", 3.5)]})
+    hanging, connect = threading.Event(), monitor.connect
+    asked = []
+
+    @contextlib.contextmanager
+    def hang():
+        asked.append(1)
+        hanging.wait(30)
+        with connect() as connection:
+            yield connection
+
+    monkeypatch.setattr(monitor, "connect", hang)
+    monkeypatch.setattr(monitor, "_PATIENCE", 0.2)
+    here = Monitor()
+    for _ in range(3):
+        (up,) = here.collect()
+        assert [sample.value for sample in up.samples] == [0]
+    assert len(asked) == 1, "a database that hangs is asked by one at a time"
+    assert "has not answered within 0.2 s" in caplog.text
+    monkeypatch.setattr(monitor, "_PATIENCE", 10)
+    hanging.set()
+    names = {family.name for family in here.collect() if family.samples}
+    assert names == {"airflow_platform_database_up", "airflow_platform_heartbeat_age_seconds"}
+    assert len(asked) == 2
+
+
+def test_servers_that_are_slow_to_answer_are_told_at_a_later_scrape(database, monkeypatch):
+    database({})
+    slow, asked = threading.Event(), []
+
+    def read():
+        asked.append(1)
+        slow.wait(30)
+        return certificate()[0]
+
+    monkeypatch.setattr(monitor, "_PATIENCE", 0.2)
+    here = Monitor({"a/tls.crt": read})
+    assert [family.samples for family in here.collect()][-1] == []
+    slow.set()
+    here._servers._asked.result(10)
+    assert [sample.value for sample in [*here.collect()][-1].samples] == [END.timestamp()]
+    assert len(asked) == 1
+
+
+def test_a_component_that_is_not_wanted_is_not_missed(database):
+    database({"FROM job": [("SchedulerJob", 3.5), ("TriggererJob", 9e6)]})
+    assert ("airflow_platform_heartbeat_age_seconds", "triggerer") not in collected(components=["scheduler"])
+    assert collected(components=["scheduler"])[("airflow_platform_heartbeat_age_seconds", "scheduler")] == 3.5
+
+
 def test_the_names_are_all_that_is_served(database):
     database({query: [(*labels, 1)] for _, labels, query in monitor._QUERIES.values()})
-    assert {one[0] for one in collected(expires={"a/token": lambda: token(exp=1)})} == set(monitor.NAMES)
+    found = collected(expires={"a/token": lambda: token(exp=1)}, components=["component"])
+    assert {one[0] for one in found} == set(monitor.NAMES)
 
 
 def test_the_first_certificate_of_several_to_end_counts():

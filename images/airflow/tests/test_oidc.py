@@ -174,6 +174,17 @@ def test_a_user_with_a_password_cannot_be_taken_over_by_name_or_by_address(log_i
     assert roles("eve") is None
 
 
+def test_an_address_in_other_letters_is_the_same_person_and_another_name_with_it_is_refused(api_server, log_in):
+    _, log = api_server
+    browser, _ = log_in("s-6", preferred_username="dora", email="Dora@Example.com", **groups("auditors"))
+    assert token(browser)
+    browser, _ = log_in("s-6", preferred_username="Dora", email="dora@example.com", **groups("auditors"))
+    assert token(browser)
+    browser, _ = log_in("s-6", preferred_username="dora.new", email="dora@example.com", **groups("auditors"))
+    assert not token(browser)
+    assert "dora.new cannot log in: the address dora@example.com is that of user dora" in log.read_text()
+
+
 def test_a_user_with_a_password_still_gets_a_token_for_the_api(api_server):
     url, _ = api_server
     with create_session() as session:

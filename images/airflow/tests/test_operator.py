@@ -13,7 +13,11 @@ import pytest
 from airflow.exceptions import AirflowException
 from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import WaitRetryAfterOrExponential
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
-from airflow.providers.cncf.kubernetes.utils.pod_manager import PodNotFoundException
+from airflow.providers.cncf.kubernetes.utils.pod_manager import (
+    EMPTY_XCOM_RESULT,
+    PodNotFoundException,
+    XComRetrievalError,
+)
 from airflow.sdk import DAG, Asset
 from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout, TaskDeferralError, TaskDeferred
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
@@ -97,7 +101,7 @@ def make(cluster):
 
     def make(cls=KubernetesPodOperator, **arguments):
         words = {"task_id": "work", "name": "report", "image": "report:1.0.0", "namespace": "team", **arguments}
-        with DAG("example", schedule=None):
+        with DAG("example", schedule=None, fail_fast=words.pop("fail_fast", False)):
             task = pod_task(cls)(**words)
         task.__dict__["client"] = cluster
         task.__dict__["hook"] = SimpleNamespace(
@@ -864,6 +868,115 @@ def test_a_signal_does_not_wait_for_an_airflow_that_is_away(make, monkeypatch, c
     assert len(cluster.pods) == 1
 
 
+class Sidecar:
+    """In place of the operator's pod manager: the sidecar of a pod that has ended, which holds an XCom."""
+
+    def __init__(self, text):
+        self.text, self.runs, self.calls = text, True, []
+
+    def container_is_running(self, pod, name):
+        return self.runs
+
+    def extract_xcom_json(self, pod):
+        self.calls.append("read")
+        json.loads(self.text) if self.text != EMPTY_XCOM_RESULT else None
+        return self.text
+
+    def extract_xcom_kill(self, pod):
+        self.calls.append("kill")
+        self.runs = False
+
+    def extract_xcom(self, pod, ignore_kill_failure):
+        if not self.runs:
+            raise XComRetrievalError("the sidecar is not running")
+        try:
+            return self.extract_xcom_json(pod)
+        finally:
+            self.extract_xcom_kill(pod)
+
+    def await_pod_completion(self, pod, *_):
+        return pod
+
+    def read_pod(self, pod):
+        return pod
+
+
+@pytest.fixture
+def with_xcom(make, cluster, monkeypatch):
+    """A second phase of a task whose pod has this XCom: call it with what the phase knows of before; its result."""
+
+    def with_xcom(sidecar, found, gone=False):
+        task = make(do_xcom_push=True)
+        task.__dict__["pod_manager"] = sidecar
+        name = launch(make(do_xcom_push=True), context()).name
+        if gone:
+            cluster.pods.clear()
+        monkeypatch.setattr(
+            KubernetesPodOperator, "post_complete_action", lambda self, *, pod, **_: self.process_pod_deletion(pod)
+        )
+        monkeypatch.setattr(
+            KubernetesPodOperator, "process_pod_deletion", lambda self, pod, **_: sidecar.calls.append("delete")
+        )
+        event = {"status": "success", "name": name, "namespace": "team", "message": "", "attempt": None}
+        return task.trigger_reentry(found, event)
+
+    return with_xcom
+
+
+def test_an_xcom_is_stored_before_what_holds_it_ends(with_xcom):
+    sidecar, found = Sidecar('{"rows": 3}'), context()
+    found["ti"].xcom_push = lambda key, value: sidecar.calls.append((key, value))
+    assert with_xcom(sidecar, found) == {"rows": 3}
+    pushes = [call for call in sidecar.calls if isinstance(call, tuple)]
+    assert pushes == [("return_value", {"rows": 3})]
+    assert sidecar.calls == ["read", pushes[0], "kill", "delete"]
+
+
+def test_an_xcom_that_cannot_be_stored_stays_where_it_is(with_xcom):
+    sidecar, found = Sidecar('{"rows": 3}'), context()
+
+    def push(key, value):
+        raise ConnectionError("the API server is away")
+
+    found["ti"].xcom_push = push
+    with pytest.raises(ConnectionError):
+        with_xcom(sidecar, found)
+    assert sidecar.calls == ["read"]
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_phase_that_is_repeated_has_the_xcom_that_was_stored(with_xcom, gone):
+    sidecar, found = Sidecar('{"rows": 3}'), context(map_index=4)
+    sidecar.runs = False
+    found["ti"].xcom_pull = lambda map_indexes: {4: {"rows": 3}}[map_indexes]
+    assert with_xcom(sidecar, found, gone) == {"rows": 3}
+    assert "read" not in sidecar.calls
+
+
+def test_an_xcom_that_was_never_read_is_missed_as_the_operator_does(with_xcom):
+    sidecar, found = Sidecar('{"rows": 3}'), context()
+    found["ti"].xcom_pull = lambda map_indexes: None
+    # A cluster that deletes pods which have ended: the operator takes that for a success.
+    assert with_xcom(sidecar, found, gone=True) is None
+    sidecar.runs = False
+    with pytest.raises(XComRetrievalError):
+        with_xcom(sidecar, found)
+
+
+@pytest.mark.parametrize(
+    ("text", "result"), [(EMPTY_XCOM_RESULT, None), ("null", None), ("no JSON", json.JSONDecodeError)]
+)
+def test_what_is_no_xcom_ends_the_sidecar_too(with_xcom, text, result):
+    sidecar, found = Sidecar(text), context()
+    if result:
+        with pytest.raises(result):
+            with_xcom(sidecar, found)
+    else:
+        assert with_xcom(sidecar, found) is result
+    assert sidecar.calls.count("kill") == 1
+    assert "return_value" not in found["ti"].pushed
+
+
 class Late(KubernetesPodOperator):
     def post_execute(self, context, result=None):
         pass
@@ -881,6 +994,7 @@ class Late(KubernetesPodOperator):
         ({"email": "a@example.com"}, True),
         ({"email": "a@example.com", "email_on_failure": False, "email_on_retry": False}, False),
         ({"outlets": [Asset("table")]}, True),
+        ({"fail_fast": True}, True),
         ({"post_execute": print}, True),
         ({"cls": Late}, True),
         ({"retries": 3, "trigger_rule": "all_done"}, False),

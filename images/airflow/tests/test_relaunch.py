@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 from airflow.models import import_all_models
 from airflow.models.callback import CallbackKey
+from airflow.models.log import Log
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.taskinstancekey import TaskInstanceKey
 from sqlalchemy.orm import Session
@@ -25,6 +26,7 @@ def session(monkeypatch):
     import_all_models()
     engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
     TaskInstance.__table__.create(engine)
+    Log.__table__.create(engine)
 
     @contextlib.contextmanager
     def create_session():
@@ -127,6 +129,41 @@ def test_a_phase_that_the_api_server_does_not_answer_is_repeated_for_any_time(ad
         assert cut_off(RuntimeError("something else")) == set()
     assert cut_off(NoAnswer("ConnectError")) == set()
     assert cut_off(None) == {key}
+
+
+def test_of_what_was_killed_only_what_had_begun_is_counted(add, session, states):
+    waits, runs, again = add("waits", "queued"), add("runs"), Relaunch()
+    for number in range(AT_MOST * 2):
+        given_up = again.cut_off([waits, runs], killed=True)
+        assert given_up == (set() if number < AT_MOST else {runs})
+        session.execute(sa.update(TaskInstance).where(TaskInstance.task_id == "waits").values(state="queued"))
+        session.execute(sa.update(TaskInstance).where(TaskInstance.task_id == "runs").values(state="running"))
+        session.commit()
+
+
+def test_a_phase_that_kills_its_scheduler_each_time_is_given_up(add, session, states):
+    """By a scheduler that has just started, and knows of no other."""
+    add("kills")
+    add("waits", "queued")
+
+    def adopt():
+        session.execute(sa.update(TaskInstance).where(TaskInstance.task_id == "kills").values(state="running"))
+        session.execute(sa.update(TaskInstance).where(TaskInstance.task_id == "waits").values(state="queued"))
+        session.commit()
+        left = Relaunch().adopted(session.scalars(sa.select(TaskInstance).options(sa.orm.lazyload("*"))).all())
+        session.commit()
+        assert left == [], "what is left is reset, and runs again"
+        return states()
+
+    for _ in range(AT_MOST):
+        assert adopt() == {"kills": "scheduled", "waits": "scheduled"}
+    assert adopt() == {"kills": "running", "waits": "scheduled"}
+    # That of another try, or of long ago, is not held against it.
+    session.execute(sa.update(Log).values(dttm=NOW - timedelta(hours=2)))
+    assert adopt() == {"kills": "scheduled", "waits": "scheduled"}
+    session.execute(sa.update(TaskInstance).values(try_number=2))
+    for _ in range(AT_MOST):
+        assert adopt()["kills"] == "scheduled"
 
 
 @pytest.fixture

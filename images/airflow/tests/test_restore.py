@@ -17,6 +17,8 @@ class Cluster:
         self.deployments = {"airflow-scheduler": 2, "airflow-api-server": 1, "airflow-launcher": 3}
         self.annotations = {name: {} for name in self.deployments}
         self.backups, self.succeeds, self.stuck = backups, succeeds, False
+        #: Of migrations, and of a restore before: whether it has ended.
+        self.migrations = {"airflow-migrations-1": True, "airflow-migrations-2": False, "airflow-restore-1": False}
         self.calls, self.jobs = [], []
 
     def __call__(self, program, *words, stdin="", timeout=0):
@@ -28,7 +30,8 @@ class Cluster:
         if words[1] == "job":
             kind = "Complete" if self.succeeds else "Failed"
             return json.dumps({"status": {"conditions": [{"type": kind, "status": "True"}]}})
-        found = {"deployments": self._items, "pods": self._pods, "cronjobs": self._cronjobs}[words[1]]()
+        kinds = {"jobs": self._migrations, "deployments": self._items, "pods": self._pods, "cronjobs": self._cronjobs}
+        found = kinds[words[1]]()
         return json.dumps({"items": found})
 
     def _items(self):
@@ -47,7 +50,23 @@ class Cluster:
 
     def _pods(self):
         left = 1 if self.stuck else sum(self.deployments.values())
-        return [{"metadata": {"name": f"pod-{number}"}} for number in range(left)]
+        evicted = [{"metadata": {"name": "evicted"}, "status": {"phase": "Failed"}}]
+        return evicted + [
+            {"metadata": {"name": f"pod-{number}"}, "status": {"phase": "Running"}} for number in range(left)
+        ]
+
+    def _migrations(self):
+        return [
+            {
+                "metadata": {"name": name, **({"ownerReferences": [{}]} if "restore" in name else {})},
+                "status": {"conditions": [{"type": "Complete", "status": "True"}]} if ended else {},
+            }
+            for name, ended in self.migrations.items()
+        ]
+
+    def _delete(self, words, _):
+        assert "--cascade=foreground" in words
+        del self.migrations[words[2]]
 
     def _cronjobs(self):
         names = ["airflow-clean-database", *(["airflow-restore"] if self.backups else [])]
@@ -107,12 +126,18 @@ def test_airflow_is_stopped_restored_and_started_as_it_was(cluster, capsys):
     # Launchers reach no database: nobody waits for their end.
     assert any("component in (api-server,scheduler)" in call for call in there.calls)
     assert "what the Job said" in capsys.readouterr().out
+    # One at work would migrate what is restored; one that has ended would not be made again by the next upgrade.
+    assert list(there.migrations) == ["airflow-restore-1"]
+    assert there.calls.index(next(call for call in there.calls if "delete job airflow-migrations-2" in call)) < (
+        there.calls.index(next(call for call in there.calls if "create job" in call))
+    )
 
 
 def test_a_restore_that_failed_starts_airflow_on_the_database_as_it_was(cluster, capsys):
     there = cluster(succeeds=False)
     before = dict(there.deployments)
     assert cli.main(WORDS) == 1
+    assert "airflow-migrations-1" in there.migrations
     assert there.deployments == before
     assert re.search("the database is as it was, .* Job airflow-restore-[0-9]{14} says why", capsys.readouterr().err)
 
@@ -129,7 +154,8 @@ def test_whoever_was_interrupted_has_the_numbers_of_before_when_it_is_run_again(
     there.stuck = True
     monkeypatch.setattr(module, "_until", lambda true, _: bool(true()))
     assert cli.main(WORDS) == 1
-    assert "pods are still there after 900 s: pod-0" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "pods are still there after 900 s: pod-0\nAirflow may be stopped by now: run this again" in said
     assert set(there.deployments.values()) == {0}
     there.stuck = False
     assert cli.main(WORDS) == 0

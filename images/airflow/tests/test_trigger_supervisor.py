@@ -1,7 +1,8 @@
+import os
 import socket
 import threading
 from collections import deque
-from concurrent.futures import wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from selectors import EVENT_READ, DefaultSelector
 from types import SimpleNamespace
 
@@ -53,7 +54,7 @@ class Log:
 
 def supervisor(logs, events=()):
     events = deque(TriggerEventEntry(one, TriggerEvent({}), None) for one in events)
-    return SimpleNamespace(logger_cache=dict(logs), events=events)
+    return SimpleNamespace(logger_cache=dict(logs), events=events, heartbeat=lambda: None)
 
 
 def away():
@@ -76,6 +77,21 @@ def test_the_triggers_are_heard_while_logs_are_uploaded(happened, monkeypatch):
     logs = {number: Log(happened, number, lambda: (both.wait(), heard.wait(10))) for number in (7, 8)}
     TriggerRunnerSupervisor.handle_events(supervisor(logs, events=[7, 8]))
     assert happened[-2:] == ["stored 7", "stored 8"]
+
+
+def test_its_heartbeat_goes_on_while_s3_hangs(happened):
+    uploading, beats = threading.Event(), []
+    one = supervisor({1: Log(happened, "log", lambda: uploading.wait(30))}, [1])
+
+    def heartbeat():
+        beats.append(1)
+        if len(beats) == 3:
+            uploading.set()
+
+    one.heartbeat = heartbeat
+    TriggerRunnerSupervisor.handle_events(one)
+    assert len(beats) >= 3
+    assert happened[-1] == "stored 1"
 
 
 def test_many_events_are_handled_lot_by_lot(happened):
@@ -188,3 +204,32 @@ def test_a_process_that_has_ended_is_not_read_further(channel):
     there.sendall(b"0123456789")
     assert TriggerRunnerSupervisor._service_subprocess(one, 1, code=3) == 3
     assert read == [b"0123"]
+
+
+def test_the_triggers_go_before_their_supervisor(monkeypatch):
+    """Of the fork, which is made as Airflow does, and of the threads that this process starts."""
+    channel = os.pipe()
+
+    def start(cls):
+        if os.fork() == 0:
+            os.write(channel[1], str(os.nice(0)).encode())
+            os._exit(0)
+        return "started"
+
+    monkeypatch.setattr(trigger_supervisor, "_START", start)
+    monkeypatch.setattr(TriggerRunnerSupervisor, "start", None)
+    trigger_supervisor.let_triggers_go_first()
+    found, before = [], os.nice(0)
+
+    def supervise():
+        assert TriggerRunnerSupervisor.start() == "started"
+        found.append(os.nice(0))
+        with ThreadPoolExecutor(1) as uploads:
+            found.append(uploads.submit(os.nice, 0).result())
+
+    # A thread's own, which this one could not take back.
+    thread = threading.Thread(target=supervise)
+    thread.start()
+    thread.join(10)
+    assert int(os.read(channel[0], 9)) == before
+    assert found == [before + 10, before + 10]

@@ -107,12 +107,14 @@ matchConditions:
 r == "" || i.startsWith(r + "/") || (r.contains("/") && (i.startsWith(r + ":") || i.startsWith(r + "@")))
 {{- end -}}
 
-{{/* Secrets and folders of nodes that the chart itself gives a worker, as a JSON map of lists. */}}
+{{/* Images, Secrets and folders of nodes that the chart itself gives a worker, as a JSON map of lists. */}}
 {{- define "airflow-platform.admission.worker" -}}
+{{- $images := list -}}
 {{- $secrets := list -}}
 {{- $paths := list -}}
 {{- $spec := (include "airflow-platform.worker.pod" . | fromYaml).spec -}}
 {{- range concat $spec.containers ($spec.initContainers | default list) -}}
+{{- $images = append $images .image -}}
 {{- range .env -}}
 {{- with dig "valueFrom" "secretKeyRef" "name" "" . }}{{ $secrets = append $secrets . }}{{ end -}}
 {{- end -}}
@@ -127,5 +129,5 @@ r == "" || i.startsWith(r + "/") || (r.contains("/") && (i.startsWith(r + ":") |
 {{- with dig "secret" "name" "" . }}{{ $secrets = append $secrets . }}{{ end -}}
 {{- end -}}
 {{- end -}}
-{{- dict "secrets" ($secrets | uniq | sortAlpha) "hostPaths" ($paths | uniq | sortAlpha) | toJson -}}
+{{- dict "images" ($images | uniq | sortAlpha) "secrets" ($secrets | uniq | sortAlpha) "hostPaths" ($paths | uniq | sortAlpha) | toJson -}}
 {{- end -}}

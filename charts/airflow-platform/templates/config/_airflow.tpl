@@ -4,7 +4,8 @@
 core:
   executor: {{ include "airflow-platform.executor" . }}
   dags_folder: {{ include "airflow-platform.dags-folder" . }}
-  execution_api_server_url: http://{{ include "airflow-platform.api-server.address" . }}/execution/
+  # Airflow serves it below the path of base_url.
+  execution_api_server_url: http://{{ include "airflow-platform.api-server.address" . }}{{ include "airflow-platform.base-url.path" . | trimSuffix "/" }}/execution/
 api:
   # Inside the pod; the Service has a port of its own.
   port: 8080
@@ -133,6 +134,12 @@ launcher:
   launch: {{ .Values.launcher.launch }}
   slots: {{ .Values.launcher.slots | int }}
   preload: {{ .Values.launcher.preload | default list | toJson }}
+workerSets:
+  {{- range .Values.workers.sets }}
+  - queue: {{ .queue | quote }}
+    pod: {{ include "airflow-platform.worker.set" . }}
+  {{- else }} []
+  {{- end }}
 nodePools:
   {{- range .Values.nodePools }}
   - name: {{ .name | quote }}

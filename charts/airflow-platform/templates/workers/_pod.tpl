@@ -42,3 +42,20 @@ spec:
   volumes:
     {{- include "airflow-platform.airflow-volumes" $pod | nindent 4 }}
 {{- end -}}
+
+{{/* What the pods of an item of workers.sets differ in, as JSON: Airflow lays it over the pod above. */}}
+{{- define "airflow-platform.worker.set" -}}
+{{- $set := . -}}
+{{- $container := dict "name" "base" -}}
+{{- with .resources -}}
+{{- $resources := dict -}}
+{{- range $kind, $quantities := . }}{{ $_ := set $resources $kind (include "airflow-platform.quantities" $quantities | fromJson) }}{{ end -}}
+{{- $_ := set $container "resources" $resources -}}
+{{- end -}}
+{{- $spec := dict "containers" (list $container) -}}
+{{- range $field := list "nodeSelector" "tolerations" "affinity" "priorityClassName" -}}
+{{- with get $set $field }}{{ $_ := set $spec $field . }}{{ end -}}
+{{- end -}}
+{{- $metadata := dict "labels" (.podLabels | default dict) "annotations" (.podAnnotations | default dict) -}}
+{{- dict "metadata" $metadata "spec" $spec | toJson -}}
+{{- end -}}

@@ -54,7 +54,8 @@ CONNECT = 5
 #: Seconds between two looks at the files of the credentials; the kubelet writes a new token minutes before its end.
 LOOK = 10.0
 
-#: Seconds after one reading of credentials in which a 401, or a server that cannot be reached, does not cause another.
+#: Seconds after one reading of credentials in which a 401, a server that cannot be reached, or the next who asks for a
+#: cluster whose credentials could not be read, does not cause another.
 REST = 5.0
 
 #: Seconds for a kubeconfig's exec plugin.
@@ -122,6 +123,8 @@ class Cluster:
         self._access: _Access | None = None
         self._looked = self._read = 0.0
         self._trouble = ""
+        #: Why it could not be opened, and until when that is what all are told who ask for it.
+        self._closed: tuple[float, Exception] | None = None
         self._reading: asyncio.Task | None = None
         self._opening = asyncio.Lock()
         self._slots = asyncio.Semaphore(CONCURRENCY)
@@ -138,7 +141,7 @@ class Cluster:
         cluster = clusters[ref] = clusters.get(ref) or cls(ref)
         async with cluster._opening:
             if cluster._access is None:
-                await cluster._open(clusters)
+                await cluster._open_once(clusters)
         return cluster
 
     async def request(
@@ -228,6 +231,16 @@ class Cluster:
 
     def __str__(self) -> str:
         return self._access.host if self._access else f"cluster of the connection {self.ref.conn_id!r}"
+
+    async def _open_once(self, clusters: dict[ClusterRef, Cluster]) -> None:
+        """Open it; of a crowd that waits for one that cannot be, the first alone has to find that out."""
+        if self._closed and time.monotonic() < self._closed[0]:
+            raise self._closed[1].with_traceback(None)
+        try:
+            await self._open(clusters)
+        except Exception as error:
+            self._closed = time.monotonic() + REST, error
+            raise
 
     async def _open(self, clusters: dict[ClusterRef, Cluster]) -> None:
         extras = await self._extras()

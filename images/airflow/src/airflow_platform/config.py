@@ -143,6 +143,13 @@ class Launcher(_Section):
     preload: tuple[str, ...] = ()
 
 
+class WorkerSet(_Section):
+    """Worker pods of one kind: those of tasks with this ``queue`` differ from the chart's by ``pod`` (core/v1 Pod)."""
+
+    queue: str = Field(min_length=1)
+    pod: dict[str, Any] = {}
+
+
 class PlatformConfig(_Section):
     """The whole file.
 
@@ -155,6 +162,7 @@ class PlatformConfig(_Section):
     tasks: Tasks = Tasks()
     launcher: Launcher = Launcher()
     node_pools: tuple[NodePool, ...] = ()
+    worker_sets: tuple[WorkerSet, ...] = ()
 
     def node_pool(self, name: str) -> NodePool | None:
         """The node pool of that name, or None."""

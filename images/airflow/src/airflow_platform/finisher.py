@@ -97,11 +97,12 @@ async def states(instances: Iterable[Any]) -> dict[Key, str]:
     from airflow.sdk.execution_time import task_runner
     from airflow.sdk.execution_time.comms import GetTaskStates
 
+    # Apart: of a mapped task `load` and another one `load_1`, Airflow's answer has two by one name.
     by_dag = defaultdict(list)
     for instance in instances:
-        by_dag[instance.dag_id].append(instance)
+        by_dag[instance.dag_id, instance.map_index >= 0].append(instance)
     found: dict[Key, str] = {}
-    for dag_id, of_dag in by_dag.items():
+    for (dag_id, _), of_dag in by_dag.items():
         request = GetTaskStates(
             dag_id=dag_id,
             task_ids=sorted({one.task_id for one in of_dag}),

@@ -10,9 +10,17 @@ import argparse
 import contextlib
 import socket
 import sys
+import threading
+from concurrent.futures import Future
 from typing import Any
 
+import psycopg2
+
 from airflow_platform.schema import NotReady, connect
+
+#: Seconds that the database may take for the answer, less than a probe may. PgBouncer takes connections while the
+#: database is away, and lets who asks wait.
+_PATIENCE = 12
 
 
 def local_hostnames() -> list[str]:
@@ -36,6 +44,31 @@ def age(connection: Any, job_type: str, hostnames: list[str]) -> float | None:
     return None if row is None else float(row[0])
 
 
+def _ask(job_type: str) -> float | None:
+    """The `age` of this pod's job.
+
+    Raises:
+        NotReady: the database does not answer, or not in time.
+    """
+    answer: Future[float | None] = Future()
+
+    def ask() -> None:
+        try:
+            with connect() as connection:
+                answer.set_result(age(connection, job_type, local_hostnames()))
+        except psycopg2.Error as error:
+            answer.set_exception(NotReady(f"the database does not answer: {str(error).strip()}"))
+        except BaseException as error:
+            answer.set_exception(error)
+
+    # What waits in libpq can neither be cancelled nor interrupted, and is left behind.
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        return answer.result(_PATIENCE)
+    except TimeoutError:
+        raise NotReady(f"the database has not answered within {_PATIENCE:g} s") from None
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m airflow_platform.heartbeat", description=__doc__)
     parser.add_argument("job_type", choices=["SchedulerJob", "DagProcessorJob", "TriggererJob"])
@@ -47,8 +80,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     try:
-        with connect() as connection:
-            seconds = age(connection, options.job_type, local_hostnames())
+        seconds = _ask(options.job_type)
     except NotReady as reason:
         if options.without_database:
             print(f"unknown: {reason}")

@@ -6,14 +6,18 @@ spends on it is imports. So `LocalLauncher` imports first and forks then. In all
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import importlib
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow.executors import local_executor
 from airflow.executors.local_executor import LocalExecutor
+from airflow.sdk.exceptions import TaskAlreadyRunningError
 from airflow.utils.state import TaskInstanceState
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -24,6 +28,9 @@ if TYPE_CHECKING:
     from airflow.models.taskinstance import TaskInstance
 
 log = logging.getLogger(__name__)
+
+_RUN_WORKER = local_executor._run_worker
+_OOM_GROUP = Path("/sys/fs/cgroup/memory.oom.group")
 
 #: What a task phase imports: the supervisor and the runner of Airflow's task SDK, the DAG bag, the operator with its
 #: decorators and their Kubernetes client, and the upload of the log.
@@ -75,6 +82,17 @@ PIPE = 2**20
 _LOCK = 1.0
 
 
+def _run_worker(**kwargs: Any) -> None:
+    """A process of the launcher: where its container has no memory left, it goes before the scheduler does.
+
+    Unless all of its processes go at once, as Kubernetes has it with cgroup v2 (``singleProcessOOMKill``).
+    """
+    with contextlib.suppress(OSError):
+        if not _OOM_GROUP.exists() or _OOM_GROUP.read_text().strip() == "0":
+            Path("/proc/self/oom_score_adj").write_text("1000")
+    _RUN_WORKER(**kwargs)
+
+
 class _Uncounted:
     """In place of LocalExecutor's number of phases that no process has read: by it, more processes are started.
 
@@ -122,6 +140,7 @@ class LocalLauncher(LocalExecutor):
         limits.count_deferred()
         pace.look_soon()
         unsent.start()
+        local_executor._run_worker = _run_worker
         self._start()
 
     def _start(self) -> None:
@@ -138,6 +157,19 @@ class LocalLauncher(LocalExecutor):
         pace.moved()
         resume.put_back(workload, session)
         super().queue_workload(workload, session=session)
+
+    @property
+    def slots_available(self) -> int:
+        """How many phases it would take: Airflow's own counts none that a process has, or that waits for one.
+
+        At least one: for an executor that takes none the scheduler looks through all that is scheduled, each time, in
+        search of what another one takes.
+        """
+        return max(1, super().slots_available - self._phases.total())
+
+    def trigger_tasks(self, open_slots: int) -> None:
+        """Hand over what is queued, as far as there is room: what has been is in order of time, not of priority."""
+        super().trigger_tasks(max(0, min(open_slots, self.parallelism - self._phases.total())))
 
     def _process_workloads(self, workload_list: list) -> None:
         for workload in workload_list:
@@ -169,9 +201,12 @@ class LocalLauncher(LocalExecutor):
             if state == TaskInstanceState.SUCCESS and (key in self._phases or key in self.queued_tasks):
                 self.log.debug("The end of an earlier phase of %s is not told", key)
                 return
-        if state == TaskInstanceState.FAILED and not self._relaunch.cut_off([key], info):
-            self.running.discard(key)
-            return
+        if state == TaskInstanceState.FAILED:
+            # Another scheduler has it, and tells its end.
+            elsewhere = isinstance(info, TaskAlreadyRunningError)
+            if elsewhere or not self._relaunch.cut_off([key], info):
+                self.running.discard(key)
+                return
         if state == TaskInstanceState.SUCCESS:
             self._relaunch.forget(key)
         super().change_state(key, state, info, remove_running)
@@ -232,5 +267,5 @@ class LocalLauncher(LocalExecutor):
         self._phases.clear()
         self.running -= cut_off
         self._start()
-        for key in self._relaunch.cut_off(cut_off):
+        for key in self._relaunch.cut_off(cut_off, killed=True):
             super().change_state(key, TaskInstanceState.FAILED)

@@ -14,9 +14,10 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import psycopg2
 from prometheus_client import CollectorRegistry, start_http_server
@@ -26,6 +27,8 @@ from airflow_platform.expiry import Unreadable, expiry
 from airflow_platform.schema import NotReady, connect
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: The DAG whose runs say whether the platform works from end to end (`airflow_platform.canary`).
 CANARY = "platform_canary"
@@ -37,7 +40,8 @@ _LAUNCHERS = {"local": "LocalLauncher", "celery": "CeleryLauncher"}
 
 #: Seconds between two looks at when a certificate ends, and for which a server may take to show its own.
 _LOOK, _ANSWER = 600, 5
-#: Seconds that the database may take for a question: Prometheus waits for ten by default.
+#: Seconds that all answers together may take: Prometheus waits for ten by default, and one scrape that has none resets
+#: what all alerts have waited for.
 _PATIENCE = 8
 
 #: One row a value: the labels' values, then the value; a row without one is left out.
@@ -56,7 +60,7 @@ _QUERIES: dict[str, tuple[str, tuple[str, ...], str]] = {
     "airflow_platform_heartbeat_age_seconds": (
         "Age of the last heartbeat of a component, whichever of its pods it came from",
         ("component",),
-        # Also of one that was stopped in good order: it is missed as well.
+        # Also of one that was stopped in good order: it is missed as well, where the values want one.
         "SELECT job_type, extract(epoch FROM now() - max(latest_heartbeat)) FROM job"
         " WHERE job_type IN ('SchedulerJob', 'DagProcessorJob', 'TriggererJob') GROUP BY job_type",
     ),
@@ -96,28 +100,65 @@ _EXPIRY = (
 NAMES = (_UP[0], *_QUERIES, _EXPIRY[0])
 
 
+class Aside(Generic[T]):
+    """A question that is asked in a thread, one at a time, so that whoever wants the answer need not wait for ever."""
+
+    def __init__(self, ask: Callable[[], T]) -> None:
+        self._ask = ask
+        self._thread = ThreadPoolExecutor(1)
+        self._asked: Future[T] | None = None
+
+    def answer(self, until: float, *, late: bool = False) -> T:
+        """The answer to a question that is asked now, or, if it may be ``late``, to the one that was asked before.
+
+        Raises:
+            TimeoutError: it is not there ``until`` that time (`time.monotonic`), or one of before is still waited for.
+        """
+        if self._asked and not late:
+            self._asked.exception(max(0, until - time.monotonic()))
+            self._asked = None
+        self._asked = self._asked or self._thread.submit(self._ask)
+        found = self._asked.result(max(0, until - time.monotonic()))
+        self._asked = None
+        return found
+
+
 class Monitor:
     """A collector of `prometheus_client`.
 
     Args:
         expires: the content of what ends at a time, by what it is called; called at each look.
         launcher: ``launcher.kind``.
+        components: those that there are to be heard of.
     """
 
-    def __init__(self, expires: dict[str, Callable[[], bytes]] | None = None, launcher: str = "none") -> None:
+    def __init__(
+        self,
+        expires: dict[str, Callable[[], bytes]] | None = None,
+        launcher: str = "none",
+        components: Collection[str] = tuple(_COMPONENTS.values()),
+    ) -> None:
         self._expires = expires or {}
         self._launcher = _LAUNCHERS.get(launcher, "launcher")
+        self._components = components
         self._looked_until = 0.0
         self._ends: dict[str, float] = {}
+        self._database = Aside(self._of_database)
+        self._servers = Aside(lambda: {what: _end(what, read) for what, read in self._expires.items()})
         # Two scrapes at once would ask twice.
         self._lock = threading.Lock()
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """All metrics, as they are now."""
+        until = time.monotonic() + _PATIENCE
         with self._lock:
-            yield from self._of_database()
+            try:
+                yield from self._database.answer(until)
+            except TimeoutError:
+                log.warning("The database has not answered within %s s", _PATIENCE)
+                yield GaugeMetricFamily(*_UP, value=0)
             if self._expires:
-                yield self._of_expiry()
+                yield self._of_expiry(until)
 
     def _of_database(self) -> list[GaugeMetricFamily]:
         try:
@@ -138,6 +179,8 @@ class Monitor:
             if value is not None:
                 named = tuple(self._named(label, one) for label, one in zip(labels, values, strict=True))
                 sums[named] = sums.get(named, 0.0) + float(value)
+        if labels == ("component",):
+            sums = {named: value for named, value in sums.items() if named[0] in self._components}
         for named, value in sums.items():
             family.add_metric(named, value)
         return family
@@ -149,10 +192,13 @@ class Monitor:
             return self._launcher if value == "launcher" else "KubernetesExecutor"
         return str(value)
 
-    def _of_expiry(self) -> GaugeMetricFamily:
+    def _of_expiry(self, until: float) -> GaugeMetricFamily:
         if time.monotonic() >= self._looked_until:
-            self._looked_until = time.monotonic() + _LOOK
-            self._ends = {what: _end(what, read) for what, read in self._expires.items()}
+            try:
+                self._ends = self._servers.answer(until, late=True)
+                self._looked_until = time.monotonic() + _LOOK
+            except TimeoutError:
+                log.warning("Servers are slow to show their certificates: what is known of these stays")
         family = GaugeMetricFamily(*_EXPIRY, labels=["what"])
         for what, end in self._ends.items():
             family.add_metric([what], end)
@@ -198,11 +244,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=9103, help="of /metrics (default: %(default)s)")
     parser.add_argument("--expiring", type=Path, metavar="FOLDER", help="certificates and tokens, as SECRET/KEY")
     parser.add_argument("--address", action="append", default=[], metavar="HOST:PORT", help="of a TLS server")
+    parser.add_argument(
+        "--component", action="append", choices=[*_COMPONENTS.values()], help="that is to be heard of (default: all)"
+    )
     parser.add_argument("--launcher", choices=["local", "celery", "none"], default="none", help="launcher.kind")
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
     registry = CollectorRegistry()
-    monitor = Monitor(expiring(options.expiring, options.address), options.launcher)
+    components = options.component or tuple(_COMPONENTS.values())
+    monitor = Monitor(expiring(options.expiring, options.address), options.launcher, components)
     registry.register(monitor)
     stopped = threading.Event()
     for one in (signal.SIGTERM, signal.SIGINT):

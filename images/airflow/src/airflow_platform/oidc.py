@@ -14,6 +14,7 @@ from airflow.providers.fab.auth_manager.security_manager.override import FabAirf
 from flask import current_app
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
+from sqlalchemy import func, select
 from werkzeug.security import check_password_hash
 
 log = logging.getLogger(__name__)
@@ -128,14 +129,19 @@ class SecurityManager(FabAirflowSecurityManagerOverride):
         if user is not None and user.password and not check_password_hash(user.password, ""):
             log.warning("%s has a password here: somebody of that name cannot log in by the provider", username)
             return None
-        other = self.find_user(email=email) if email else None
-        if other is not None and other.username != username:
+        other = self._user_of(email) if email else None
+        if other is not None and (user is None or other.id != user.id):
             log.warning("%s cannot log in: the address %s is that of user %s", username, email, other.username)
             return None
         if not self._oauth_calculate_user_roles(userinfo):
             log.warning("%s cannot log in: none of auth.oidc.roleMapping's groups, and no defaultRole", username)
             return None
         return super().auth_user_oauth(userinfo, rotate_session_id)
+
+    def _user_of(self, email: str) -> Any:
+        """Whoever has this address, in whatever letters: FAB's own goes by them."""
+        found = self.session.scalars(select(self.user_model).where(func.lower(self.user_model.email) == email.lower()))
+        return found.first()
 
     def _oauth_calculate_user_roles(self, userinfo: dict[str, Any]) -> list[Any]:
         roles = list(self.get_roles_from_keys(userinfo["role_keys"]))

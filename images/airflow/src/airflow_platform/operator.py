@@ -11,6 +11,7 @@ than ended: then nothing runs twice.
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 import threading
 import time
@@ -24,7 +25,14 @@ from airflow.exceptions import AirflowException
 from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import generic_api_retry
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.cncf.kubernetes.utils.container import container_is_completed
-from airflow.providers.cncf.kubernetes.utils.pod_manager import OnFinishAction, PodNotFoundException
+from airflow.providers.cncf.kubernetes.utils.pod_manager import (
+    EMPTY_XCOM_RESULT,
+    OnFinishAction,
+    PodCommandException,
+    PodNotFoundException,
+)
+from airflow.providers.cncf.kubernetes.utils.xcom_sidecar import PodDefaults
+from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
@@ -80,6 +88,8 @@ class PodTask(KubernetesPodOperator):
 
     #: This launch, and what it knows of those before it in the same try.
     _attempt = Attempt()
+    #: Whether the pod alone has the XCom.
+    _unstored = False
 
     def execute_sync(self, context: Any) -> None:
         """Launch: ``deferrable`` or not, the task waits in the triggerer."""
@@ -121,7 +131,11 @@ class PodTask(KubernetesPodOperator):
             # The trigger has read the log to its end.
             self.get_logs = False
         try:
-            return super().trigger_reentry(context, event)
+            result = super().trigger_reentry(context, event)
+            if result is None and self.do_xcom_push and self.pod is None:
+                # The pod went in a phase before this one, whose end was not stored.
+                return self._stored_xcom()
+            return result
         except AirflowSkipException:
             raise
         except AirflowException as error:
@@ -210,8 +224,47 @@ class PodTask(KubernetesPodOperator):
             timeout=timedelta(seconds=max(deadline - time.time(), 0) + _GRACE) if deadline else None,
         )
 
+    def extract_xcom(self, pod: k8s.V1Pod, *, ignore_kill_failure: bool = True) -> Any:
+        """As the operator's; but the value is stored before what holds it ends, as this phase may be repeated."""
+        manager = self.pod_manager
+        if not manager.container_is_running(pod, PodDefaults.SIDECAR_CONTAINER_NAME):
+            if (stored := self._stored_xcom()) is not None:
+                return stored
+            return super().extract_xcom(pod, ignore_kill_failure=ignore_kill_failure)
+        try:
+            text = manager.extract_xcom_json(pod)
+            value = None if text.rstrip() == EMPTY_XCOM_RESULT else json.loads(text)
+        except Exception:
+            # It fails again, in the operator's words, and ends the sidecar.
+            return super().extract_xcom(pod, ignore_kill_failure=ignore_kill_failure)
+        if value is not None:
+            self._unstored = True
+            self._this_instance.xcom_push(key=XCOM_RETURN_KEY, value=value)
+            self._unstored = False
+        try:
+            manager.extract_xcom_kill(pod)
+        except (PodCommandException, ApiException) as error:
+            if not ignore_kill_failure:
+                raise
+            self.log.warning("The XCom sidecar of pod %s runs on: %s", pod.metadata.name, error)
+        return value
+
+    def _stored_xcom(self) -> Any:
+        """What a phase before this one has read; None: nothing."""
+        instance = self._this_instance
+        # Without an index, Airflow looks for those of all.
+        return instance.xcom_pull(map_indexes=instance.map_index)
+
+    def patch_already_checked(self, pod: k8s.V1Pod, *, reraise: bool = True) -> None:
+        """As the operator's; but a pod that alone has the XCom is not done with."""
+        if not self._unstored:
+            super().patch_already_checked(pod, reraise=reraise)
+
     def process_pod_deletion(self, pod: k8s.V1Pod, *, reraise: bool = True) -> bool:
         """As the operator's; but a pod that failed may be kept, for somebody to look at it or for the next try."""
+        if self._unstored:
+            self.log.warning("Pod %s stays, as its XCom could not be stored", pod.metadata.name)
+            return False
         found = ApiClient().sanitize_for_serialization(pod) if pod is not None else None
         if found is not None and self.on_finish_action == OnFinishAction.DELETE_POD:
             name = found["metadata"]["name"]
@@ -590,6 +643,7 @@ class PodTask(KubernetesPodOperator):
             or self.has_on_skipped_callback
             or (self.email and (self.email_on_failure or self.email_on_retry))
             or self.outlets
+            or getattr(self.dag, "fail_fast", False)
             or self.retry_policy
             or self._post_execute_hook
             or getattr(self.post_execute, "__func__", None) is not BaseOperator.post_execute

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import re
 import time
 from collections import deque
@@ -85,16 +86,16 @@ class PodLog:
             if "terminated" in state and name in self._finished:
                 self._finished[name].set()
 
-    async def finish(self, seconds: float) -> None:
-        """Read what is left of all logs, for as long as lines come and ``seconds`` more."""
+    async def finish(self, seconds: float, *, at_most: float = math.inf) -> None:
+        """Read what is left of all logs, while lines come and ``seconds`` more; ``at_most`` so many seconds in all."""
         for event in self._finished.values():
             event.set()
         late = set(self._streams.values())
-        heard = time.monotonic()
-        while late and (left := max(heard, self._heard) + seconds - time.monotonic()) > 0:
+        began = time.monotonic()
+        while late and (left := min(max(began, self._heard) + seconds, began + at_most) - time.monotonic()) > 0:
             _, late = await asyncio.wait(late, timeout=left)
         if late:
-            log.warning(f"The log of pod {self._pod} did not end within {seconds:.0f} s: its last lines may be missing")
+            log.warning(f"The log of pod {self._pod} did not end in time: its last lines may be missing")
 
     def _say_what_is_unknown(self, pod: dict[str, Any]) -> None:
         names = logs.unknown_containers(pod, self._containers, self._init_containers, self._base)

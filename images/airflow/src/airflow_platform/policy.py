@@ -30,12 +30,12 @@ DAG_FILE_ANNOTATION = "airflow-platform/dag-file"
 @hookimpl
 def task_policy(task: Any) -> None:
     """Check the task's pool and executor_config; note pool and file of the DAG on the pod of a KubernetesPodOperator,
-    mapped or not. Check what that pod asks for.
+    mapped or not. Check what that pod asks for. Give what runs in a worker pod that of its queue.
 
     Raises:
         AirflowClusterPolicyViolation: there are node pools, and the task's pool is none of them, is mapped, cannot be
             noted on the pod, or does not give what the pod asks for. Or its executor_config is not what an executor can
-            read.
+            read. Or there are worker sets, and it would run in a worker pod and its queue is none of them.
         ConfigError: the platform's configuration is malformed.
     """
     _check_executor_config(task)
@@ -52,6 +52,10 @@ def task_policy(task: Any) -> None:
         from airflow_platform import launch
 
         launch.assign(task, platform.launcher)
+    if platform.worker_sets:
+        from airflow_platform import worker_sets
+
+        worker_sets.assign(task, platform.worker_sets)
 
 
 @hookimpl

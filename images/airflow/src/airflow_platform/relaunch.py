@@ -14,22 +14,26 @@ from datetime import timedelta
 from typing import Any
 
 from airflow._shared.timezones import timezone
+from airflow.models.log import Log
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.taskinstancekey import TaskInstanceKey
 from airflow.utils.session import create_session
 from airflow.utils.sqlalchemy import with_row_locks
 from airflow.utils.state import TaskInstanceState
-from sqlalchemy import select
-from sqlalchemy.orm import lazyload
+from sqlalchemy import func, select
+from sqlalchemy.orm import lazyload, object_session
 
 from airflow_platform import resume
 from airflow_platform.launch import EXECUTOR
 
 log = logging.getLogger(__name__)
 
-#: How often one task instance's phases are repeated in one try, by one scheduler: a phase that kills its process each
-#: time is then left to Airflow, which fails the try. One that the API server has not answered is not counted.
+#: How often one task instance's phases are repeated in one try: a phase that kills its process each time, or its
+#: scheduler within `_LATELY`, is then left to Airflow, which fails the try. One that had not begun, or that the API
+#: server has not answered, is not counted.
 AT_MOST = 3
+#: How long a scheduler that was lost counts, as a row of Airflow's audit log: what counts otherwise is lost with it.
+_LATELY, _LOST = timedelta(hours=1), "phase lost with its scheduler"
 #: A phase is given up for lost after this long without a heartbeat; it has one every few seconds.
 SILENT = timedelta(seconds=60)
 
@@ -46,10 +50,10 @@ class Relaunch:
 
     def __init__(self) -> None:
         self._times: Counter[TaskInstanceKey] = Counter()
-        #: Phases whose rows were locked, and whether they are counted.
-        self._later: dict[TaskInstanceKey, bool] = {}
+        #: Phases whose rows were locked, and whether they are counted; None: where they have begun.
+        self._later: dict[TaskInstanceKey, bool | None] = {}
 
-    def cut_off(self, keys: Iterable[Any], error: Any = None) -> set[Any]:
+    def cut_off(self, keys: Iterable[Any], error: Any = None, *, killed: bool = False) -> set[Any]:
         """Queue phases again that have ended without Airflow being told; what is to be told as failed instead.
 
         That is a phase that was repeated often enough, and what is no task's phase, such as a callback. Where Airflow
@@ -58,9 +62,11 @@ class Relaunch:
         Args:
             keys: of anything that an executor runs.
             error: what they have failed with; the server may be away for any time, so `NoAnswer` is not counted.
+            killed: their processes were, and what had not begun has not caused it.
         """
         keys = set(keys)
-        phases = {key: not isinstance(error, NoAnswer) for key in keys if isinstance(key, TaskInstanceKey)}
+        counted = None if killed else not isinstance(error, NoAnswer)
+        phases = {key: counted for key in keys if isinstance(key, TaskInstanceKey)}
         return (keys - phases.keys()) | self._look(phases)
 
     def look_again(self, here: set[Any]) -> set[TaskInstanceKey]:
@@ -68,7 +74,7 @@ class Relaunch:
         self._later = {key: counted for key, counted in self._later.items() if key not in here}
         return self._look(self._later)
 
-    def _look(self, phases: dict[TaskInstanceKey, bool]) -> set[TaskInstanceKey]:
+    def _look(self, phases: dict[TaskInstanceKey, bool | None]) -> set[TaskInstanceKey]:
         if not phases:
             return set()
         names = [getattr(TaskInstance, name) for name in TaskInstanceKey._fields]
@@ -100,9 +106,26 @@ class Relaunch:
         Args:
             instances: in the session of the caller, who stores them.
         """
-        return [
-            one for one in instances if one.state not in _UNDER_WAY or not self._repeat(one, "has lost its scheduler")
-        ]
+        return [one for one in instances if one.state not in _UNDER_WAY or not self._adopt(one)]
+
+    def _adopt(self, instance: TaskInstance) -> bool:
+        if instance.state == TaskInstanceState.RUNNING:
+            session = object_session(instance)
+            # Its own words, not `task_instance`, of which Airflow's log asks for its run.
+            whose = {name: getattr(instance, name) for name in TaskInstanceKey._fields}
+            query = select(func.count()).where(
+                *(getattr(Log, name) == value for name, value in whose.items()),
+                Log.event == _LOST,
+                Log.dttm > timezone.utcnow() - _LATELY,
+            )
+            if session.scalar(query) >= AT_MOST:
+                # It is taken for running, and sends no heartbeat: Airflow fails its try.
+                log.error(
+                    "A phase of %s has been lost with its scheduler %s times, and is given up", instance.key, AT_MOST
+                )
+                return True
+            session.add(Log(_LOST, **whose))
+        return self._repeat(instance, "has lost its scheduler", counted=False)
 
     def give_back(self, keys: Iterable[TaskInstanceKey]) -> int:
         """Leave phases that have not begun to whichever scheduler is there next; how many they are."""
@@ -121,8 +144,10 @@ class Relaunch:
         """The phase has ended as it should."""
         self._times.pop(key, None)
 
-    def _repeat(self, instance: TaskInstance, why: str, counted: bool = True) -> bool:
+    def _repeat(self, instance: TaskInstance, why: str, counted: bool | None = True) -> bool:
         key = instance.key
+        if counted is None:
+            counted = instance.state == TaskInstanceState.RUNNING
         if counted:
             if self._times[key] >= AT_MOST:
                 return False

@@ -27,6 +27,9 @@ URL_VARIABLE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 # Held by airflow_platform.setup while it works; any number that no other user of the database takes.
 SETUP_LOCK = 7_315_108_322_604_511
 
+# Of libpq, in seconds and milliseconds: a host that is gone without a word is noticed in half a minute, not in hours.
+_HOST_IS_THERE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
+
 # Version table of each schema, and the module that lists its head revisions by release.
 _REVISIONS = {
     "alembic_version": "utils/db.py",
@@ -102,7 +105,7 @@ def connect(url: str | None = None) -> Iterator[Any]:
     if not _well_formed(rest):
         raise NotReady(f"{URL_VARIABLE} is not a valid URL: percent-encode user and password")
     try:
-        connection = psycopg2.connect(f"postgresql://{rest}", connect_timeout=5)
+        connection = psycopg2.connect(f"postgresql://{rest}", connect_timeout=5, **_HOST_IS_THERE)
     except psycopg2.Error as error:
         raise NotReady(f"the database does not answer: {str(error).strip()}") from None
     try:

@@ -46,6 +46,8 @@ VERDICT = "platform_verdict"
 
 #: Seconds that the end of a log may take once the pod has ended.
 _LOG_END = 60
+#: The same where it may go on: that of a pod that is to be stopped, or that is gone.
+_RUNS_ON = 5
 #: Seconds between two looks at deadlines while nothing happens.
 _TICK = 60
 #: The same while the base container is not at work: what keeps the pod may be worth a word, or final, once it lasts.
@@ -389,14 +391,14 @@ class PodTrigger(BaseTrigger):
                 await at.evidence.gather(pod)
                 trouble = at.evidence.diagnose(pod)
                 message = f"Pod {self.name}: {why}{f': {trouble.sentence}' if trouble else ''}"
-                await at.log.finish(1)
+                await at.log.finish(1, at_most=_RUNS_ON)
                 return await self._failed(at, pod, message, trouble, status="timeout", stop=True)
         # The watch is about to say what was just read.
         await asyncio.sleep(1)
         return None
 
     async def _gone(self, at: _Followed, pod: dict[str, Any] | None) -> TriggerEvent:
-        await at.log.finish(1)
+        await at.log.finish(1, at_most=_RUNS_ON)
         if pod is not None:
             await at.evidence.gather(pod)
         verdict = at.evidence.diagnose(pod, deleted=True)

@@ -179,6 +179,7 @@ def main() -> None:
     change_events()
     trigger_supervisor.send_logs_first()
     trigger_supervisor.keep_reading()
+    trigger_supervisor.let_triggers_go_first()
     log_channel.use()
     prepare_runner()
     hold_many()

@@ -12,6 +12,7 @@ from typing import Any
 
 from psycopg2.extensions import parse_dsn
 
+from airflow_platform.backup import fernet
 from airflow_platform.backup.bucket import VARIABLE, BackupError, Bucket, Record, digest, fingerprints
 from airflow_platform.schema import (
     URL_VARIABLE,
@@ -24,12 +25,16 @@ from airflow_platform.schema import (
 )  # fmt: skip
 
 CONNECTION, BACKUP = Path("/connection"), Path("/backup")
-#: Which backup `fetch` takes; without it, the newest.
+#: Which backup `fetch` takes; without it, the newest of a schema that a release of Airflow has.
 NAME_VARIABLE = "AIRFLOW_PLATFORM_RESTORE"
 _KEYS_VARIABLE = "AIRFLOW__CORE__FERNET_KEY"
 
-#: Whether the user is the server's first one. `DROP OWNED` (templates/backup/restore.yaml) is refused to that one.
-_IS_FIRST = "SELECT oid = 10 FROM pg_roles WHERE rolname = current_user"
+#: Whether the user is the server's first one: `DROP OWNED` (templates/backup/restore.yaml) is refused to that one. And
+#: whether it owns the schema, which goes with what it owns then, and may not make it again.
+_CANNOT = """
+    SELECT r.oid = 10, coalesce(n.nspowner = r.oid, false) AND NOT has_database_privilege(current_database(), 'CREATE')
+    FROM pg_roles r LEFT JOIN pg_namespace n ON n.nspname = 'public' WHERE r.rolname = current_user
+"""
 
 #: Sessions of others in the database. What the server itself does there is none of them.
 _OTHERS = """
@@ -42,33 +47,53 @@ def prepare(connection: Path, timeout: float) -> None:
     """Write how the database is reached, and, where its schema is about to move, a file ``needed``.
 
     Raises:
-        BackupError: the dump could not be restored by the database's user.
+        BackupError: the dump could not be restored by the database's user, or the bucket cannot be read.
         NotReady: the database does not answer for ``timeout`` seconds.
     """
     heads: dict[str, str] = {}
-    is_first = False
+    keys: list[str] = []
+    cannot = (False, False)
 
     def look() -> None:
-        nonlocal is_first
+        nonlocal cannot
         with connect() as database, database.cursor() as cursor:
             heads.update(found_heads(database))
-            cursor.execute(_IS_FIRST)
-            (is_first,) = cursor.fetchone()
+            cursor.execute(_CANNOT)
+            cannot = cursor.fetchone()
+            keys[:] = fernet.in_use(cursor, os.environ.get(_KEYS_VARIABLE, ""))
 
     wait(look, timeout)
-    if is_first:
+    if cannot[0]:
         raise BackupError(
             "the database's user is the server's first one, by which no dump is restored. Give Airflow a user of its "
             "own that owns its tables, or set backup.enabled to false"
         )
+    if cannot[1]:
+        raise BackupError(
+            "the database's user owns the schema public, and could not make it again when a dump is restored. Grant "
+            "it CREATE on the database, or set backup.enabled to false"
+        )
     write_service(connection / "service", os.environ[URL_VARIABLE])
+    expected = expected_heads()
     if not heads:
         print("the database is empty: there is nothing to dump")
-    elif heads == (expected := expected_heads()):
+    elif heads == expected:
         print("the schema stays: no dump is needed")
+    elif before := _made_before(heads, expected):
+        print(f"the schema is at {_of(heads)}, where a migration ended halfway: its backup is {before.name}")
     else:
-        (connection / "needed").write_text(json.dumps(heads))
+        (connection / "needed").write_text(json.dumps({"heads": heads, "fernet_keys": keys}))
         print(f"the schema moves from {_of(heads)} to {_of(expected)}: the database is dumped first")
+
+
+def _made_before(heads: dict[str, str], expected: dict[str, str]) -> Record | None:
+    """The backup that was made before a migration of which an earlier try has gone a part of the way."""
+    newest = Bucket.of().newest()
+    if newest is None or newest.target != expected or newest.schema == heads:
+        return None
+    # What a release has brought may have been in use since.
+    moved = heads.get("alembic_version") == expected["alembic_version"] or not version_of(heads)
+    return newest if moved else None
 
 
 def store(connection: Path, backup: Path) -> None:
@@ -79,16 +104,17 @@ def store(connection: Path, backup: Path) -> None:
     """
     if not (connection / "needed").exists():
         return
-    heads = json.loads((connection / "needed").read_text())
-    dump = backup / "dump"
+    needed = json.loads((connection / "needed").read_text())
+    heads, dump = needed["heads"], backup / "dump"
     record = Record(
         name=time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()),
         release=json.loads(os.environ[VARIABLE])["release"],
         schema=heads,
         airflow=version_of(heads),
-        fernet_keys=fingerprints(os.environ.get(_KEYS_VARIABLE, "")),
+        fernet_keys=tuple(needed["fernet_keys"]),
         size=dump.stat().st_size,
         sha256=digest(dump),
+        target=expected_heads(),
     )
     bucket = Bucket.of()
     bucket.put(record, dump)
@@ -104,14 +130,16 @@ def fetch(connection: Path, backup: Path) -> None:
         NotReady: the database does not answer.
     """
     bucket = Bucket.of()
-    name = os.environ.get(NAME_VARIABLE) or (bucket.names() or [""])[-1]
-    if not name:
+    name = os.environ.get(NAME_VARIABLE, "")
+    record = bucket.record(name) if name else bucket.newest(of_release=True)
+    if record is None:
         raise BackupError(f"{bucket} has no backup")
-    record = bucket.record(name)
-    if record.fernet_keys and not set(record.fernet_keys) & set(fingerprints(os.environ.get(_KEYS_VARIABLE, ""))):
+    missing = set(record.fernet_keys) - set(fingerprints(os.environ.get(_KEYS_VARIABLE, "")))
+    if missing and (record.target or missing == set(record.fernet_keys)):
         raise BackupError(
-            f"the connections of backup {name} are encrypted with another Fernet key ({', '.join(record.fernet_keys)}) "
-            "than the release has. Put that key back into its Secret first, beside the present one"
+            f"some of what backup {record.name} holds is encrypted with another Fernet key "
+            f"({', '.join(sorted(missing))}) than the release has. Put that key back into its Secret first, beside the "
+            "present one"
         )
     with connect() as database, database.cursor() as cursor:
         cursor.execute(_OTHERS)
@@ -120,7 +148,7 @@ def fetch(connection: Path, backup: Path) -> None:
         raise BackupError(f"{others} sessions of others are open in the database. Stop all that uses it first")
     bucket.get(record, backup / "dump")
     write_service(connection / "service", os.environ[URL_VARIABLE])
-    print(f"backup {name}, of the schema of Airflow {record.airflow or 'unknown'}: {_of(record.schema)}")
+    print(f"backup {record.name}, of the schema of Airflow {record.airflow or 'unknown'}: {_of(record.schema)}")
 
 
 def write_service(path: Path, url: str) -> None:

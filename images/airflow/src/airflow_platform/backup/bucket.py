@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,14 @@ class Record:
     schema: Mapping[str, str]
     #: The version of Airflow that brought that schema; empty where this image does not know it.
     airflow: str
-    #: Fingerprints of the Fernet keys: without one of these keys, the connections in the dump cannot be read.
+    #: Fingerprints of the Fernet keys without which something in the dump cannot be read.
     fernet_keys: tuple[str, ...]
     #: Bytes of the dump, and their SHA-256.
     size: int
     sha256: str
+    #: Where the migration was to lead that it was made before, as ``schema``; empty in older records, which also name
+    #: keys that nothing needs.
+    target: Mapping[str, str] = field(default_factory=dict)
 
 
 def fingerprints(keys: str) -> tuple[str, ...]:
@@ -104,6 +107,23 @@ class Bucket:
             found = pages.paginate(Bucket=self._bucket, Prefix=f"{self._prefix}/")
             keys = [one["Key"] for page in found for one in page.get("Contents", [])]
         return sorted(key.split("/")[-2] for key in keys if key.endswith(f"/{_RECORD}"))
+
+    def newest(self, *, of_release: bool = False) -> Record | None:
+        """The newest backup; None, where there is none.
+
+        Args:
+            of_release: the newest of a schema that a release of Airflow has: others are of migrations that ended
+                halfway.
+
+        Raises:
+            BackupError: there are backups, but none of a release's schema; or as `names`.
+        """
+        names = self.names()
+        found = (self.record(name) for name in reversed(names))
+        record = next((one for one in found if one.airflow or not of_release), None)
+        if record is None and names:
+            raise BackupError(f"{self} has no backup of a schema that a release of Airflow has. Name one: {names[-1]}")
+        return record
 
     def record(self, name: str) -> Record:
         """What is known of a backup.

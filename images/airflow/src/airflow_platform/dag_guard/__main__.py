@@ -26,6 +26,8 @@ log = logging.getLogger("airflow_platform.dag_guard")
 
 #: Seconds between two looks at git-sync's link, and between two words of what is refused.
 _EVERY, _TELL = 1.0, 30.0
+#: Seconds until a commit that was refused is judged again: what kept it from being parsed may have passed.
+_AGAIN = 600.0
 #: After a start, what was accepted before is found among so many commits.
 HISTORY = 5
 
@@ -49,6 +51,7 @@ class Guard:
         self._repository, self._sub_path = repository, sub_path
         self._max_drop, self._timeout, self._accept = max_drop, timeout, accept
         self._seen: str | None = None
+        self._judged = 0.0
         self._begun = False
         # What a commit is judged by: what was accepted last, or what Airflow has.
         self._last = Parsed([], {})
@@ -58,9 +61,10 @@ class Guard:
         self.refuses = False
 
     def look(self) -> None:
-        """Judge the commit that git-sync shows, where it is a new one, and hand on what is accepted."""
+        """Judge the commit that git-sync shows, where it is new, or was refused a while ago; hand on what is good."""
         shown = self._repository.incoming()
-        if shown is None or shown == self._seen:
+        again = self.refuses and time.monotonic() >= self._judged + _AGAIN
+        if shown is None or (shown == self._seen and not again):
             return
         commit = self._repository.fetch()
         self._parsed = {}
@@ -72,6 +76,7 @@ class Guard:
         if self.accepted is not None:
             self._repository.accept(self.accepted)
         self._seen, self.refuses = shown, self.accepted != commit
+        self._judged = time.monotonic()
 
     def _begin(self, commit: str) -> None:
         """Judge the first commit that is shown, and those before it: what was accepted before a start is not known.

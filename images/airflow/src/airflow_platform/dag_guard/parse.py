@@ -42,22 +42,41 @@ def parse(folder: Path) -> Parsed:
     dags: list[str] = []
     errors: dict[str, str] = {}
     sources: dict[str, str] = {}
-    with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
-        for found in pool.imap(_parse_file, [(folder, Path(file)) for file in files]):
-            dags += found.dags
-            errors |= found.errors
-            sources |= found.sources
+    for file in files:
+        found = _parse_aside(folder, Path(file))
+        dags += found.dags
+        errors |= found.errors
+        sources |= found.sources
     return Parsed(sorted(dags), errors, sources)
 
 
-def _parse_file(work: tuple[Path, Path]) -> Parsed:
+def _parse_aside(folder: Path, file: Path) -> Parsed:
+    context = multiprocessing.get_context("fork")
+    answer, send = context.Pipe(duplex=False)
+    process = context.Process(target=lambda: send.send(_parse_file(folder, file)))
+    process.start()
+    send.close()
+    try:
+        return answer.recv()
+    except EOFError:
+        process.join()
+        path = str(file.relative_to(folder))
+        return Parsed([], {path: f"its process ended with {process.exitcode}"}, {path: _digest(file)})
+    finally:
+        process.join()
+        answer.close()
+
+
+def _parse_file(folder: Path, file: Path) -> Parsed:
     from airflow.dag_processing.dagbag import BundleDagBag
 
-    folder, file = work
     bag = BundleDagBag(file, bundle_path=folder, bundle_name=BUNDLE, load_op_links=False)
     errors = {path: error.strip().splitlines()[-1] for path, error in bag.import_errors.items()}
-    digest = hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
-    return Parsed(bag.dag_ids, errors, dict.fromkeys(errors, digest))
+    return Parsed(bag.dag_ids, errors, dict.fromkeys(errors, _digest(file)))
+
+
+def _digest(file: Path) -> str:
+    return hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
 
 
 def main(arguments: list[str] | None = None) -> None:

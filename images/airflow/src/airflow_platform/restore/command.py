@@ -24,7 +24,9 @@ def add(commands: Any) -> ArgumentParser:
         ),
     )
     parser.add_argument("release", metavar="RELEASE", help="the helm release")
-    parser.add_argument("backup", metavar="BACKUP", nargs="?", default="", help="its name (default: the newest)")
+    parser.add_argument(
+        "backup", metavar="BACKUP", nargs="?", default="", help="its name (default: the newest of a release's schema)"
+    )
     parser.add_argument("--namespace", "-n", default="airflow", help="the release's namespace (default: airflow)")
     parser.add_argument(
         "--rollback", type=int, metavar="REVISION",
@@ -54,7 +56,10 @@ def run(options: Namespace) -> int:
     if not options.yes:
         _ask(options)
     print("stopping Airflow", flush=True)
-    release.stop(seconds=900)
+    try:
+        release.stop(seconds=900)
+    except CommandError as error:
+        raise CommandError(f"{error}\nAirflow may be stopped by now: run this again, which also starts it") from error
     print("restoring", flush=True)
     job = f"{cronjob}-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}"
     try:
@@ -63,6 +68,9 @@ def run(options: Namespace) -> int:
         raise CommandError(f"{error}\nAirflow is stopped. When no Job is at work any more, run this again") from error
     print(log.rstrip(), flush=True)
     release.start()
+    if restored and not options.rollback:
+        # It is the schema of before a migration: the next upgrade has it done again.
+        release.delete_migrations(ended=True)
     if not restored:
         raise CommandError(f"the database is as it was, and Airflow starts again. Job {job} says why, above")
     if options.rollback:

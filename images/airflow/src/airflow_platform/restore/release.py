@@ -52,13 +52,32 @@ class Release:
             if REPLICAS not in (metadata.get("annotations") or {}):
                 self.kubectl("annotate", "deployment", metadata["name"], f"{REPLICAS}={pods}")
         self.kubectl("scale", "deployment", "--selector", self._labels, "--replicas=0")
+        # One that is still at work, or about to be tried again, would migrate what is restored.
+        self.delete_migrations(ended=False)
         components = ",".join(
             sorted({one["spec"]["template"]["metadata"]["labels"][_COMPONENT] for one in deployments} - {_LAUNCHER})
         )
         pods_of = f"{_COMPONENT} in ({components})"
-        if not _until(lambda: not self.get("pods", pods_of), seconds):
-            left = ", ".join(pod["metadata"]["name"] for pod in self.get("pods", pods_of))
-            raise CommandError(f"pods are still there after {seconds:g} s: {left}. Run this again when they are gone")
+        if not _until(lambda: not self._at_work(pods_of), seconds):
+            left = ", ".join(self._at_work(pods_of))
+            raise CommandError(f"pods are still there after {seconds:g} s: {left}")
+
+    def _at_work(self, labels: str) -> list[str]:
+        """Names of its pods with these labels; those that have ended, or were evicted, stay for as long as anybody."""
+        pods = self.get("pods", labels)
+        return [one["metadata"]["name"] for one in pods if one["status"].get("phase") not in ("Succeeded", "Failed")]
+
+    def delete_migrations(self, *, ended: bool) -> None:
+        """Delete the migrations Job, where it has ended, or where it has not. Whatever installs makes it again.
+
+        Raises:
+            CommandError: kubectl failed, or its pod does not go.
+        """
+        for job in self.get("jobs", f"{_COMPONENT}=migrations"):
+            # A restore's has a CronJob.
+            if not job["metadata"].get("ownerReferences") and bool(_end(job)) == ended:
+                words = ["--cascade=foreground", "--timeout=120s"]
+                self.kubectl("delete", "job", job["metadata"]["name"], *words, timeout=150)
 
     def start(self) -> None:
         """As many pods as before are asked for again.
@@ -92,9 +111,13 @@ class Release:
         return self._ended(job) == "Complete", log
 
     def _ended(self, job: str) -> str:
-        conditions = json.loads(self.kubectl("get", "job", job, "--output", "json"))["status"].get("conditions") or []
-        held = [one["type"] for one in conditions if one["status"] == "True"]
-        return next((kind for kind in ("Complete", "Failed") if kind in held), "")
+        return _end(json.loads(self.kubectl("get", "job", job, "--output", "json")))
+
+
+def _end(job: Mapping[str, Any]) -> str:
+    """``Complete`` or ``Failed``; empty while it has not ended."""
+    held = [one["type"] for one in job["status"].get("conditions") or [] if one["status"] == "True"]
+    return next((kind for kind in ("Complete", "Failed") if kind in held), "")
 
 
 def _until(true: Callable[[], Any], seconds: float) -> bool:

@@ -1,0 +1,47 @@
+"""Which Fernet keys a database needs: those by which something in it is encrypted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cryptography.fernet import Fernet, InvalidToken
+
+from airflow_platform.backup.bucket import fingerprints
+
+#: What Airflow encrypts: table, column, and the column that says whether a row's is (Airflow 3.0 to 3.3; what is tested
+#: of connections besides is of minutes).
+_ENCRYPTED = (
+    ("connection", "password", "is_encrypted"),
+    ("connection", "extra", "is_extra_encrypted"),
+    ("variable", "val", "is_encrypted"),
+    ("trigger", "kwargs", "true"),
+)
+
+
+def in_use(cursor: Any, keys: str) -> list[str]:
+    """Fingerprints of those of comma-separated keys that something in the database is encrypted by.
+
+    What none of them reads is left out: that was so before.
+    """
+    left = {fingerprints(key)[0]: Fernet(key.strip()) for key in keys.split(",") if key.strip()}
+    found: list[str] = []
+    for table, column, encrypted in _ENCRYPTED:
+        cursor.execute("SELECT to_regclass(%s)", (table,))
+        if cursor.fetchone()[0] is None:
+            continue
+        cursor.execute(f"SELECT {column} FROM {table} WHERE {encrypted} AND {column} <> ''")
+        for (text,) in cursor.fetchall():
+            if used := next((one for one, key in left.items() if _reads(key, text)), ""):
+                found.append(used)
+                del left[used]
+            if not left:
+                return found
+    return found
+
+
+def _reads(key: Fernet, text: str) -> bool:
+    try:
+        key.decrypt(text.encode())
+    except InvalidToken:
+        return False
+    return True
