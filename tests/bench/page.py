@@ -38,6 +38,8 @@ def write(folder: Path) -> None:
         launches=_launches(found["results"]),
         date=found["date"],
         rounds=found["rounds"],
+        # Of whoever measured, on what was not as it should be.
+        remark=f"\n\n{found['remark']}" if "remark" in found else "",
         machine=_machine(found["machine"]),
         versions=_versions(found["versions"]),
         figures=_figures(found["figures"]),
