@@ -8,14 +8,15 @@ from cryptography.fernet import Fernet, InvalidToken
 
 from airflow_platform.backup.bucket import fingerprints
 
-#: What Airflow encrypts: table, column, and the column that says whether a row's is (Airflow 3.0 to 3.3; what is tested
-#: of connections besides is of minutes).
-_ENCRYPTED = (
-    ("connection", "password", "is_encrypted"),
-    ("connection", "extra", "is_extra_encrypted"),
-    ("variable", "val", "is_encrypted"),
-    ("trigger", "kwargs", "true"),
-)
+#: What Airflow encrypts, by table (Airflow 3.0 to 3.3; what is tested of connections besides is of minutes).
+_ENCRYPTED = {
+    "connection": (
+        "SELECT password FROM connection WHERE is_encrypted AND password <> ''",
+        "SELECT extra FROM connection WHERE is_extra_encrypted AND extra <> ''",
+    ),
+    "variable": ("SELECT val FROM variable WHERE is_encrypted AND val <> ''",),
+    "trigger": ("SELECT kwargs FROM trigger WHERE kwargs <> ''",),
+}
 
 
 def in_use(cursor: Any, keys: str) -> list[str]:
@@ -25,17 +26,18 @@ def in_use(cursor: Any, keys: str) -> list[str]:
     """
     left = {fingerprints(key)[0]: Fernet(key.strip()) for key in keys.split(",") if key.strip()}
     found: list[str] = []
-    for table, column, encrypted in _ENCRYPTED:
+    for table, queries in _ENCRYPTED.items():
         cursor.execute("SELECT to_regclass(%s)", (table,))
         if cursor.fetchone()[0] is None:
             continue
-        cursor.execute(f"SELECT {column} FROM {table} WHERE {encrypted} AND {column} <> ''")
-        for (text,) in cursor.fetchall():
-            if used := next((one for one, key in left.items() if _reads(key, text)), ""):
-                found.append(used)
-                del left[used]
-            if not left:
-                return found
+        for query in queries:
+            cursor.execute(query)
+            for (text,) in cursor.fetchall():
+                if used := next((one for one, key in left.items() if _reads(key, text)), ""):
+                    found.append(used)
+                    del left[used]
+                if not left:
+                    return found
     return found
 
 
