@@ -25,16 +25,15 @@ def install(tmp_path):
     """Install the platform with backups; each time, its migrations Job runs. ``again``: with the same values."""
 
     def install(*, again=False):
-        if again:
-            releases.install_platform(settings.REPO / "values" / "kind-backup.yaml", tmp_path / "more.yaml")
-            return
-        (postgres,) = (one for one in images.stand_ins(toolchain.programs("go")) if one.name == "local/postgres")
-        more = {
-            "backup": {"image": {"tag": postgres.tag()}},
-            "migrations": {"podAnnotations": {"test": uuid.uuid4().hex}},
-        }
-        (tmp_path / "more.yaml").write_text(yaml.safe_dump(more))
-        releases.install_platform(settings.REPO / "values" / "kind-backup.yaml", tmp_path / "more.yaml")
+        values = tmp_path / "more.yaml"
+        if not again:
+            (postgres,) = (one for one in images.stand_ins(toolchain.programs("go")) if one.name == "local/postgres")
+            more = {
+                "backup": {"image": {"tag": postgres.tag()}},
+                "migrations": {"podAnnotations": {"test": uuid.uuid4().hex}},
+            }
+            values.write_text(yaml.safe_dump(more))
+        releases.install_platform(settings.REPO / "values" / "kind-backup.yaml", values)
 
     yield install
     releases.install_platform()

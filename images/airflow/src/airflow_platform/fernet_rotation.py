@@ -16,6 +16,8 @@ from airflow.utils.session import create_session
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from sqlalchemy import Column, select, true, update
 
+from airflow_platform.backup.fernet import reads
+
 log = logging.getLogger(__name__)
 
 #: What `airflow rotate-fernet-key` of Airflow 3.3.2 takes: table, column, whether a row's is encrypted, its name.
@@ -69,19 +71,11 @@ def _rotate_one(table, column: Column, row, keys: list[Fernet]) -> bool:
     with create_session() as session:
         text = session.scalar(select(column).where(table.c.id == row))
         # A trigger's arguments are stored as they are where Airflow had no key.
-        if not text or text.startswith("{") or _reads(keys[0], text):
+        if not text or text.startswith("{") or reads(keys[0], text):
             return False
         new = MultiFernet(keys).rotate(text.encode()).decode()
         changed = session.execute(update(table).where(table.c.id == row, column == text).values({column: new}))
         return changed.rowcount > 0
-
-
-def _reads(key: Fernet, text: str) -> bool:
-    try:
-        key.decrypt(text.encode())
-    except InvalidToken:
-        return False
-    return True
 
 
 def _name(table, name: Column, row) -> str:

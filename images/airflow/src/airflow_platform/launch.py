@@ -16,6 +16,7 @@ from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperato
 
 from airflow_platform import config
 from airflow_platform.config import Launcher
+from airflow_platform.policy import violation
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def assign(task: Any, launcher: Launcher) -> None:
     operator = task.operator_class if task.is_mapped else type(task)
     if reason := _old_way_because(operator, _arguments(task)):
         if asked:
-            raise _violation(task, f"asks for executor_config={{'launch': {asked!r}}}, and cannot have it: {reason}.")
+            raise violation(task, f"asks for executor_config={{'launch': {asked!r}}}, and cannot have it: {reason}.")
         log.info("Task %s.%s is launched by a worker pod: %s", task.dag_id, task.task_id, reason)
         return
     from airflow_platform.operator import PodTask, pod_task
@@ -87,26 +88,20 @@ def assign(task: Any, launcher: Launcher) -> None:
 def _way(task: Any) -> str | None:
     way = (task.executor_config or {}).get("launch")
     if way is not None and way not in _WAYS:
-        raise _violation(task, f"has executor_config={{'launch': {way!r}}}. Known ways: {', '.join(_WAYS)}.")
+        raise violation(task, f"has executor_config={{'launch': {way!r}}}. Known ways: {', '.join(_WAYS)}.")
     return way
 
 
 def _check_retries(task: Any) -> None:
     found = (task.executor_config or {}).get(_RETRIES)
     if found is not None and (not isinstance(found, int) or isinstance(found, bool) or found < 0):
-        raise _violation(task, f"has executor_config={{{_RETRIES!r}: {found!r}}}. Write a number, 0 or more.")
+        raise violation(task, f"has executor_config={{{_RETRIES!r}: {found!r}}}. Write a number, 0 or more.")
 
 
 def infrastructure_retries(task: Any) -> int:
     """How often a try is started again whose pod the infrastructure took: what the task says, else the values."""
     found = (task.executor_config or {}).get(_RETRIES)
     return config.load().tasks.infrastructure_retries if found is None else found
-
-
-def _violation(task: Any, what: str) -> Exception:
-    from airflow.exceptions import AirflowClusterPolicyViolation
-
-    return AirflowClusterPolicyViolation(f"Task {task.dag_id}.{task.task_id} {what}")
 
 
 def _arguments(task: Any) -> Mapping[str, Any]:

@@ -88,11 +88,11 @@ def pod_mutation_hook(pod: V1Pod) -> None:
 
 def _check_pool(task: Any, names: list[str]) -> None:
     if "pool" in _mapped_arguments(task):
-        raise _violation(task, "maps its pool, which Airflow takes from partial() alone. Name one pool there.")
+        raise violation(task, "maps its pool, which Airflow takes from partial() alone. Name one pool there.")
     if task.pool == DEFAULT_POOL or task.pool in names:
         return
     known = ", ".join(sorted({*names, DEFAULT_POOL}))
-    raise _violation(
+    raise violation(
         task,
         f"names the pool {task.pool!r}, which does not exist. "
         f"Known pools: {known}. Name one of them, or add it under nodePools in the values of the platform's chart.",
@@ -108,7 +108,7 @@ def _check_resources(task: Any, platform: config.PlatformConfig) -> None:
         return
     pool = None if task_resources.runs_elsewhere(task) else platform.node_pool(task.pool)
     if wrong := task_pod.settle(spec, platform, pool, rendered=False):
-        raise _violation(task, wrong)
+        raise violation(task, wrong)
 
 
 def _check_executor_config(task: Any) -> None:
@@ -117,20 +117,21 @@ def _check_executor_config(task: Any) -> None:
     if not found:
         return
     if not isinstance(found, Mapping):
-        raise _violation(
+        raise violation(
             task,
             f"has an executor_config that is a {type(found).__name__}, not a dict. "
             "Write executor_config={'pod_override': V1Pod(…)}.",
         )
     override = found.get("pod_override")
     if override is not None and type(override).__name__ != "V1Pod":
-        raise _violation(
+        raise violation(
             task,
             f"has an executor_config whose pod_override is a {type(override).__name__}, not a kubernetes.client.V1Pod.",
         )
 
 
-def _violation(task: Any, what: str) -> Exception:
+def violation(task: Any, what: str) -> Exception:
+    """What a policy raises for a task, which makes it an import error of its DAG's file."""
     from airflow.exceptions import AirflowClusterPolicyViolation
 
     return AirflowClusterPolicyViolation(f"Task {task.dag_id}.{task.task_id} {what}")
@@ -155,9 +156,9 @@ def _is_pod_operator(task: Any) -> bool:
 
 def _note_pool(task: Any) -> None:
     if "annotations" in _mapped_arguments(task):
-        raise _violation(task, "maps its annotations, which carry its pool to the pod. Set them in partial().")
+        raise violation(task, "maps its annotations, which carry its pool to the pod. Set them in partial().")
     if not isinstance(_annotations(task), Mapping):
-        raise _violation(
+        raise violation(
             task,
             "gives its annotations as a template or an XCom, which its pool cannot be added to. "
             "Give a dict; its values may be templates.",

@@ -7,6 +7,7 @@ from typing import Any
 from airflow.configuration import conf
 
 from airflow_platform.config import WorkerSet
+from airflow_platform.policy import violation
 
 
 def assign(task: Any, sets: tuple[WorkerSet, ...]) -> None:
@@ -27,12 +28,11 @@ def assign(task: Any, sets: tuple[WorkerSet, ...]) -> None:
         return
     chosen = next((one for one in sets if one.queue == task.queue), None)
     if chosen is None:
-        from airflow.exceptions import AirflowClusterPolicyViolation
-
         known = ", ".join(sorted({default, *(one.queue for one in sets)}))
-        raise AirflowClusterPolicyViolation(
-            f"Task {task.dag_id}.{task.task_id} names the queue {task.queue!r}, which does not exist. Known queues: "
-            f"{known}. Name one of them, or add it under workers.sets in the values of the platform's chart."
+        raise violation(
+            task,
+            f"names the queue {task.queue!r}, which does not exist. Known queues: {known}. "
+            "Name one of them, or add it under workers.sets in the values of the platform's chart.",
         )
     # Here, not above: it costs a DAG file a second, and most have no such task.
     from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator

@@ -51,7 +51,6 @@ def prepare(connection: Path, timeout: float) -> None:
         NotReady: the database does not answer for ``timeout`` seconds.
     """
     heads: dict[str, str] = {}
-    keys: list[str] = []
     cannot = (False, False)
 
     def look() -> None:
@@ -60,7 +59,6 @@ def prepare(connection: Path, timeout: float) -> None:
             heads.update(found_heads(database))
             cursor.execute(_CANNOT)
             cannot = cursor.fetchone()
-            keys[:] = fernet.in_use(cursor, os.environ.get(_KEYS_VARIABLE, ""))
 
     wait(look, timeout)
     if cannot[0]:
@@ -82,6 +80,8 @@ def prepare(connection: Path, timeout: float) -> None:
     elif before := _made_before(heads, expected):
         print(f"the schema is at {_of(heads)}, where a migration ended halfway: its backup is {before.name}")
     else:
+        with connect() as database, database.cursor() as cursor:
+            keys = fernet.in_use(cursor, os.environ.get(_KEYS_VARIABLE, ""))
         (connection / "needed").write_text(json.dumps({"heads": heads, "fernet_keys": keys}))
         print(f"the schema moves from {_of(heads)} to {_of(expected)}: the database is dumped first")
 

@@ -33,7 +33,7 @@ def in_use(cursor: Any, keys: str) -> list[str]:
         for query in queries:
             cursor.execute(query)
             for (text,) in cursor.fetchall():
-                if used := next((one for one, key in left.items() if _reads(key, text)), ""):
+                if used := next((one for one, key in left.items() if reads(key, text)), ""):
                     found.append(used)
                     del left[used]
                 if not left:
@@ -41,7 +41,8 @@ def in_use(cursor: Any, keys: str) -> list[str]:
     return found
 
 
-def _reads(key: Fernet, text: str) -> bool:
+def reads(key: Fernet, text: str) -> bool:
+    """Whether a text of the database is encrypted by that key."""
     try:
         key.decrypt(text.encode())
     except InvalidToken:
