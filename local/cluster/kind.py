@@ -136,9 +136,11 @@ def _ready() -> bool:
         items = json.loads(kubectl("get", "nodes", "-o", "json", "--request-timeout=5s"))["items"]
     except Problem:
         return False
+    # A benchmark that was killed leaves a node which is none of kind's, and never Ready.
     ready = [
         condition["status"] == "True"
         for found in items
+        if found["metadata"]["name"].startswith(f"{settings.CLUSTER}-")
         for condition in found["status"].get("conditions", [])
         if condition["type"] == "Ready"
     ]

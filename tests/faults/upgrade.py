@@ -24,6 +24,7 @@ from local.cluster.kind import kubectl
 from tests.faults import components
 from tests.faults.scenarios import API_SERVER, SHORT, Scenario
 from tests.faults.trial import Trial
+from tests.upgrade.migration import REVISION, Installed, downgrade, restore, revision
 
 #: Seconds between two requests, and for one.
 _PERIOD, _PATIENCE = 0.1, 10
@@ -174,11 +175,40 @@ def _sessions() -> int:
     return int(count)
 
 
+def schema(trial: Trial) -> None:
+    """A database of an older schema is migrated, and goes back, and is migrated again: the tasks know nothing of it.
+
+    None ends meanwhile: what is stored after the dump is not in it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        platform = Installed(Path(folder))
+        try:
+            platform.anew()
+            run = trial.start_and_hold()
+            downgrade()
+            trial.say("the schema is the older one, the migration begins")
+            platform.anew()
+            trial.faults += 1
+            components.wait_well(trial.airflow)
+            trial.say("migrated, the restore begins")
+            said = restore()
+            if revision() != REVISION:
+                raise Problem(f"the restore left the schema {revision()}", said)
+            trial.faults += 1
+            platform.again()
+            components.wait_well(trial.airflow)
+            trial.open(run)
+            trial.finish()
+        finally:
+            releases.install_platform()
+
+
 UPGRADES = {
     one.name: one
     for one in (
         Scenario("api-server-rolls", 10, "the api-server's pods are replaced twice", api_server),
         Scenario("upgrade-and-back", 50, "from the release before to this one, back, and here again", upgrade),
+        Scenario("schema-and-back", 50, "the schema of Airflow 3.2 is migrated, restored and migrated again", schema),
         Scenario("pgbouncer", 20, "PgBouncer comes between, its pods are replaced, and it goes again", pgbouncer),
     )
 }

@@ -64,6 +64,51 @@ def test_a_timer_does_not_wait_for_all_who_have_something_to_do(short):
     assert len(done) == 3 * MANY
 
 
+def test_whoever_a_timer_wakes_does_not_either(short):
+    done, late = [], []
+
+    async def work(number):
+        for _ in range(3):
+            await asyncio.sleep(0)
+            time.sleep(0.001)
+            done.append(number)
+
+    async def look():
+        while len(done) < 3 * MANY:
+            before = len(done)
+            await asyncio.sleep(0.001)
+            late.append(len(done) - before)
+
+    async def run():
+        await asyncio.gather(*(work(number) for number in range(MANY)), look())
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+    # The first look has yet to begin among the workers.
+    assert max(late) <= 3 * short_rounds.AT_ONCE
+    assert len(done) == 3 * MANY
+
+
+def test_timers_that_are_due_at_once_are_heard_in_turn(short):
+    rounds, woken = 0, []
+
+    async def sleep(number):
+        await asyncio.sleep(0.05)
+        woken.append((rounds, number))
+
+    async def run():
+        nonlocal rounds
+        sleepers = [asyncio.create_task(sleep(number)) for number in range(MANY)]
+        await asyncio.sleep(0)
+        while len(woken) < MANY:
+            await asyncio.sleep(0)
+            rounds += 1
+        await asyncio.gather(*sleepers)
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+    assert [number for _, number in woken] == list(range(MANY))
+    assert max(sum(when == one for when, _ in woken) for one in range(rounds + 1)) <= 2 * short_rounds.AT_ONCE
+
+
 def test_whoever_was_ready_first_goes_first(short):
     order = []
 

@@ -74,9 +74,10 @@ def test_dns_asks_no_resolver_outside(corefile):
     assert kind._without_upstream(corefile) == INSIDE
 
 
-def node(ready):
+def node(ready, name=f"{settings.CLUSTER}-worker"):
     return {
-        "status": {"conditions": [{"type": "MemoryPressure", "status": "False"}, {"type": "Ready", "status": ready}]}
+        "metadata": {"name": name},
+        "status": {"conditions": [{"type": "MemoryPressure", "status": "False"}, {"type": "Ready", "status": ready}]},
     }
 
 
@@ -181,6 +182,14 @@ def test_a_cluster_that_is_missing_is_made(cluster, monkeypatch):
 def test_a_cluster_with_a_node_that_is_not_ready_is_not_up(cluster, nodes):
     assert kind.is_up()
     (cluster / "nodes").write_text(json.dumps({"items": nodes}))
+    assert not kind.is_up()
+
+
+def test_a_node_that_is_none_of_kinds_says_nothing_of_the_cluster(cluster):
+    nodes = [node("True")] * 3
+    (cluster / "nodes").write_text(json.dumps({"items": [*nodes, node("Unknown", "bench-stage")]}))
+    assert kind.is_up()
+    (cluster / "nodes").write_text(json.dumps({"items": [*nodes[:2], node("True", "bench-stage")]}))
     assert not kind.is_up()
 
 

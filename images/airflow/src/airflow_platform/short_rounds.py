@@ -2,7 +2,8 @@
 
 asyncio handles in one round of its loop whatever is ready. Where the pods of a thousand tasks end at once, a thousand
 logs end, or a thousand connections are made, and each wakes somebody: all else, timers too, would wait for seconds.
-Here a round has a few of each, and the timers that are due; what is left has the next rounds, in its order.
+Here a round has a few of each, and the timers that are due; what is left has the next rounds, in its order. Whoever a
+timer wakes goes before those: it has waited for its time already.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 #: Connections that are heard in one round, and steps that are taken: making one by TLS takes milliseconds.
-AT_ONCE = 16
+AT_ONCE = 4
 
 
 class _Epoll:
@@ -41,14 +43,30 @@ class _Loop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         super().__init__(_Selector())
+        self._first: deque[Any] = deque()
         self._later: deque[Any] = deque()
+
+    def call_at(
+        self, when: float, callback: Callable[..., Any], *args: Any, context: Any = None
+    ) -> asyncio.TimerHandle:
+        return super().call_at(when, self._at_its_time, callback, *args, context=context)
+
+    def _at_its_time(self, callback: Callable[..., Any], *args: Any) -> None:
+        ready = self._ready
+        before = len(ready)
+        try:
+            callback(*args)
+        finally:
+            woken = [ready.pop() for _ in range(len(ready) - before)]
+            self._first.extend(reversed(woken))
 
     def _run_once(self) -> None:
         ready, later = self._ready, self._later
         later.extend(ready)
         ready.clear()
-        for _ in range(min(AT_ONCE, len(later))):
-            ready.append(later.popleft())
+        for queue in (self._first, later):
+            for _ in range(min(AT_ONCE, len(queue))):
+                ready.append(queue.popleft())
         super()._run_once()
 
 
