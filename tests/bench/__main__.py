@@ -58,7 +58,7 @@ def run(plan: Plan, folder: Path) -> None:
                         # What a rollout leaves to be loaded by the first task is no later task's cost.
                         few = min(plan.sizes)
                         bench.run(work.dag_id("platform", few), few, current.note)
-                    _measure(bench, plan, launches, measured, journal)
+                    _measure(bench, plan, release, launches, measured, journal)
                     if release in launches and plan.waiting:
                         with step(f"{release}: {plan.waiting} tasks that wait") as current:
                             waited.append(waiting.measure(bench, release, plan.waiting, current.note))
@@ -122,7 +122,9 @@ def short() -> None:
         raise Problem(f"{failed} tasks failed, results missing: {sorted(missing)}", f"See {folder}/latest.json.")
 
 
-def _measure(bench: Bench, plan: Plan, launches: Sequence[str], measured: list[Measured], journal: Path) -> None:
+def _measure(
+    bench: Bench, plan: Plan, release: str, launches: Sequence[str], measured: list[Measured], journal: Path
+) -> None:
     bench.idles.clear()
     last = 0
     for number, case in cases.rounds(launches, plan.sizes, plan.rounds):
@@ -131,7 +133,7 @@ def _measure(bench: Bench, plan: Plan, launches: Sequence[str], measured: list[M
             with step(f"round {number} of {plan.rounds}: the cluster when idle") as current:
                 bench.idle(current.note)
         with step(f"round {number} of {plan.rounds}: {case}") as current:
-            one = bench.measure(case, number, current.note)
+            one = bench.measure(release, case, number, current.note)
             cpu = sum(one.cpu_s.values()) / one.n
             current.progress = f"{one.total_s:.1f} s, {cpu:.2f} CPU s and {one.pods / one.n:.1f} pods a task"
             current.progress += f", {one.failed} failed" if one.failed else ""

@@ -56,12 +56,19 @@ def results(measured: Iterable[Measured]) -> list[dict]:
     ``cpu_s_per_task`` is what the platform's own pods used, the workers that it started included;
     ``cluster_cpu_s_per_task`` what all nodes used, the tasks' own pods included, and
     ``cpu_s_per_task_beyond_bare`` what of that bare pods would not have used. All are beyond the idle cluster's use.
+    Bare pods that a case is compared with are those of the same release, which were launched in the same rounds:
+    ``bare_total_s`` is their median.
     """
     cases: dict[tuple[str, int], list[Measured]] = {}
     for one in measured:
         cases.setdefault((one.launch, one.n), []).append(one)
     ordered = sorted(cases.items(), key=lambda item: (item[0][1], LAUNCHES.index(item[0][0])))
-    return [_result(found, cases.get((BARE, n), [])) for (_, n), found in ordered]
+    return [_result(found, _beside(found, cases.get((BARE, n), []))) for (_, n), found in ordered]
+
+
+def _beside(rounds: Sequence[Measured], bare: Sequence[Measured]) -> list[Measured]:
+    releases = {one.release for one in rounds}
+    return [one for one in bare if one.release in releases]
 
 
 def _result(rounds: Sequence[Measured], bare: Sequence[Measured]) -> dict:
@@ -76,6 +83,7 @@ def _result(rounds: Sequence[Measured], bare: Sequence[Measured]) -> dict:
         "n": n,
         "rounds": len(rounds),
         "total_s": _spread(one.total_s for one in rounds),
+        "bare_total_s": _round(_median(one.total_s for one in bare)),
         "wall_s": _spread(one.wall_s for one in rounds),
         "launch_overhead_s": _percentiles(value for one in rounds for value in one.launch_s),
         "end_overhead_s": _percentiles(value for one in rounds for value in one.end_s),
@@ -133,18 +141,21 @@ def _values(launch: str, results: Sequence[dict], waiting: Sequence[Waiting]) ->
     def total(way: str, n: int) -> float | None:
         return by_case[way, n]["total_s"]["median"] if (way, n) in by_case else None
 
+    def bare(n: int) -> float | None:
+        return by_case[launch, n]["bare_total_s"] if (launch, n) in by_case else None
+
     def ratio(above: float | None, below: float | None) -> float | None:
         return above / below if above is not None and below else None
 
     ours_200 = by_case.get((launch, 200), {})
-    one, bare = total(launch, 1), total(BARE, 1)
+    one, floor = total(launch, 1), bare(1)
     memory = [found.triggerer_mib_per_task for found in waiting if (found.launch, found.n) == (launch, 200)]
     return {
-        TOTAL_20: ratio(total(launch, 20), total(BARE, 20)),
+        TOTAL_20: ratio(total(launch, 20), bare(20)),
         STOCK_20: ratio(total(STOCK, 20), total(launch, 20)),
-        TOTAL_200: ratio(total(launch, 200), total(BARE, 200)),
+        TOTAL_200: ratio(total(launch, 200), bare(200)),
         FAILED_200: ours_200.get("failed"),
-        TOTAL_1: one - bare if one is not None and bare is not None else None,
+        TOTAL_1: one - floor if one is not None and floor is not None else None,
         CPU_200: ours_200.get("cpu_s_per_task_beyond_bare"),
         MEMORY_200: memory[0] if memory else None,
     }

@@ -27,11 +27,13 @@ REST_AT_MOST = 45.0
 class Measured:
     """One case in one round. Times in seconds; ``cpu_s`` by part of the cluster, less what idles away.
 
+    ``release`` is the launcher of the release that was installed: what is launched otherwise is measured beside each.
     ``pods`` counts every pod that was created for the tasks, ``workers`` those of them in the platform's own namespace,
     ``strangers`` those that came meanwhile for something else: their processor time cannot be told from the tasks'.
     ``launch_s`` and ``end_s`` have an entry for each task whose container ran.
     """
 
+    release: str
     launch: str
     n: int
     round: int
@@ -71,8 +73,11 @@ class Bench:
         last = self.idles[-1]
         note(f"{last.total / last.seconds:.2f} cores")
 
-    def measure(self, case: Case, number: int, note: Callable[[str], None]) -> Measured:
-        """Run the case, in round ``number``. :raises Problem: it could not be run as the case says."""
+    def measure(self, release: str, case: Case, number: int, note: Callable[[str], None]) -> Measured:
+        """Run the case on a release with that launcher, in round ``number``.
+
+        :raises Problem: it could not be run as the case says.
+        """
         before = self.snapshot()
         if case.launch == BARE:
             batch = bare.run(self.api, self.task_pods, case.n, note)
@@ -92,6 +97,7 @@ class Bench:
         else:
             figures = self._of_run(run, tasks)
         return Measured(
+            release=release,
             launch=case.launch,
             n=case.n,
             round=number,

@@ -37,15 +37,24 @@ _PREVIOUS = "PREVIOUS"
 
 
 def previous() -> str:
-    """The release before this one: the newest tag, else the commit before; another by the variable `_PREVIOUS`.
+    """The release before this one: the newest tag, else what was before the last change of the image.
 
-    :raises Problem: git does not know it.
+    :return: a revision for git; what the variable `_PREVIOUS` says, where it is set.
     """
     if named := os.environ.get(_PREVIOUS):
         return named
-    words = ["git", "describe", "--tags", "--abbrev=0", "--match", "v*", "HEAD"]
-    found = subprocess.run(words, cwd=settings.REPO, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "HEAD~1"
+    return (
+        _git("describe", "--tags", "--abbrev=0", "--match", "v*", "HEAD")
+        or _git("log", "-1", "--format=%H~1", "--", "images/airflow/src")
+        or "HEAD~1"
+    )
+
+
+def _git(*words: str) -> str:
+    """What git says of this repository; nothing where it fails."""
+    return subprocess.run(
+        ["git", *words], cwd=settings.REPO, capture_output=True, text=True, check=False
+    ).stdout.strip()
 
 
 @contextlib.contextmanager
@@ -125,6 +134,10 @@ def _gone(deployment: str) -> None:
 def upgrade(trial: Trial) -> None:
     """The release before, this one, back, and this one again; half of the tasks end on each side."""
     with checked_out(previous()) as root:
+        if images.airflow(root).tag() == images.AIRFLOW.tag():
+            raise Problem(
+                f"{previous()} has the same image: nothing would be replaced", f"Name another by {_PREVIOUS}=…."
+            )
         registry.push([images.airflow(root)])
         releases.install_platform(root=root)
         try:

@@ -61,6 +61,7 @@ class Verdict:
         wrong = {
             "tasks lost": self.lost,
             "tasks failed": self.failed,
+            "tries used up": self.retries,
             "tasks with two pods": self.pods_twice,
             "tasks run twice": self.runs_twice,
             "logs not complete": self.logs_incomplete,

@@ -17,6 +17,7 @@
 {{- define "airflow-platform.housekeeping.name" -}}{{ include "airflow-platform.fullname" . }}-housekeeping{{- end -}}
 {{- define "airflow-platform.airflow-config.name" -}}{{ include "airflow-platform.fullname" . }}-config{{- end -}}
 {{- define "airflow-platform.platform-config.name" -}}{{ include "airflow-platform.fullname" . }}-platform{{- end -}}
+{{- define "airflow-platform.pod-template.path" -}}/etc/airflow-platform-workers/worker-pod.yaml{{- end -}}
 {{- define "airflow-platform.pod-template.name" -}}{{ include "airflow-platform.fullname" . }}-worker-pod-template{{- end -}}
 {{- /* Not of a namespace: two releases may have one name. */ -}}
 {{- define "airflow-platform.nodes.name" -}}{{ .Release.Namespace }}-{{ include "airflow-platform.fullname" . }}-nodes{{- end -}}

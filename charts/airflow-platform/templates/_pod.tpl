@@ -19,6 +19,9 @@ annotations:
   {{- if has $part $.platform }}{{ $_ := set $read $part $content }}{{ end }}
   {{- end }}
   checksum/platform.yaml: {{ toJson $read | sha256sum }}
+  {{- if .podTemplate }}
+  checksum/worker-pod.yaml: {{ include "airflow-platform.worker.pod" .root | sha256sum }}
+  {{- end }}
   {{- with merge (dict) (.values.podAnnotations | default dict) (.root.Values.podAnnotations | default dict) }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -85,6 +88,14 @@ securityContext:
 - name: config
   mountPath: /etc/airflow-platform
   readOnly: true
+{{- if .podTemplate }}
+{{- /* By subPath: a pod keeps what it has begun with. One that is about to be replaced makes no worker pods of an image
+that fails, or that the database's schema does not fit yet. */}}
+- name: worker-pod
+  mountPath: {{ include "airflow-platform.pod-template.path" . }}
+  subPath: {{ base (include "airflow-platform.pod-template.path" .) }}
+  readOnly: true
+{{- end }}
 - name: logs
   mountPath: /opt/airflow/logs
 - name: tmp
@@ -112,10 +123,11 @@ securityContext:
           name: {{ include "airflow-platform.airflow-config.name" .root }}
       - configMap:
           name: {{ include "airflow-platform.platform-config.name" .root }}
-      {{- if .podTemplate }}
-      - configMap:
-          name: {{ include "airflow-platform.pod-template.name" .root }}
-      {{- end }}
+{{- if .podTemplate }}
+- name: worker-pod
+  configMap:
+    name: {{ include "airflow-platform.pod-template.name" .root }}
+{{- end }}
 - name: logs
   emptyDir: {}
 - name: tmp

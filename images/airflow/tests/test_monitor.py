@@ -208,13 +208,18 @@ def test_what_has_no_end_is_0_and_the_reason_has_none_of_it(content, reason, cap
     assert "hunter2" not in caplog.text
 
 
-def test_secrets_are_found_by_their_names_and_kubernetes_own_files_are_not(tmp_path):
-    for name in ("tls/tls.crt", "..data/tls/tls.crt", "ci/token"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(name)
-    found = monitor.expiring(tmp_path, ["db.example.com:5432"])
-    assert list(found) == ["db.example.com:5432", "ci/token", "tls/tls.crt"]
-    assert found["ci/token"]() == b"ci/token"
+def test_what_ends_is_called_by_its_secret_or_server(tmp_path):
+    (tmp_path / "ci").mkdir()
+    (tmp_path / "ci" / "token").write_text("a token")
+    found = monitor.expiring([tmp_path / "ci" / "token"], ["db.example.com:5432"])
+    assert list(found) == ["db.example.com:5432", "ci/token"]
+    assert found["ci/token"]() == b"a token"
+
+
+def test_a_secret_that_is_not_there_is_0(database, tmp_path):
+    database({})
+    found = collected(expires=monitor.expiring([tmp_path / "tls" / "tls.crt"], []))
+    assert found[("airflow_platform_expiry_timestamp_seconds", "tls/tls.crt")] == 0
 
 
 def test_the_certificate_that_a_server_shows_is_read(tmp_path):
@@ -238,5 +243,5 @@ def test_a_server_that_is_away_is_0(database):
     database({})
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-    found = collected(expires=monitor.expiring(None, [address]))
+    found = collected(expires=monitor.expiring([], [address]))
     assert found[("airflow_platform_expiry_timestamp_seconds", address)] == 0

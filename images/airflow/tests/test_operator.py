@@ -19,7 +19,13 @@ from airflow.providers.cncf.kubernetes.utils.pod_manager import (
     XComRetrievalError,
 )
 from airflow.sdk import DAG, Asset
-from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout, TaskDeferralError, TaskDeferred
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    TaskDeferralError,
+    TaskDeferred,
+)
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from kubernetes.client import ApiException
 from kubernetes.client import models as k8s
@@ -629,6 +635,16 @@ def test_a_pod_that_failed_is_kept_where_the_values_say_so(make, cluster, write_
     with contextlib.suppress(AirflowException):
         make(on_finish_action=action).trigger_reentry(context(), event)
     assert (trigger.name in cluster.pods) is stays
+
+
+@pytest.mark.parametrize(("code", "raised"), [(4, AirflowSkipException), (3, AirflowException)])
+def test_a_phase_that_is_repeated_skips_its_task_once_more(make, cluster, code, raised):
+    """The one before has deleted the pod, and its end was not stored."""
+    event = ended(cluster, launch(make()), code) | {"verdict": {"exit_code": code, "sentence": "because"}}
+    for expected in (AirflowSkipException if code == 4 else AirflowException, raised):
+        with pytest.raises(expected):
+            make(skip_on_exit_code=4, on_success_callback=print).trigger_reentry(context(), event)
+    assert cluster.pods == {}
 
 
 def test_a_kept_pod_stays_beside_that_of_the_next_try(make, cluster, write_config):

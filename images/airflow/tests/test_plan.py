@@ -49,6 +49,19 @@ def test_the_same_manifest_changes_nothing():
     assert plan.untouched == ("scheduler", "triggerer", "broker")
 
 
+def test_another_image_may_have_another_airflow(tmp_path, capsys):
+    objects = list(yaml.safe_load_all(BEFORE.read_text()))
+    (scheduler,) = (
+        one for one in objects if one["metadata"]["name"] == "airflow-scheduler" and one["kind"] == "Deployment"
+    )
+    (container,) = (one for one in scheduler["spec"]["template"]["spec"]["containers"] if one["name"] == "scheduler")
+    container["image"] += "-with-more"
+    (tmp_path / "after.yaml").write_text(yaml.safe_dump_all(objects))
+    cli.main(["plan", "airflow", "--before", str(BEFORE), "--after", str(tmp_path / "after.yaml"), "--without-tasks"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "The image is another one. Where it has another Airflow than 3.2.2, the schema may move: back up" in said
+
+
 def test_a_label_of_the_chart_s_version_is_no_change():
     assert "airflow-triggerer" not in {name.name for name in planned().changed}
 

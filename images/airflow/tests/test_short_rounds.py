@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+import sys
+import threading
 import time
 
 import pytest
@@ -42,29 +44,7 @@ def test_of_many_connections_few_are_heard_in_a_round_and_each_is(short):
     assert rounds <= 2 * MANY / short_rounds.AT_ONCE
 
 
-def test_a_timer_does_not_wait_for_all_who_have_something_to_do(short):
-    done, before_timer = [], []
-
-    async def work(number):
-        for _ in range(3):
-            await asyncio.sleep(0)
-            time.sleep(0.001)
-            done.append(number)
-
-    async def run():
-        loop = asyncio.get_running_loop()
-        workers = [loop.create_task(work(number)) for number in range(MANY)]
-        await asyncio.sleep(0)
-        loop.call_later(0.001, lambda: before_timer.extend(done))
-        await asyncio.gather(*workers)
-
-    asyncio.run(asyncio.wait_for(run(), 30))
-    # A round or two had passed, and not one of each worker.
-    assert len(before_timer) <= 3 * short_rounds.AT_ONCE
-    assert len(done) == 3 * MANY
-
-
-def test_whoever_a_timer_wakes_does_not_either(short):
+def test_whoever_has_slept_does_not_wait_for_all_who_have_something_to_do(short):
     done, late = [], []
 
     async def work(number):
@@ -124,6 +104,75 @@ def test_whoever_was_ready_first_goes_first(short):
 
     asyncio.run(asyncio.wait_for(run(), 30))
     assert order == list(range(2 * MANY))
+
+
+def test_an_answer_that_is_there_comes_before_its_timeout(short):
+    async def answer():
+        await asyncio.sleep(0)
+        return "here"
+
+    async def run():
+        loop = asyncio.get_running_loop()
+        for _ in range(MANY):
+            loop.call_soon(time.sleep, 0.001)
+        return await asyncio.wait_for(answer(), 0.02)
+
+    assert asyncio.run(asyncio.wait_for(run(), 30)) == "here"
+
+
+def test_a_timer_that_is_called_off_while_it_has_yet_to_have_its_turn_does_nothing(short):
+    done = []
+
+    async def run():
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(0.005, done.append, "timer")
+        for _ in range(MANY // 2):
+            loop.call_soon(time.sleep, 0.001)
+        loop.call_soon(timer.cancel)
+        for _ in range(MANY):
+            await asyncio.sleep(0)
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+    assert done == []
+
+
+def test_all_that_was_to_be_done_is_done_before_the_loop_stops(short):
+    done, loop = [], asyncio.new_event_loop()
+    for number in range(MANY):
+        loop.call_soon(done.append, number)
+    loop.stop()
+    loop.run_forever()
+    loop.close()
+    assert done == list(range(MANY))
+
+
+def test_threads_are_heard_whenever_they_speak(short):
+    """Each word of theirs: they are switched to between any two steps of the loop."""
+    heard, threads, words = [], 4, 500
+
+    async def run():
+        loop = asyncio.get_running_loop()
+
+        def speak():
+            for number in range(words):
+                loop.call_soon_threadsafe(heard.append, number)
+
+        speaking = [threading.Thread(target=speak) for _ in range(threads)]
+        for one in speaking:
+            one.start()
+        while any(one.is_alive() for one in speaking):
+            await asyncio.sleep(0)
+        # A round of each has passed then.
+        for _ in range(threads * words):
+            await asyncio.sleep(0)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        asyncio.run(asyncio.wait_for(run(), 60))
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(heard) == threads * words
 
 
 def test_a_thread_is_heard(short):

@@ -1,6 +1,6 @@
 import pytest
 from tests.bench import figures
-from tests.bench.cases import BARE, LOCAL, STOCK
+from tests.bench.cases import BARE, CELERY, LOCAL, STOCK
 from tests.bench.cgroups import PASSING
 from tests.bench.measure import Measured
 from tests.bench.waiting import Waiting
@@ -8,6 +8,7 @@ from tests.bench.waiting import Waiting
 
 def measured(launch, n, total, number=1, **more):
     given = {
+        "release": LOCAL,
         "wall_s": total + 0.5,
         "launch_s": [1.0] * n,
         "end_s": [2.0] * n,
@@ -96,6 +97,19 @@ def test_what_is_wanted_is_judged_with_each_launcher():
         "200 waiting tasks, triggerer's memory a task": (0.4, "must"),
     }
     assert {one["verdict"] for one in found if one["launch"] == "celery"} == {"not measured"}
+
+
+def test_what_is_launched_is_compared_with_the_bare_pods_of_its_own_rounds():
+    """The machine may have been slower by then."""
+    slow = [
+        measured(CELERY, 20, 39.0, release=CELERY),
+        measured(BARE, 20, 30.0, release=CELERY, cpu_s={PASSING: 20.0}),
+    ]
+    results = figures.results([measured(LOCAL, 20, 13.0), measured(BARE, 20, 10.0), *slow])
+    against_bare = [one for one in figures.wanted(results, []) if one["figure"] == figures.TOTAL_20.name]
+    assert [(one["launch"], one["measured"]) for one in against_bare] == [(LOCAL, 1.3), (CELERY, 1.3)]
+    beyond = {one["launch"]: one["cpu_s_per_task_beyond_bare"] for one in results}
+    assert (beyond[LOCAL], beyond[CELERY]) == (0.0, 0.75)
 
 
 @pytest.mark.parametrize(("share", "value"), [(0, 1.0), (50, 2.5), (95, 3.85), (100, 4.0)])

@@ -88,6 +88,7 @@ def test_tries_that_the_platform_used_up_are_told():
     found = verdict()
     count_tasks(found, [instance(try_number=3), instance(map_index=1)], entries("start", "end"))
     assert found.retries == 2
+    assert "2 tries used up" in found.broken()
 
 
 def test_pods():

@@ -42,7 +42,7 @@ scheduler:
   max_tis_per_query: 64
 kubernetes_executor:
   namespace: {{ .Release.Namespace }}
-  pod_template_file: /etc/airflow-platform/worker-pod.yaml
+  pod_template_file: {{ include "airflow-platform.pod-template.path" . }}
 {{- if eq .Values.launcher.kind "celery" }}
 celery:
   # Nothing waits at a pod whose slots are taken, and what a lost pod had is delivered again.

@@ -36,6 +36,8 @@ scheduler:
 {{- range .Values.metrics.expiring.secrets }}
 - secret:
     name: {{ .existingSecret }}
+    # One that is missing is told as what has ended; the other metrics do not wait for it.
+    optional: true
     items:
       - key: {{ .secretKey | quote }}
         path: {{ printf "%s/%s" .existingSecret .secretKey | quote }}

@@ -230,11 +230,11 @@ def of_server(address: str) -> bytes:
         return ssl.DER_cert_to_PEM_cert(secure.getpeercert(binary_form=True) or b"").encode()
 
 
-def expiring(folder: Path | None, addresses: Iterable[str]) -> dict[str, Callable[[], bytes]]:
-    """What ends at a time: the files ``SECRET/KEY`` of a folder, and the certificates of servers."""
+def expiring(files: Iterable[Path], addresses: Iterable[str]) -> dict[str, Callable[[], bytes]]:
+    """What ends at a time: files ``…/SECRET/KEY``, whether they are there or not, and the certificates of servers."""
     found: dict[str, Callable[[], bytes]] = {address: lambda one=address: of_server(one) for address in addresses}
-    for path in sorted(folder.glob("[!.]*/[!.]*")) if folder else []:
-        found[path.relative_to(folder).as_posix()] = path.read_bytes
+    for path in files:
+        found[f"{path.parent.name}/{path.name}"] = path.read_bytes
     return found
 
 
@@ -242,7 +242,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until told to stop."""
     parser = argparse.ArgumentParser(prog="python -m airflow_platform.monitor", description=__doc__)
     parser.add_argument("--port", type=int, default=9103, help="of /metrics (default: %(default)s)")
-    parser.add_argument("--expiring", type=Path, metavar="FOLDER", help="certificates and tokens, as SECRET/KEY")
+    parser.add_argument(
+        "--expiring", action="append", type=Path, default=[], metavar="FILE",
+        help="a certificate or token, as …/SECRET/KEY",
+    )  # fmt: skip
     parser.add_argument("--address", action="append", default=[], metavar="HOST:PORT", help="of a TLS server")
     parser.add_argument(
         "--component", action="append", choices=[*_COMPONENTS.values()], help="that is to be heard of (default: all)"

@@ -141,6 +141,10 @@ class PodTask(KubernetesPodOperator):
         except AirflowException as error:
             if event["status"] != "failed":
                 raise
+            code = (event.get("verdict") or {}).get("exit_code")
+            if isinstance(error, PodNotFoundException) and code is not None and code in self.skip_on_exit_code:
+                # The pod went in a phase before this one, whose end was not stored.
+                raise AirflowSkipException(f"Pod {event['name']} ended with exit code {code}: skipped") from None
             raise type(error)(self._told(event["message"], event)) from None
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:

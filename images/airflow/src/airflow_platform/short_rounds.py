@@ -1,15 +1,16 @@
 """An event loop whose rounds are short, however many tasks have something to do.
 
 asyncio handles in one round of its loop whatever is ready. Where the pods of a thousand tasks end at once, a thousand
-logs end, or a thousand connections are made, and each wakes somebody: all else, timers too, would wait for seconds.
-Here a round has a few of each, and the timers that are due; what is left has the next rounds, in its order. Whoever a
-timer wakes goes before those: it has waited for its time already.
+logs end, or a thousand connections are made, and each wakes somebody: all else, heartbeats too, would wait for seconds.
+Here a round has a few of each, and what is left has the next rounds, in its order, timeouts too. Whoever has slept goes
+before those: it has waited for its time already.
 """
 
 from __future__ import annotations
 
 import asyncio
 import selectors
+from asyncio import futures
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -43,29 +44,35 @@ class _Loop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         super().__init__(_Selector())
-        self._first: deque[Any] = deque()
+        self._woken: deque[Any] = deque()
         self._later: deque[Any] = deque()
 
     def call_at(
         self, when: float, callback: Callable[..., Any], *args: Any, context: Any = None
     ) -> asyncio.TimerHandle:
-        return super().call_at(when, self._at_its_time, callback, *args, context=context)
+        if callback is futures._set_result_unless_cancelled:
+            return super().call_at(when, self._wake, callback, *args, context=context)
 
-    def _at_its_time(self, callback: Callable[..., Any], *args: Any) -> None:
-        ready = self._ready
-        before = len(ready)
-        try:
-            callback(*args)
-        finally:
-            woken = [ready.pop() for _ in range(len(ready) - before)]
-            self._first.extend(reversed(woken))
+        def due() -> None:
+            # A timeout has its turn behind the answer that may be there already, and that may call it off.
+            self.call_soon(lambda: None if handle.cancelled() else callback(*args))
+
+        handle = super().call_at(when, due, context=context)
+        return handle
+
+    def _wake(self, callback: Callable[..., Any], *args: Any) -> None:
+        before = len(self._ready)
+        callback(*args)
+        woken = [self._ready.pop() for _ in range(len(self._ready) - before)]
+        self._woken.extend(reversed(woken))
 
     def _run_once(self) -> None:
-        ready, later = self._ready, self._later
-        later.extend(ready)
-        ready.clear()
-        for queue in (self._first, later):
-            for _ in range(min(AT_ONCE, len(queue))):
+        ready = self._ready
+        # One by one: another thread may add to them meanwhile.
+        for _ in range(len(ready)):
+            self._later.append(ready.popleft())
+        for queue in (self._woken, self._later):
+            for _ in range(len(queue) if self._stopping else min(AT_ONCE, len(queue))):
                 ready.append(queue.popleft())
         super()._run_once()
 

@@ -36,10 +36,12 @@ _CANNOT = """
     FROM pg_roles r LEFT JOIN pg_namespace n ON n.nspname = 'public' WHERE r.rolname = current_user
 """
 
-#: Sessions of others in the database. What the server itself does there is none of them.
+#: Sessions of others in the database. What the server itself does there is none of them, and has no user; of what kind
+#: another user's is may be hidden from this one.
 _OTHERS = """
     SELECT count(*) FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND usesysid IS NOT NULL
+    AND coalesce(backend_type, 'client backend') = 'client backend'
 """
 
 

@@ -53,7 +53,7 @@ class Plan:
     blocked: tuple[Blocked, ...]
     #: Airflow's version before and after; None where the manifest does not say.
     versions: tuple[str | None, str | None]
-    #: Whether the schema moves; None where the version is not known here.
+    #: Whether the schema moves; None where a version is not known here, as that of another image.
     schema_moves: bool | None
     #: Components that run code of tasks, of those that restart: ``scheduler`` where the launcher is in its pods.
     launchers: tuple[str, ...] = field(default=())
@@ -71,6 +71,7 @@ def compare(before: Mapping[Name, Object], after: Mapping[Name, Object]) -> Plan
     )
     restarted = {one.object for one in restarts}
     versions = _version(before), _version(after)
+    same = versions[0] == versions[1] and _airflow_image(before) == _airflow_image(after)
     return Plan(
         restarts=restarts,
         untouched=tuple(component(after[name]) for name in both if name.kind in _RUN_PODS and name not in restarted),
@@ -81,7 +82,7 @@ def compare(before: Mapping[Name, Object], after: Mapping[Name, Object]) -> Plan
         configuration=configuration,
         blocked=tuple(one for name in changed for one in blocked(name, before[name], after[name])),
         versions=versions,
-        schema_moves=schema_moves(*versions),
+        schema_moves=schema_moves(*versions) if same or versions[0] != versions[1] else None,
         launchers=tuple(sorted({one.component for one in restarts} & _launchers(before))),
     )
 
@@ -109,6 +110,13 @@ def _version(objects: Mapping[Name, Object]) -> str | None:
     found = {label(one, "app.kubernetes.io/version") for name, one in objects.items() if name.kind in _RUN_PODS}
     known = found - {""}
     return known.pop() if len(known) == 1 else None
+
+
+def _airflow_image(objects: Mapping[Name, Object]) -> str:
+    """The image that runs Airflow: the scheduler's; empty where there is none."""
+    schedulers = (one for name, one in objects.items() if name.kind in _RUN_PODS and component(one) == "scheduler")
+    containers = (container for one in schedulers for container in one["spec"]["template"]["spec"]["containers"])
+    return next((container["image"] for container in containers if container["name"] == "scheduler"), "")
 
 
 def _launchers(objects: Mapping[Name, Object]) -> set[str]:

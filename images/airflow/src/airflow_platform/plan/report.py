@@ -76,6 +76,11 @@ def as_dict(plan: Plan, tasks: Tasks | str) -> dict[str, Any]:
 def _schema(plan: Plan) -> str:
     old, new = (version or "unknown" for version in plan.versions)
     job = f"Job {', '.join(plan.jobs)} runs. " if plan.jobs else "No Job runs. "
+    if plan.schema_moves is None and old == new != "unknown":
+        return (
+            f"{job}The image is another one. Where it has another Airflow than {new}, the schema may move: back up the "
+            "database first, then. Else `helm rollback` goes back."
+        )
     if plan.schema_moves is None:
         return f"{job}Whether the schema moves is not known here (Airflow {old} → {new}): back up the database first."
     if plan.schema_moves:

@@ -77,12 +77,16 @@ def run(options: Namespace) -> int:
         print(f"going back to revision {options.rollback}", flush=True)
         words = ["--namespace", options.namespace, "--wait", "--wait-for-jobs", "--timeout", "15m"]
         called("helm", "rollback", options.release, str(options.rollback), *words, timeout=960)
-    print("done" if options.rollback else "Airflow starts again")
+    print(
+        "done"
+        if options.rollback
+        else "Airflow waits until the next `helm upgrade` migrates the restored database: run it now"
+    )
     return 0
 
 
 def _ask(options: Namespace) -> None:
-    what = f"backup {options.backup}" if options.backup else "the newest backup"
+    what = f"backup {options.backup}" if options.backup else "the newest backup, of before the schema moved last"
     print(
         f"This stops Airflow of release {options.release} in namespace {options.namespace}, and puts its database back "
         f"to {what}. What was stored since then is lost."
