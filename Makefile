@@ -76,8 +76,8 @@ rotation: ## Each secret of docs/rotation.md is replaced while tasks run, on the
 	@$(PYTHON) -m pytest tests/rotation --durations=5 $(TEST)
 
 .PHONY: semantics
-semantics: ## What Airflow says of a task holds for its pod, on the cluster that is up; some: TEST="-k pool"
-	@$(PYTHON) -m pytest tests/semantics --durations=5 $(TEST)
+semantics: ## What Airflow says of a task holds for its pod, on the cluster that is up; some: TEST="-k pool"; LAUNCHER=celery
+	@$(PYTHON) -m pytest tests/semantics --durations=5 $(if $(LAUNCHER),--launcher=$(LAUNCHER)) $(TEST)
 
 .PHONY: semantics-short
 semantics-short: ## Some of them: one pod a task, a limit, callbacks, what a person marks

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from kubernetes import config
 from kubernetes.client import CoreV1Api
-from local.cluster import dags, images, settings
+from local.cluster import dags, images, releases, settings
 from local.cluster.airflow import ENDED
 from local.cluster.console import Problem, wait_for
 from tests.observe import reach
@@ -53,6 +53,10 @@ http.server.HTTPServer(("0.0.0.0", 8000), Handler).serve_forever()
 """
 
 
+def pytest_addoption(parser):
+    parser.addoption("--launcher", choices=["local", "celery"], help="install the platform with it (default: as it is)")
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "runs(dag_id, times=1): the DAG whose run, or runs, the test looks at")
     config.addinivalue_line("markers", "needs(fixture, …): what must be there before the run starts")
@@ -63,7 +67,18 @@ def pytest_configure(config):
 
 
 @pytest.fixture(scope="session")
-def launcher(get):
+def _installed(request):
+    """The platform with the launcher that was asked for; afterwards as `make up` installs it."""
+    values = {"local": [], "celery": [settings.REPO / "values" / "kind-celery.yaml"]}
+    if wanted := request.config.getoption("--launcher"):
+        releases.install_platform(*values[wanted])
+    yield
+    if wanted and values[wanted]:
+        releases.install_platform()
+
+
+@pytest.fixture(scope="session")
+def launcher(get, _installed):
     """The kind of launcher that the platform runs with; none: the KubernetesExecutor alone."""
     platform = get("configmap", f"{settings.RELEASE}-platform", "-n", settings.NAMESPACE)["data"]["platform.yaml"]
     return yaml.safe_load(platform).get("launcher", {}).get("kind", "none")
