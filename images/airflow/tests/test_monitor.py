@@ -179,8 +179,41 @@ def test_a_component_that_is_not_wanted_is_not_missed(database):
 
 def test_the_names_are_all_that_is_served(database):
     database({query: [(*labels, 1)] for _, labels, query in monitor._QUERIES.values()})
-    found = collected(expires={"a/token": lambda: token(exp=1)}, components=["component"])
+    found = collected(
+        expires={"a/token": lambda: token(exp=1)}, components=["component"], api_server="http://127.0.0.1:1"
+    )
     assert {one[0] for one in found} == set(monitor.NAMES)
+
+
+@pytest.mark.parametrize(("status", "up"), [(200, 1), (503, 0), (None, 0)])
+def test_whether_the_api_server_answers(database, monkeypatch, status, up):
+    """None: it takes the question, and does not answer in time."""
+    monkeypatch.setattr(monitor, "_AT_FIRST", 0.5)
+    database({})
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            with server.accept()[0] as connection:
+                connection.recv(1000)
+                if status:
+                    connection.sendall(f"HTTP/1.1 {status} it\r\nContent-Length: 0\r\n\r\n".encode())
+                over.wait(30)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/api/v2/version"
+        here = Monitor(api_server=address)
+        found = {family.name: [one.value for one in family.samples] for family in here.collect() if family.samples}
+        over.set()
+        thread.join()
+        here._api._thread.shutdown()
+    assert found == {"airflow_platform_api_server_up": [up], "airflow_platform_database_up": [1]}
+
+
+def test_an_api_server_that_is_not_there_is_said(database):
+    database({})
+    assert collected(api_server="http://127.0.0.1:1/api/v2/version")[("airflow_platform_api_server_up",)] == 0
 
 
 def test_the_first_certificate_of_several_to_end_counts():

@@ -1,7 +1,8 @@
 """Serves to Prometheus what no component says of itself: ``python -m airflow_platform.monitor``.
 
 It reads Airflow's database at each scrape, without importing Airflow. So it goes on to tell the age of a heartbeat,
-of a queued task or of a parsed DAG while the component that would have told it is gone.
+of a queued task or of a parsed DAG while the component that would have told it is gone. The api-server has no
+heartbeat there: it is asked itself.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import httpx
 import psycopg2
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import GaugeMetricFamily
@@ -43,6 +45,8 @@ _LOOK, _ANSWER = 600, 5
 #: Seconds that all answers together may take: Prometheus waits for ten by default, and one scrape that has none resets
 #: what all alerts have waited for.
 _PATIENCE = 8
+#: Of these, those that the api-server has.
+_AT_FIRST = 3
 
 #: One row a value: the labels' values, then the value; a row without one is left out.
 _QUERIES: dict[str, tuple[str, tuple[str, ...], str]] = {
@@ -91,13 +95,14 @@ _QUERIES: dict[str, tuple[str, tuple[str, ...], str]] = {
     ),
 }
 _UP = ("airflow_platform_database_up", "Whether Airflow's database answers (1) or not (0)")
+_API_SERVER = ("airflow_platform_api_server_up", "Whether the api-server answers (1) or not (0)")
 _EXPIRY = (
     "airflow_platform_expiry_timestamp_seconds",
     "When a certificate or a token ends, in seconds since the epoch; 0 where that cannot be read",
 )
 
 #: The names of all that is served here.
-NAMES = (_UP[0], *_QUERIES, _EXPIRY[0])
+NAMES = (_UP[0], *_QUERIES, _API_SERVER[0], _EXPIRY[0])
 
 
 class Aside(Generic[T]):
@@ -130,6 +135,7 @@ class Monitor:
         expires: the content of what ends at a time, by what it is called; called at each look.
         launcher: ``launcher.kind``.
         components: those that there are to be heard of.
+        api_server: what is asked of the api-server, as a URL; nothing: it is not asked.
     """
 
     def __init__(
@@ -137,13 +143,16 @@ class Monitor:
         expires: dict[str, Callable[[], bytes]] | None = None,
         launcher: str = "none",
         components: Collection[str] = tuple(_COMPONENTS.values()),
+        api_server: str = "",
     ) -> None:
         self._expires = expires or {}
         self._launcher = _LAUNCHERS.get(launcher, "launcher")
         self._components = components
+        self._api_server = api_server
         self._looked_until = 0.0
         self._ends: dict[str, float] = {}
         self._database = Aside(self._of_database)
+        self._api = Aside(lambda: _answers(api_server))
         self._servers = Aside(lambda: {what: _end(what, read) for what, read in self._expires.items()})
         # Two scrapes at once would ask twice.
         self._lock = threading.Lock()
@@ -152,6 +161,8 @@ class Monitor:
         """All metrics, as they are now."""
         until = time.monotonic() + _PATIENCE
         with self._lock:
+            if self._api_server:
+                yield GaugeMetricFamily(*_API_SERVER, value=self._of_api_server())
             try:
                 yield from self._database.answer(until)
             except TimeoutError:
@@ -192,6 +203,13 @@ class Monitor:
             return self._launcher if value == "launcher" else "KubernetesExecutor"
         return str(value)
 
+    def _of_api_server(self) -> bool:
+        try:
+            return self._api.answer(time.monotonic() + _AT_FIRST)
+        except TimeoutError:
+            log.warning("The api-server has not answered within %s s", _AT_FIRST)
+            return False
+
     def _of_expiry(self, until: float) -> GaugeMetricFamily:
         if time.monotonic() >= self._looked_until:
             try:
@@ -203,6 +221,14 @@ class Monitor:
         for what, end in self._ends.items():
             family.add_metric([what], end)
         return family
+
+
+def _answers(address: str) -> bool:
+    try:
+        return httpx.get(address, timeout=_ANSWER).is_success
+    except httpx.HTTPError as error:
+        log.warning("The api-server does not answer: %s", error)
+        return False
 
 
 def _end(what: str, read: Callable[[], bytes]) -> float:
@@ -250,12 +276,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--component", action="append", choices=[*_COMPONENTS.values()], help="that is to be heard of (default: all)"
     )
+    parser.add_argument("--api-server", default="", metavar="URL", help="what is asked of it (default: nothing)")
     parser.add_argument("--launcher", choices=["local", "celery", "none"], default="none", help="launcher.kind")
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
     registry = CollectorRegistry()
     components = options.component or tuple(_COMPONENTS.values())
-    monitor = Monitor(expiring(options.expiring, options.address), options.launcher, components)
+    expires = expiring(options.expiring, options.address)
+    monitor = Monitor(expires, options.launcher, components, options.api_server)
     registry.register(monitor)
     stopped = threading.Event()
     for one in (signal.SIGTERM, signal.SIGINT):
