@@ -136,6 +136,13 @@ def test_what_only_a_worker_can_do_keeps_the_old_way_and_the_log_says_why(load, 
     assert f"Task example.work is launched by a worker pod: {reason}" in caplog.text
 
 
+def test_what_is_for_a_worker_pod_is_said_to_change_nothing(load, caplog):
+    override = "executor_config={'pod_override': __import__('kubernetes').client.V1Pod()}"
+    with caplog.at_level("INFO", logger="airflow_platform.launch"):
+        assert launched(load(f"KubernetesPodOperator(**words, {override})"))[0]
+    assert "Task example.work has no worker pod, which its pod_override would be for" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("task", "reason"),
     [

@@ -77,6 +77,8 @@ def assign(task: Any, launcher: Launcher) -> None:
 
     if issubclass(operator, PodTask):
         return
+    if (task.executor_config or {}).get("pod_override"):
+        log.info("Task %s.%s has no worker pod, which its pod_override would be for", task.dag_id, task.task_id)
     if task.is_mapped:
         task.operator_class = pod_task(operator)
         task.partial_kwargs["executor"] = EXECUTOR
