@@ -80,7 +80,7 @@ def run(options: Namespace) -> int:
     print(
         "done"
         if options.rollback
-        else "Airflow waits until the next `helm upgrade` migrates the restored database: run it now"
+        else "Airflow starts again; if its release needs a newer schema than the backup has, after the next `helm upgrade`"
     )
     return 0
 
