@@ -47,6 +47,8 @@ TOTAL_200 = Figure("200 tasks, against bare pods", "×", 1.5, 1.2)
 FAILED_200 = Figure("200 tasks, failed", "", 0, 0)
 TOTAL_1 = Figure("1 task, over a bare pod", "s", 3, 1.5)
 CPU_200 = Figure("200 tasks, CPU a task beyond that of bare pods", "s", 0.7, 0.35)
+#: Of many waiting tasks, which are measured by themselves (``scale.json``).
+BLOCK = Figure("the longest block of the triggerer's loop", "s", 1, 1)
 MEMORY_200 = Figure("200 waiting tasks, triggerer's memory a task", "MiB", 1, 0.1)
 
 

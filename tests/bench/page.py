@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tests.bench import plots
-from tests.bench.figures import number
+from tests.bench.figures import BLOCK, number
 
 WORDS = Path(__file__).with_suffix(".md")
 NAMES = {
@@ -140,6 +140,12 @@ def _scale(found: Mapping) -> str:
         "Airflow and the platform do is real, and what the API server does for them. All pods end at once, and the "
         "machine has no processor to spare then: a block is mostly a wait for one, and the triggerer's CPU request "
         "(200m here) says how much of them it gets."
+    )
+    longest = max(found["points"], key=lambda one: one["n"])
+    verdict = BLOCK.verdict(longest["longest_block_s"])
+    words += (
+        f" Wanted is that {longest['n']} tasks never block it for over {BLOCK.must} s: "
+        f"{number(longest['longest_block_s'])} s, {'**missed**' if verdict == 'missed' else 'met'}."
     )
     return f"{words}\n\n{_table(heads, rows)}\n\n![The triggerer's cost](scale.svg)"
 
