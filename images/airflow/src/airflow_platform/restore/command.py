@@ -80,7 +80,7 @@ def run(options: Namespace) -> int:
     print(
         "done"
         if options.rollback
-        else "Airflow starts again: where its release needs a newer schema than the backup has, by the next `helm upgrade`"
+        else "Airflow starts again: where it needs a newer schema than the backup has, by the next `helm upgrade`"
     )
     return 0
 
