@@ -79,8 +79,12 @@ def housekeeping() -> None:
     """The CronJobs delete an old row, and the pod of a worker that has ended."""
     postgres.query("INSERT INTO log (dttm, event) VALUES (now() - interval '100 days', 'scenario-old')")
     postgres.query("INSERT INTO log (dttm, event) VALUES (now() - interval '10 days', 'scenario-young')")
-    _have_run(f"{GIT_DAG}:dags:false")
     pods = ["get", "pods", "-n", settings.NAMESPACE, "-l", f"dag_id={GIT_DAG}", "-o", "name"]
+    # A run that has begun in the scenario before may wait for what went with that, a guard for one.
+    for pod in kubectl(*pods).split():
+        kubectl("delete", pod, "-n", settings.NAMESPACE, "--ignore-not-found")
+    postgres.query(f"DELETE FROM dag_run WHERE dag_id = '{GIT_DAG}'")
+    _have_run(f"{GIT_DAG}:dags:false")
     if not kubectl(*pods):
         raise Problem(f"no pod of DAG {GIT_DAG} is kept", "See config.kubernetes_executor.delete_worker_pods.")
     cronjobs.run("clean-database", "scenario-clean-database", lambda _: None, seconds=_RUN)
