@@ -77,6 +77,7 @@ def worker_sets() -> None:
 
 def housekeeping() -> None:
     """The CronJobs delete an old row, and the pod of a worker that has ended."""
+    postgres.query("DELETE FROM log WHERE event LIKE 'scenario-%'")
     postgres.query("INSERT INTO log (dttm, event) VALUES (now() - interval '100 days', 'scenario-old')")
     postgres.query("INSERT INTO log (dttm, event) VALUES (now() - interval '10 days', 'scenario-young')")
     pods = ["get", "pods", "-n", settings.NAMESPACE, "-l", f"dag_id={GIT_DAG}", "-o", "name"]
