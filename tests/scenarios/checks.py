@@ -84,7 +84,7 @@ def housekeeping() -> None:
     # A run that has begun in the scenario before may wait for what went with that, a guard for one.
     for pod in kubectl(*pods).split():
         kubectl("delete", pod, "-n", settings.NAMESPACE, "--ignore-not-found")
-    postgres.query(f"DELETE FROM dag_run WHERE dag_id = '{GIT_DAG}'")
+    _forget_runs(GIT_DAG)
     _have_run(f"{GIT_DAG}:dags:false")
     if not kubectl(*pods):
         raise Problem(f"no pod of DAG {GIT_DAG} is kept", "See config.kubernetes_executor.delete_worker_pods.")
@@ -108,8 +108,12 @@ def _have_run(*wanted: str) -> None:
     state = "d.dag_id || ':' || d.bundle_name || ':' || (r.bundle_version IS NOT NULL)"
     query = f"SELECT {state} FROM dag d JOIN dag_run r USING (dag_id) WHERE r.state = 'success'"
     _expect("runs of its DAGs", query, *wanted, seconds=_RUN)
-    dags = ", ".join(f"'{one.partition(':')[0]}'" for one in wanted)
-    postgres.query(f"DELETE FROM dag_run WHERE dag_id IN ({dags})")
+    _forget_runs(*(one.partition(":")[0] for one in wanted))
+
+
+def _forget_runs(*dags: str) -> None:
+    listed = ", ".join(f"'{one}'" for one in dags)
+    postgres.query(f"DELETE FROM dag_run WHERE dag_id IN ({listed})")
 
 
 def guard() -> None:

@@ -71,7 +71,7 @@ def compare(before: Mapping[Name, Object], after: Mapping[Name, Object]) -> Plan
     )
     restarted = {one.object for one in restarts}
     versions = _version(before), _version(after)
-    same = versions[0] == versions[1] and _airflow_image(before) == _airflow_image(after)
+    unknown = versions[0] == versions[1] and _airflow_image(before) != _airflow_image(after)
     return Plan(
         restarts=restarts,
         untouched=tuple(component(after[name]) for name in both if name.kind in _RUN_PODS and name not in restarted),
@@ -82,7 +82,7 @@ def compare(before: Mapping[Name, Object], after: Mapping[Name, Object]) -> Plan
         configuration=configuration,
         blocked=tuple(one for name in changed for one in blocked(name, before[name], after[name])),
         versions=versions,
-        schema_moves=schema_moves(*versions) if same or versions[0] != versions[1] else None,
+        schema_moves=None if unknown else schema_moves(*versions),
         launchers=tuple(sorted({one.component for one in restarts} & _launchers(before))),
     )
 
