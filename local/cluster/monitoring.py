@@ -51,9 +51,9 @@ def installed(**metrics: Any) -> Iterator[None]:
     :param metrics: values of the chart, below ``metrics``.
     :raises Problem: with the state of what is not ready.
     """
-    exporter = _exporter()
-    registry.push([exporter, prometheus()])
-    image = {"exporter": {"image": {"repository": _address(exporter), "tag": exporter.tag()}}}
+    exports = exporter()
+    registry.push([exports, prometheus()])
+    image = {"exporter": {"image": {"repository": _address(exports), "tag": exports.tag()}}}
     with tempfile.TemporaryDirectory() as temporary:
         more = Path(temporary, "values.yaml")
         more.write_text(yaml.safe_dump({"metrics": {**image, **metrics}}))
@@ -155,7 +155,8 @@ def _target(address: str, **labels: str) -> dict[str, Any]:
     return {"targets": [address], "labels": {"namespace": settings.NAMESPACE, **labels}}
 
 
-def _exporter() -> Image:
+def exporter() -> Image:
+    """The image that turns what Airflow says of itself into metrics of Prometheus."""
     program = toolchain.programs("monitoring") / "statsd_exporter"
     folder = settings.REPO / "local" / "statsd-exporter"
     return Image("local/statsd-exporter", folder, programs={"statsd_exporter": program})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from local.cluster import images, registry, settings, toolchain
@@ -44,12 +44,16 @@ def install_platform(*more: Path, root: Path = settings.REPO) -> None:
     _release(settings.RELEASE, root / CHART, settings.NAMESPACE, _platform_values(files, root))
 
 
-def install_scenario(values: Path) -> None:
+def install_scenario(values: Path, named: Mapping[str, images.Image]) -> None:
     """The platform is ready with this file in place of the values of the local cluster.
 
+    :param named: images beside the platform's own, by the path of the value that names each (``backup.image``).
     :raises Problem: with the state of what is not.
     """
-    _release(settings.RELEASE, settings.REPO / CHART, settings.NAMESPACE, _platform_values([values]))
+    words = _platform_values([values])
+    for path, image in named.items():
+        words += ["--set-string", f"{path}.repository={settings.registry()}/{image.name},{path}.tag={image.tag()}"]
+    _release(settings.RELEASE, settings.REPO / CHART, settings.NAMESPACE, words)
 
 
 def revision() -> int:
@@ -81,11 +85,17 @@ def _platform_values(files: Sequence[Path], root: Path = settings.REPO) -> list[
     }
     if not images.reachable("registry.k8s.io"):
         # git-sync's own image cannot be pulled: the one that stands in for it.
-        (drop_in,) = (image for image in _stand_ins() if image.name == "local/git-sync")
+        drop_in = stand_in("git-sync")
         values["dags.gitSync.image.repository"] = f"{settings.registry()}/{drop_in.name}"
         values["dags.gitSync.image.tag"] = drop_in.tag()
     words = [word for path in files for word in ("--values", str(path))]
     return words + [word for key, value in values.items() for word in ("--set-string", f"{key}={value}")]
+
+
+def stand_in(name: str) -> images.Image:
+    """The image of one of the stand-ins (``postgres``)."""
+    (found,) = (image for image in _stand_ins() if image.name == f"local/{name}")
+    return found
 
 
 def _stand_ins() -> list[images.Image]:

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from local.cluster import access, console, dags, kind, releases, s3, settings
+from local.cluster import access, console, dags, images, kind, monitoring, registry, releases, s3, settings
 from local.cluster.console import Problem, duration, say, step
 from tests.scenarios import checks
 
@@ -25,6 +25,15 @@ _SUFFIX = "-values.yaml"
 _FOUND = {path.name.removesuffix(_SUFFIX): path for path in sorted((releases.CHART / "ci").glob(f"*{_SUFFIX}"))}
 #: By name, the least first: all others are upgrades.
 FILES = {"minimal": _FOUND["minimal"], **_FOUND}
+
+#: Images beside the platform's own, by scenario, as `releases.install_scenario` takes them.
+IMAGES = {
+    "production": lambda: {
+        "pgbouncer.image": images.PGBOUNCER,
+        "backup.image": releases.stand_in("postgres"),
+        "metrics.exporter.image": monitoring.exporter(),
+    }
+}
 
 
 def run(names: list[str]) -> None:
@@ -40,8 +49,10 @@ def run(names: list[str]) -> None:
     try:
         for name in names:
             say(f"Scenario {name}")
+            named = IMAGES.get(name, dict)()
+            registry.push(list(named.values()))
             began = time.monotonic()
-            releases.install_scenario(FILES[name])
+            releases.install_scenario(FILES[name], named)
             ready = time.monotonic()
             with step("helm test"):
                 releases.helm("test", settings.RELEASE, "--namespace", settings.NAMESPACE, "--timeout=150s")

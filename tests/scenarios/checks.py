@@ -116,6 +116,22 @@ def _forget_runs(*dags: str) -> None:
     postgres.query(f"DELETE FROM dag_run WHERE dag_id IN ({listed})")
 
 
+def pooled() -> None:
+    """Airflow's components reach the database by PgBouncer alone."""
+    selector = f"app.kubernetes.io/instance={settings.RELEASE},app.kubernetes.io/component=pgbouncer"
+    words = ["get", "pods", "-n", settings.NAMESPACE, "-l", selector, "-o", "jsonpath={.items[*].status.podIP}"]
+    query = (
+        "SELECT DISTINCT host(client_addr) FROM pg_stat_activity WHERE usename = 'airflow' AND client_addr IS NOT NULL"
+    )
+
+    def none_else() -> bool:
+        if others := set(postgres.query(query)) - set(kubectl(*words).split()):
+            raise Problem(f"{', '.join(sorted(others))} have sessions in the database", "See whose pods they are.")
+        return True
+
+    wait_for("sessions of PgBouncer alone", none_else, seconds=_RUN)
+
+
 def guard() -> None:
     """The guard has accepted a commit, and the DAG processor follows it."""
     name = f"deployment/{settings.RELEASE}-dag-guard"
@@ -137,4 +153,5 @@ CHECKS: dict[str, tuple[Callable[[], None], ...]] = {
     "guard": (no_longer_declared, guard),
     "housekeeping": (no_longer_declared, worker_sets, housekeeping),
     "oidc": (no_longer_declared, oidc),
+    "production": (no_longer_declared, pooled),
 }

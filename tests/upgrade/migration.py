@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 
 import yaml
-from local.cluster import cronjobs, images, postgres, releases, settings, toolchain
+from local.cluster import cronjobs, postgres, releases, settings
 from local.cluster.console import run
 from local.cluster.kind import kubectl
 
@@ -29,9 +29,8 @@ class Installed:
 
     def anew(self) -> None:
         """Install it so that its migrations Job runs."""
-        (postgres,) = (one for one in images.stand_ins(toolchain.programs("go")) if one.name == "local/postgres")
         more = {
-            "backup": {"image": {"tag": postgres.tag()}},
+            "backup": {"image": {"tag": releases.stand_in("postgres").tag()}},
             "migrations": {"podAnnotations": {"test": uuid.uuid4().hex}},
         }
         self._values.write_text(yaml.safe_dump(more))

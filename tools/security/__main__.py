@@ -13,14 +13,18 @@ from pathlib import Path
 import yaml
 from local.cluster import console, settings, toolchain
 from local.cluster.console import Problem, run, say, step
+from tools.check import ENVIRONMENTS, SCENARIOS
 
 REPO = settings.REPO
 EXCEPTIONS = Path(__file__).parent / "exceptions.yaml"
 #: The pod of a task, which no chart renders.
 TASK_POD = Path(__file__).parent / "task-pod.yaml"
 CHART = REPO / "charts" / "airflow-platform"
-#: What is judged as it is rendered: of `values/`, what people install.
-ENVIRONMENTS = (("common", "kind"), ("common", "production"))
+#: What is judged as it is rendered, each by its files of values.
+INSTALLATIONS = (
+    *(tuple(REPO / "values" / f"{name}.yaml" for name in names) for names in ENVIRONMENTS),
+    *((path,) for path in SCENARIOS),
+)
 #: Python that runs for users, or has their rights; tests do neither.
 CODE = ("images/*/src", "dags", "local/cluster/*.py", "local/*/src", "tools/*.py", "tools/security")
 #: Images by digest, as docs/security.md asks for in production.
@@ -52,7 +56,8 @@ def main() -> None:
         files = run(["git", "ls-files", "--", "Dockerfile", "*/Dockerfile"], log="security").splitlines()
         run(["hadolint", *files], log="security", doing="hadolint")
     with tempfile.TemporaryDirectory() as folder:
-        rendered = [_render(names, Path(folder)) for names in ENVIRONMENTS]
+        with step(f"security: what the chart renders for {len(INSTALLATIONS)} installations"):
+            rendered = [_render(files, Path(folder)) for files in INSTALLATIONS]
         with step("security: Pod Security restricted"):
             for path in (*rendered, TASK_POD):
                 with path.open("rb") as file:
@@ -70,14 +75,14 @@ def main() -> None:
                 run(command, log="security", doing="kube-score")
 
 
-def _render(names: tuple[str, ...], folder: Path) -> Path:
-    """What a release with these files of `values/` is, with its images by digest, as a file.
+def _render(files: tuple[Path, ...], folder: Path) -> Path:
+    """What a release with these files of values is, with its images by digest, as a file.
 
     The worker that KubernetesExecutor makes of its template is among its pods. What selects the pods of tasks is left
     out, as these are not.
     """
     words = ["template", "airflow", CHART, "--namespace", "airflow"]
-    words += [word for name in names for word in ("--values", REPO / "values" / f"{name}.yaml")]
+    words += [word for file in files for word in ("--values", file)]
     images = ("image", "dags.gitSync.image", "metrics.exporter.image", "pgbouncer.image", "backup.image")
     words += ["--set-string", ",".join(f"{image}.digest={DIGEST}" for image in images)]
     rendered = run([toolchain.programs("go") / "helm", *words], log="security", doing="helm template")
@@ -86,7 +91,7 @@ def _render(names: tuple[str, ...], folder: Path) -> Path:
     worker = yaml.safe_load(template)
     worker["metadata"]["namespace"] = "airflow"
     kept = [one for one in objects if one["kind"] != "NetworkPolicy" or one["metadata"]["namespace"] == "airflow"]
-    path = folder / f"{'-'.join(names)}.yaml"
+    path = folder / f"{'-'.join(file.stem for file in files)}.yaml"
     path.write_text(yaml.safe_dump_all([*kept, worker]))
     return path
 

@@ -22,7 +22,7 @@ def cluster(monkeypatch):
         monkeypatch.setattr(scenarios.checks, "CHECKS", {})
         monkeypatch.setattr(scenarios.time, "monotonic", lambda: clock[0])
         monkeypatch.setattr(scenarios.releases, "helm", helm)
-        monkeypatch.setattr(scenarios.releases, "install_scenario", lambda values: helm(values.name))
+        monkeypatch.setattr(scenarios.releases, "install_scenario", lambda values, named: helm(values.name))
         monkeypatch.setattr(scenarios.releases, "install_platform", lambda: helm("platform"))
         return calls
 
@@ -45,7 +45,7 @@ def test_one_that_takes_too_long_fails_by_name(cluster, capsys):
 def test_one_that_fails_leaves_the_platform_as_it_was(cluster, monkeypatch):
     calls = cluster(1)
 
-    def fail(_):
+    def fail(*_):
         raise scenarios.Problem("not ready", "Look.")
 
     monkeypatch.setattr(scenarios.releases, "install_scenario", fail)
