@@ -6,9 +6,11 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from kubernetes.client import CoreV1Api
 from local.cluster.airflow import Airflow
+from local.cluster.console import wait_for
 from tests.bench import bare, cgroups, dagrun, work
 from tests.bench.cases import BARE, OURS, Case
 from tests.bench.cgroups import Spent
@@ -21,6 +23,8 @@ AT_MOST, AT_MOST_A_TASK = 300, 30
 REST_SHARE, REST_CORES = 1.25, 0.1
 #: What is not at rest after this many seconds is measured as it is.
 REST_AT_MOST = 45.0
+#: Seconds for the pods of a run to be deleted, after its end.
+DELETED_AT_MOST = 120.0
 
 
 @dataclass(frozen=True)
@@ -85,9 +89,11 @@ class Bench:
             dag_id = work.dag_id("platform" if case.launch in OURS else case.launch, case.n)
             run = self.run(dag_id, case.n, note)
             dagrun.check_executor(run, "launcher" if case.launch in OURS else "KubernetesExecutor")
+        label = {bare.LABEL: batch.name} if case.launch == BARE else {"dag_id": dag_id}
+        if case.launch != BARE:
+            self._deleted(label)
         self._rest()
         used = self.spent(before)
-        label = {bare.LABEL: batch.name} if case.launch == BARE else {"dag_id": dag_id}
         tasks, task_strangers = _told_apart(self.task_pods, before.at, label)
         workers, worker_strangers = _told_apart(self.platform_pods, before.at, label)
         if case.launch == BARE:
@@ -162,6 +168,11 @@ class Bench:
         # "containerd://<id>"
         container = pod.container().get("containerID", "").rpartition("/")[2]
         return self.times.started.get(container), self.times.ended.get(container)
+
+    def _deleted(self, labels: dict[str, str]) -> None:
+        """Wait until the pods of a run's tasks are gone, which may be after its end: what that takes counts."""
+        left = partial(self.task_pods.pods, lambda pod: not pod.deleted, **labels)
+        wait_for("the end of the tasks' pods", lambda: not left(), seconds=DELETED_AT_MOST)
 
     def _rest(self) -> None:
         """Wait until what the case left to do is done: pods that are deleted, logs that are uploaded."""

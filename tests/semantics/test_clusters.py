@@ -39,7 +39,7 @@ def test_a_task_runs_in_the_cluster_that_it_names(run, there, task_id):
     assert "[base] runs in the second cluster" in there.log(task_id)
     assert len(there.pods(task_id)) == 1
     assert run.pods(task_id) == []
-    gone(there.pods(task_id)[0])
+    gone(there.pods(task_id)[0], seconds=60)
 
 
 @pytest.mark.needs("second")

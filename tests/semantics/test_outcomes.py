@@ -211,4 +211,4 @@ def test_on_finish_action(run, action, kept):
             assert pod.deleted is None
             assert pod.labels["already_checked"] == "True"
         else:
-            gone(pod)
+            gone(pod, seconds=60)

@@ -17,6 +17,7 @@ TASK = ("dag", "run", "task")
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(finisher, "_PERIOD", 0.02)
+    monkeypatch.setattr(finisher, "_REST", 0)
     monkeypatch.setattr(finisher, "_SWEEP", 0.02)
     monkeypatch.setattr(finisher, "_pending", [])
 
@@ -70,6 +71,18 @@ async def test_a_pod_goes_when_the_end_of_its_task_is_stored(cluster, airflow, s
         uid = pod["metadata"]["uid"]
         assert api.deleted == [(uid, {"preconditions": {"uid": uid}, "gracePeriodSeconds": 5})]
         await until(lambda: not finisher._pending)
+
+
+@asynchronous
+async def test_a_pod_that_did_well_stays_for_a_moment_and_one_that_failed_does_not(cluster, airflow, monkeypatch):
+    monkeypatch.setattr(finisher, "_REST", 3600)
+    airflow.states[TASK] = "success"
+    async with cluster() as (api, there):
+        finisher.delete_when_stored(there, await api.run("well", "Succeeded", 0), instance(), None)
+        finisher.delete_when_stored(there, await api.run("failed", "Failed", 1), instance(), None)
+        await until(lambda: "failed" not in api.pods)
+        assert "well" in api.pods
+        assert len(finisher._pending) == 1
 
 
 @asynchronous
@@ -246,6 +259,14 @@ async def test_the_pod_of_a_task_that_goes_on_stays(sweep, airflow, state):
 @asynchronous
 async def test_a_pod_that_is_to_stay_stays(sweep, phase, code, metadata):
     async with sweep(phase, code, metadata=metadata) as (api, _):
+        await until(lambda: "sign" not in api.pods)
+        assert "p" in api.pods
+
+
+@asynchronous
+async def test_a_pod_that_its_triggerer_is_about_to_delete_is_not_left_over(sweep, monkeypatch):
+    monkeypatch.setattr(finisher, "_REST", 3600)
+    async with sweep() as (api, _):
         await until(lambda: "sign" not in api.pods)
         assert "p" in api.pods
 

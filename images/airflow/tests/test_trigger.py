@@ -24,6 +24,7 @@ RUNNING = ("dag", "run", "task")
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(finisher, "_PERIOD", 0.05)
+    monkeypatch.setattr(finisher, "_REST", 0)
     monkeypatch.setattr(finisher, "_pending", [])
     monkeypatch.setattr(trigger, "_TICK", 0.5)
     monkeypatch.setattr(trigger, "_PAUSE", 0.05)

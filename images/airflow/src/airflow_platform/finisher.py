@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two looks.
 _PERIOD = 2
+#: Seconds that the pod of a task that did well stays: in a burst, others wait for the processor that a deletion takes.
+_REST = 15
 #: Seconds after which a task that is still not over is left alone, with its pod.
 _PATIENCE = 600
 #: Seconds between two looks for pods that were left over.
@@ -55,7 +57,7 @@ class _Pending(NamedTuple):
     pod: dict[str, Any]
     instance: Any
     grace_period: int | None
-    since: float
+    due: float
 
 
 class Owner(NamedTuple):
@@ -120,9 +122,13 @@ async def states(instances: Iterable[Any]) -> dict[Key, str]:
 
 
 def delete_when_stored(cluster: Cluster, pod: dict[str, Any], instance: Any, grace_period: int | None) -> None:
-    """Delete the pod of a task instance as soon as the database has the end that was fired for it."""
+    """Delete the pod of a task instance once the database has the end that was fired for it.
+
+    That is at once where it failed, as another try may follow, and else a moment later.
+    """
     global _task
-    _pending.append(_Pending(cluster, pod, instance, grace_period, time.monotonic()))
+    rest = _REST if pod_status.phase(pod) == "Succeeded" else 0
+    _pending.append(_Pending(cluster, pod, instance, grace_period, time.monotonic() + rest))
     if _task is None or _task.done():
         _task = _start(_run(), "finisher")
 
@@ -191,13 +197,13 @@ def _start(work: Any, name: str) -> asyncio.Task:
 async def _run() -> None:
     while _pending:
         await asyncio.sleep(_PERIOD)
-        looked_at, _pending[:] = list(_pending), []
+        now = time.monotonic()
+        looked_at, _pending[:] = [one for one in _pending if one.due <= now], [one for one in _pending if one.due > now]
         known = await states(one.instance for one in looked_at)
         over = [one for one in looked_at if known.get(key(one.instance), "deferred") != "deferred"]
         deleted = await asyncio.gather(*(delete(one.cluster, one.pod, one.grace_period) for one in over))
         done = {id(one) for one, gone in zip(over, deleted, strict=True) if gone}
-        now = time.monotonic()
-        _pending.extend(one for one in looked_at if id(one) not in done and now - one.since < _PATIENCE)
+        _pending.extend(one for one in looked_at if id(one) not in done and now - one.due < _PATIENCE)
 
 
 async def _sweep_always() -> None:
@@ -238,6 +244,7 @@ async def _sweep(watch: PodWatch, before: set[str]) -> set[str]:
         for pod in watch.unfollowed()
         if now - datetime.fromisoformat(pod["metadata"]["creationTimestamp"]) > _LEFT_OVER
         and not pod["metadata"].get("deletionTimestamp")
+        and not _rests(pod, now)
         and (found := owner_of(pod)) is not None
         and found.airflow == home
         and _goes(pod, found)
@@ -268,6 +275,12 @@ def _because(pod: dict[str, Any], owner: Owner, state: str | None) -> str | None
     # Of a try that has ended, as the task has another one; which may need to know of its memory.
     ended = (pod["metadata"].get("labels") or {}).get("already_checked") == "True"
     return "kept" if was_kept and ended and not memory.is_remembered(pod, owner.base) else None
+
+
+def _rests(pod: dict[str, Any], now: datetime) -> bool:
+    """Whether the triggerer that has seen the end of this pod will still delete it, if it is there."""
+    ended = pod_status.ended_at(pod)
+    return pod_status.phase(pod) == "Succeeded" and now.timestamp() - ended < _REST + _LEFT_OVER.total_seconds()
 
 
 def _home() -> str:
