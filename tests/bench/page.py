@@ -131,10 +131,10 @@ def _profile(results: Sequence[Mapping]) -> str:
 def _scale(found: Mapping) -> str:
     heads = ["waiting tasks", "until all wait, s", "until all ended, s", "triggerer: cores while all wait"]
     heads += ["triggerer: MiB beyond none", "triggerer: CPU s a task", "longest block of its loop, s"]
-    heads += ["while they end its loop ran, s", "and waited for a processor, s", "failed"]
+    heads += ["while they end its loop ran, s", "and waited for a processor, s", "failed", "logs cut"]
     keys = ("wait_s", "end_s", "triggerer_cores", "triggerer_mib", "triggerer_cpu_s_per_task", "longest_block_s")
     keys += ("loop_ran_s", "loop_waited_s")
-    rows = [(one["n"], *(number(one[key]) for key in keys), one["failed"]) for one in found["points"]]
+    rows = [(one["n"], *(number(one[key]) for key in keys), one["failed"], one["logs_cut"]) for one in found["points"]]
     words = (
         f"Pods without a kubelet, which a stage of the benchmark moves through their phases ({found['date']}): what "
         "Airflow and the platform do is real, and what the API server does for them. All pods end at once, and the "

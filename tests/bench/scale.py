@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from local.cluster import settings
+from local.cluster import access, settings
 from local.cluster.console import Problem, wait_for
 from local.cluster.kind import kubectl
 from tests.bench import dagrun, work
@@ -16,6 +16,7 @@ from tests.bench.cgroups import MIB, printed
 from tests.bench.measure import Bench
 from tests.bench.stage import Stage
 from tests.bench.waiting import restart
+from tests.faults import logs
 
 TRIGGERER = f"{settings.NAMESPACE}/triggerer"
 #: Seconds for the tasks to come to wait, or to end, and for each.
@@ -40,7 +41,8 @@ class Point:
 
     ``wait_s``: until all wait; ``end_s``: from the end of all pods at once until the end of the run.
     ``triggerer_mib``: anonymous memory beyond the same triggerer's with no task. ``loop_ran_s``, ``loop_waited_s``: for
-    how long its event loop ran, and waited for a processor, while the tasks ended.
+    how long its event loop ran, and waited for a processor, while the tasks ended. ``logs_cut``: tasks whose log in S3
+    lacks a line that their pod has printed, or has one twice or in another place.
     """
 
     n: int
@@ -54,6 +56,7 @@ class Point:
     loop_ran_s: float
     loop_waited_s: float
     failed: int
+    logs_cut: int
 
 
 def measure(bench: Bench, stage: Stage, n: int, note: Callable[[str], None]) -> Point:
@@ -93,6 +96,7 @@ def measure(bench: Bench, stage: Stage, n: int, note: Callable[[str], None]) -> 
         loop_ran_s=ran,
         loop_waited_s=waited,
         failed=found.failed,
+        logs_cut=_logs_cut(bench, stage, run),
     )
 
 
@@ -108,6 +112,17 @@ def _until_all_wait(bench: Bench, run: dagrun.Triggered, n: int, note: Callable[
 def _end(bench: Bench, stage: Stage, run: dagrun.Triggered, n: int, note: Callable[[str], None]) -> dagrun.Run:
     stage.end()
     return dagrun.wait(bench.airflow, run, AT_MOST + n * AT_MOST_A_TASK, note)
+
+
+def _logs_cut(bench: Bench, stage: Stage, run: dagrun.Triggered) -> int:
+    stored = logs.stored(access.write(), run)
+    cut = 0
+    for pod in bench.task_pods.pods(dag_id=run.dag_id):
+        texts = [line.text for line in stored.get((int(pod.labels["map_index"]), 1), [])]
+        # One more may have been printed than the stage is sure of.
+        printed = max([stage.printed(pod), *logs.numbers(texts)])
+        cut += not logs.completeness(texts, printed)
+    return cut
 
 
 def _blocks(since: datetime) -> list[float]:

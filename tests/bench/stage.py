@@ -45,6 +45,7 @@ class Stage:
         self._record = record
         self._stopping = threading.Event()
         self._ended: dict[str, threading.Event] = {}
+        self._ended_at = 0.0
         self._handled: set[tuple[str, str]] = set()
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._move, self._live)]
         self._logs: ThreadingHTTPServer | None = None
@@ -71,8 +72,14 @@ class Stage:
 
     def end(self) -> None:
         """All pods that run now succeed."""
+        self._ended_at = time.time()
         for event in list(self._ended.values()):
             event.set()
+
+    def printed(self, pod: Pod) -> int:
+        """How many lines a pod has printed at least, that was ended by the last `end`."""
+        # What was due in the last second may have been overtaken.
+        return int((self._ended_at - 1 - pod.started("base").timestamp()) // LINE_EVERY) + 1
 
     def log(self, name: str) -> tuple[float, threading.Event] | None:
         """When a pod of this name began to print, and what is set when it has ended; None where there is none."""
@@ -230,9 +237,9 @@ class _Logs(BaseHTTPRequestHandler):
         """A line when the pod began, and one each ten seconds until it ends."""
         since = asked.get("sinceTime")
         after = datetime.fromisoformat(since.replace("Z", "+00:00")).timestamp() if since else 0.0
-        number = 0
+        number = 1
         while True:
-            due = began + number * LINE_EVERY
+            due = began + (number - 1) * LINE_EVERY
             if due > time.time() and (asked.get("follow") != "true" or ended.wait(due - time.time())):
                 return
             if due >= after:

@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from itertools import pairwise
 
 from local.cluster import s3
+from tests.bench.dagrun import Triggered
 from tests.faults.work import Run
 
 #: As the task prints it, with or without its container; the stock operator adds a word where it was deferred.
@@ -43,16 +44,21 @@ class Completeness:
 
 def completeness(texts: Iterable[str], printed: int) -> Completeness:
     """How the numbered lines among ``texts`` differ from ``line 1`` to ``line <printed>``."""
-    numbers = [int(found[1]) for text in texts if (found := NUMBERED.fullmatch(text))]
-    distinct = set(numbers)
+    there = numbers(texts)
+    distinct = set(there)
     return Completeness(
         missing=len(set(range(1, printed + 1)) - distinct),
-        twice=len(numbers) - len(distinct),
-        disordered=sum(later < earlier for earlier, later in pairwise(numbers)),
+        twice=len(there) - len(distinct),
+        disordered=sum(later < earlier for earlier, later in pairwise(there)),
     )
 
 
-def stored(access: dict, run: Run) -> dict[tuple[int, int], list[Line]]:
+def numbers(texts: Iterable[str]) -> list[int]:
+    """Those of the numbered lines among ``texts``, in their order."""
+    return [int(found[1]) for text in texts if (found := NUMBERED.fullmatch(text))]
+
+
+def stored(access: dict, run: Run | Triggered) -> dict[tuple[int, int], list[Line]]:
     """What stands in S3 of a run: {(map index, try): lines of all its objects, by time}."""
     client = s3.client(access, attempts=4)
     bucket = access["s3"]["bucket"]

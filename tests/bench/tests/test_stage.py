@@ -112,7 +112,7 @@ def log(node, record, monkeypatch):
 
 
 def test_a_log_has_a_line_for_each_interval(log):
-    assert log(2.5 * LINE_EVERY).text == "line 0\nline 1\nline 2\n"
+    assert log(2.5 * LINE_EVERY).text == "line 1\nline 2\nline 3\n"
 
 
 def test_a_log_goes_on_where_the_client_was(log):
@@ -120,14 +120,20 @@ def test_a_log_goes_on_where_the_client_was(log):
     (line,) = log(1.5 * LINE_EVERY, sinceTime=since, timestamps="true").text.splitlines()
     stamp, _, text = line.partition(" ")
     assert stamp >= since
-    assert text == "line 1"
+    assert text == "line 2"
 
 
 def test_a_log_that_is_followed_ends_with_its_pod(log, node):
     lines = log(1, follow="true").iter_lines()
-    assert next(lines) == b"line 0"
+    assert next(lines) == b"line 1"
     node.end()
     assert list(lines) == []
+
+
+def test_the_lines_that_a_pod_has_printed_are_known_once_it_has_ended(node):
+    began = stage._stamp(time.time() - 2.5 * LINE_EVERY)
+    node.end()
+    assert node.printed(pod("a", "Succeeded", began=began)) == 3
 
 
 def test_there_is_no_log_of_another_pod(log):
