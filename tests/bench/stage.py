@@ -6,6 +6,7 @@ changes, the API server fetches their logs from the node, and a deletion waits f
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import ssl
@@ -15,7 +16,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -44,17 +44,18 @@ class Stage:
         self._core, self._coordination = CoreV1Api(client), CoordinationV1Api(client)
         self._record = record
         self._stopping = threading.Event()
-        self._ended: dict[str, threading.Event] = {}
+        self.loop = asyncio.new_event_loop()
+        self._ended: dict[str, _End] = {}
         self._ended_at = 0.0
         self._handled: set[tuple[str, str]] = set()
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._move, self._live)]
-        self._logs: ThreadingHTTPServer | None = None
+        self._logs: Logs | None = None
         self._failed: Exception | None = None
 
     def __enter__(self) -> Stage:
         self._remove_node()
-        self._logs = serve_logs(self, _address())
-        self._make_node(self._logs.server_port)
+        self._logs = Logs(self, _address())
+        self._make_node(self._logs.port)
         for thread in self._threads:
             thread.start()
         return self
@@ -66,7 +67,7 @@ class Stage:
         self._remove_node()
         for event in list(self._ended.values()):
             event.set()
-        self._logs.shutdown()  # type: ignore[union-attr]
+        self._logs.close()  # type: ignore[union-attr]
         if self._failed:
             raise self._failed
 
@@ -81,7 +82,7 @@ class Stage:
         # What was due in the last second may have been overtaken.
         return int((self._ended_at - 1 - pod.started("base").timestamp()) // LINE_EVERY) + 1
 
-    def log(self, name: str) -> tuple[float, threading.Event] | None:
+    def log(self, name: str) -> tuple[float, _End] | None:
         """When a pod of this name began to print, and what is set when it has ended; None where there is none."""
         for pod in reversed(self._mine()):
             if pod.name == name and pod.uid in self._ended and (began := pod.started("base")):
@@ -104,7 +105,7 @@ class Stage:
         status = pod.manifest.get("status", {})
         if pod.manifest["metadata"].get("deletionTimestamp"):
             step = "gone"
-        elif pod.uid in self._ended and self._ended[pod.uid].is_set() and status.get("phase") == "Running":
+        elif pod.uid in self._ended and self._ended[pod.uid].is_set and status.get("phase") == "Running":
             step = "Succeeded"
         elif status.get("phase") == "Pending":
             step = "Running"
@@ -116,10 +117,10 @@ class Stage:
         self._handled.add((pod.uid, step))
         with contextlib.suppress(_NotFound):
             if step == "gone":
-                self._ended.setdefault(pod.uid, threading.Event()).set()
+                self._ended.setdefault(pod.uid, _End(self.loop)).set()
                 self._delete(pod)
             else:
-                self._ended.setdefault(pod.uid, threading.Event())
+                self._ended.setdefault(pod.uid, _End(self.loop))
                 self._patch(pod, step)
 
     def _patch(self, pod: Pod, phase: str) -> None:
@@ -211,55 +212,76 @@ def _missing():
         raise
 
 
-class _Logs(BaseHTTPRequestHandler):
-    """What the API server asks a kubelet for: ``/containerLogs/<namespace>/<pod>/<container>?follow=true``."""
+class _End:
+    """That a pod has ended: any thread may say so, and the one that serves the logs waits for it."""
 
-    protocol_version = "HTTP/1.1"
-    stage: Stage
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop, self._event = loop, asyncio.Event()
+        self.is_set = False
 
-    def do_GET(self) -> None:
-        address = urlsplit(self.path)
-        asked = {name: values[0] for name, values in parse_qs(address.query).items()}
-        parts = address.path.strip("/").split("/")
-        found = self.stage.log(parts[2]) if len(parts) == 4 and parts[0] == "containerLogs" else None
-        if found is None:
-            self.send_error(404)
-            return
-        self.send_response(200)
-        self.send_header("Content-Type", "text/plain")
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
-        with contextlib.suppress(OSError):
-            self._print(*found, asked)
-            self.wfile.write(b"0\r\n\r\n")
+    def set(self) -> None:
+        self.is_set = True
+        self._loop.call_soon_threadsafe(self._event.set)
 
-    def _print(self, began: float, ended: threading.Event, asked: dict[str, str]) -> None:
+    async def wait(self, seconds: float) -> bool:
+        """Whether it ends within so many seconds."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._event.wait(), seconds)
+        return self.is_set
+
+
+class Logs:
+    """What the API server asks a kubelet for: ``/containerLogs/<namespace>/<pod>/<container>?follow=true``, by TLS.
+
+    It listens on a free ``port`` of ``address`` until `close`. One thread serves all logs: a thread for each would take
+    the processors from what is measured.
+    """
+
+    def __init__(self, stage: Stage, address: str) -> None:
+        self._stage, self._loop = stage, stage.loop
+        serving = asyncio.start_server(self._answer, address, 0, ssl=_certificate(), backlog=1024)
+        self.port = self._loop.run_until_complete(serving).sockets[0].getsockname()[1]
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, EOFError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            address = urlsplit(head.split(b" ", 2)[1].decode())
+            asked = {name: values[0] for name, values in parse_qs(address.query).items()}
+            parts = address.path.strip("/").split("/")
+            found = self._stage.log(parts[2]) if len(parts) == 4 and parts[0] == "containerLogs" else None
+            if found:
+                writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n")
+                await self._print(writer, *found, asked)
+                writer.write(b"0\r\n\r\n")
+            else:
+                writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            await writer.drain()
+        writer.close()
+
+    async def _print(self, writer: asyncio.StreamWriter, began: float, end: _End, asked: dict[str, str]) -> None:
         """A line when the pod began, and one each ten seconds until it ends."""
         since = asked.get("sinceTime")
         after = datetime.fromisoformat(since.replace("Z", "+00:00")).timestamp() if since else 0.0
         number = 1
         while True:
             due = began + (number - 1) * LINE_EVERY
-            if due > time.time() and (asked.get("follow") != "true" or ended.wait(due - time.time())):
+            if due > time.time() and (asked.get("follow") != "true" or await end.wait(due - time.time())):
                 return
             if due >= after:
                 stamp = f"{_stamp(due, 9)} " if asked.get("timestamps") == "true" else ""
                 line = f"{stamp}line {number}\n".encode()
-                self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+                writer.write(b"%x\r\n%s\r\n" % (len(line), line))
+                await writer.drain()
             number += 1
 
-    def log_message(self, *_: object) -> None:
-        """Not to the terminal."""
 
-
-class _LogServer(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 1024
-
-
-def serve_logs(stage: Stage, address: str) -> ThreadingHTTPServer:
-    """Serve the logs of the stage's pods, by TLS, on a free port of ``address``."""
-    server = _LogServer((address, 0), type("Logs", (_Logs,), {"stage": stage}))
+def _certificate() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.TemporaryDirectory() as folder:
         key, certificate = Path(folder, "key.pem"), Path(folder, "cert.pem")
@@ -267,10 +289,7 @@ def serve_logs(stage: Stage, address: str) -> ThreadingHTTPServer:
         words += ["-keyout", str(key), "-out", str(certificate)]
         subprocess.run(words, check=True, capture_output=True)
         context.load_cert_chain(certificate, key)
-    # The handshake is the connection's own thread's.
-    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
+    return context
 
 
 def _address() -> str:

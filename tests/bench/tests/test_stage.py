@@ -1,6 +1,5 @@
 """The node without a kubelet, against the records of an API server that is not there."""
 
-import threading
 import time
 
 import pytest
@@ -99,16 +98,16 @@ def log(node, record, monkeypatch):
     """Ask for the log of pod ``a``, which began ``age`` seconds ago, as the API server asks a kubelet."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     urllib3.disable_warnings()
-    server = stage.serve_logs(node, "127.0.0.1")
+    server = stage.Logs(node, "127.0.0.1")
 
     def log(age, path="a/base", **asked):
         record.found = [pod("a", "Running", began=stage._stamp(time.time() - age))]
-        node._ended.setdefault("uid-a", threading.Event())
-        address = f"https://127.0.0.1:{server.server_port}/containerLogs/support/{path}"
+        node._ended.setdefault("uid-a", stage._End(node.loop))
+        address = f"https://127.0.0.1:{server.port}/containerLogs/support/{path}"
         return requests.get(address, params=asked, verify=False, stream=True, timeout=30)
 
     yield log
-    server.shutdown()
+    server.close()
 
 
 def test_a_log_has_a_line_for_each_interval(log):
