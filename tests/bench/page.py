@@ -147,6 +147,7 @@ def _scale(found: Mapping) -> str:
         f" Wanted is that {longest['n']} tasks never block it for over {BLOCK.must} s: "
         f"{number(longest['longest_block_s'])} s, {'**missed**' if verdict == 'missed' else 'met'}."
     )
+    words += f" {found['remark']}" if "remark" in found else ""
     return f"{words}\n\n{_table(heads, rows)}\n\n![The triggerer's cost](scale.svg)"
 
 
