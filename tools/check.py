@@ -9,7 +9,7 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from local.cluster import console, engine, images, monitoring, settings, toolchain
@@ -31,6 +31,11 @@ ENVIRONMENTS = (
 )
 #: Scenarios of the chart, each a file by itself; `make scenarios` installs them.
 SCENARIOS = sorted((CHARTS[0] / "ci").glob("*-values.yaml"))
+#: What is rendered and judged: the files of values of each of both.
+INSTALLATIONS = (
+    *(tuple(VALUES / f"{name}.yaml" for name in names) for names in ENVIRONMENTS),
+    *((path,) for path in SCENARIOS),
+)
 #: Kinds that are not of Kubernetes' own schemas: Kueue's, which the API server judges in tests/kueue, and those of the
 #: Prometheus operator.
 OTHER_KINDS = "ClusterQueue,Cohort,LocalQueue,ResourceFlavor,PodMonitor,PrometheusRule,ServiceMonitor"
@@ -101,11 +106,7 @@ def _conform(programs: Path, location: str, rendered: bytes) -> None:
 
 def _renders() -> list[list[str | Path]]:
     """Words for helm: the values of each environment and of each scenario."""
-    return [*map(_values, ENVIRONMENTS), *(["--values", path] for path in SCENARIOS)]
-
-
-def _values(names: Sequence[str]) -> list[str | Path]:
-    return [word for name in names for word in ("--values", VALUES / f"{name}.yaml")]
+    return [[word for file in files for word in ("--values", file)] for files in INSTALLATIONS]
 
 
 def _local_tags() -> list[str]:

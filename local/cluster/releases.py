@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from local.cluster import images, registry, settings, toolchain
 from local.cluster.console import Problem, run, step
@@ -50,10 +51,7 @@ def install_scenario(values: Path, named: Mapping[str, images.Image]) -> None:
     :param named: images beside the platform's own, by the path of the value that names each (``backup.image``).
     :raises Problem: with the state of what is not.
     """
-    words = _platform_values([values])
-    for path, image in named.items():
-        words += ["--set-string", f"{path}.repository={settings.registry()}/{image.name},{path}.tag={image.tag()}"]
-    _release(settings.RELEASE, settings.REPO / CHART, settings.NAMESPACE, words)
+    _release(settings.RELEASE, settings.REPO / CHART, settings.NAMESPACE, _platform_values([values], named=named))
 
 
 def revision() -> int:
@@ -75,19 +73,21 @@ def render(namespace: str, more: Sequence[str]) -> str:
     return helm(*words)
 
 
-def _platform_values(files: Sequence[Path], root: Path = settings.REPO) -> list[str]:
+def _platform_values(
+    files: Sequence[Path], root: Path = settings.REPO, named: Mapping[str, images.Image] = MappingProxyType({})
+) -> list[str]:
     """Words for helm: these files, and over them the images and addresses that are there."""
+    named = {"image": images.airflow(root), **named}
+    if not images.reachable("registry.k8s.io"):
+        # git-sync's own image cannot be pulled: the one that stands in for it.
+        named["dags.gitSync.image"] = stand_in("git-sync")
     values = {
-        "image.repository": f"{settings.registry()}/airflow",
-        "image.tag": images.airflow(root).tag(),
         "tasks.imageRegistry": settings.registry(),
         "apiServer.baseUrl": f"http://localhost:{settings.port('ui')}",
     }
-    if not images.reachable("registry.k8s.io"):
-        # git-sync's own image cannot be pulled: the one that stands in for it.
-        drop_in = stand_in("git-sync")
-        values["dags.gitSync.image.repository"] = f"{settings.registry()}/{drop_in.name}"
-        values["dags.gitSync.image.tag"] = drop_in.tag()
+    for path, image in named.items():
+        values[f"{path}.repository"] = f"{settings.registry()}/{image.name}"
+        values[f"{path}.tag"] = image.tag()
     words = [word for path in files for word in ("--values", str(path))]
     return words + [word for key, value in values.items() for word in ("--set-string", f"{key}={value}")]
 

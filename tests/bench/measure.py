@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 
 from kubernetes.client import CoreV1Api
 from local.cluster.airflow import Airflow
@@ -171,8 +170,11 @@ class Bench:
 
     def _deleted(self, labels: dict[str, str]) -> None:
         """Wait until the pods of a run's tasks are gone, which may be after its end: what that takes counts."""
-        left = partial(self.task_pods.pods, lambda pod: not pod.deleted, **labels)
-        wait_for("the end of the tasks' pods", lambda: not left(), seconds=DELETED_AT_MOST)
+
+        def deleted() -> bool:
+            return all(pod.deleted for pod in self.task_pods.pods(**labels))
+
+        wait_for("the end of the tasks' pods", deleted, seconds=DELETED_AT_MOST)
 
     def _rest(self) -> None:
         """Wait until what the case left to do is done: pods that are deleted, logs that are uploaded."""

@@ -115,7 +115,7 @@ def _end(bench: Bench, stage: Stage, run: dagrun.Triggered, n: int, note: Callab
 
 
 def _logs_cut(bench: Bench, stage: Stage, run: dagrun.Triggered) -> int:
-    stored = logs.stored(access.write(), run)
+    stored = logs.stored(access.write(), run.dag_id, run.run_id)
     cut = 0
     for pod in bench.task_pods.pods(dag_id=run.dag_id):
         texts = [line.text for line in stored.get((int(pod.labels["map_index"]), 1), [])]

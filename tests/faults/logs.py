@@ -11,8 +11,6 @@ from datetime import datetime, timezone
 from itertools import pairwise
 
 from local.cluster import s3
-from tests.bench.dagrun import Triggered
-from tests.faults.work import Run
 
 #: As the task prints it, with or without its container; the stock operator adds a word where it was deferred.
 NUMBERED = re.compile(r"(?:\[base\] )?(?:logs: )?line (\d+)\s*")
@@ -58,12 +56,12 @@ def numbers(texts: Iterable[str]) -> list[int]:
     return [int(found[1]) for text in texts if (found := NUMBERED.fullmatch(text))]
 
 
-def stored(access: dict, run: Run | Triggered) -> dict[tuple[int, int], list[Line]]:
+def stored(access: dict, dag_id: str, run_id: str) -> dict[tuple[int, int], list[Line]]:
     """What stands in S3 of a run: {(map index, try): lines of all its objects, by time}."""
     client = s3.client(access, attempts=4)
     bucket = access["s3"]["bucket"]
     found: dict[tuple[int, int], list[Line]] = defaultdict(list)
-    prefix = f"dag_id={run.dag_id}/run_id={run.run_id}/"
+    prefix = f"dag_id={dag_id}/run_id={run_id}/"
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for item in page.get("Contents", []):
             if key := KEY.fullmatch(item["Key"]):

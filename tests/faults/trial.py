@@ -232,7 +232,7 @@ class Trial:
         }
 
         def compare(run: Run) -> dict[int, logs.Completeness]:
-            stored = logs.stored(self._access, run)
+            stored = logs.stored(self._access, run.dag_id, run.run_id)
             for every in stored.values():
                 for line in every:
                     self._starts.note(line.text, line.time.timestamp())

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from local.cluster import cronjobs, postgres, settings
 from local.cluster.console import Problem, wait_for
 from local.cluster.kind import kubectl
+from tests.faults import components
 
 #: Seconds for what a release that is ready still has to do, and for a pod of Airflow's.
 _SOON, _RUN = 60, 150
@@ -118,14 +119,12 @@ def _forget_runs(*dags: str) -> None:
 
 def pooled() -> None:
     """Airflow's components reach the database by PgBouncer alone."""
-    selector = f"app.kubernetes.io/instance={settings.RELEASE},app.kubernetes.io/component=pgbouncer"
-    words = ["get", "pods", "-n", settings.NAMESPACE, "-l", selector, "-o", "jsonpath={.items[*].status.podIP}"]
     query = (
         "SELECT DISTINCT host(client_addr) FROM pg_stat_activity WHERE usename = 'airflow' AND client_addr IS NOT NULL"
     )
 
     def none_else() -> bool:
-        if others := set(postgres.query(query)) - set(kubectl(*words).split()):
+        if others := set(postgres.query(query)) - {pod["status"]["podIP"] for pod in components.pods("pgbouncer")}:
             raise Problem(f"{', '.join(sorted(others))} have sessions in the database", "See whose pods they are.")
         return True
 

@@ -13,18 +13,13 @@ from pathlib import Path
 import yaml
 from local.cluster import console, settings, toolchain
 from local.cluster.console import Problem, run, say, step
-from tools.check import ENVIRONMENTS, SCENARIOS
+from tools.check import INSTALLATIONS
 
 REPO = settings.REPO
 EXCEPTIONS = Path(__file__).parent / "exceptions.yaml"
 #: The pod of a task, which no chart renders.
 TASK_POD = Path(__file__).parent / "task-pod.yaml"
 CHART = REPO / "charts" / "airflow-platform"
-#: What is judged as it is rendered, each by its files of values.
-INSTALLATIONS = (
-    *(tuple(REPO / "values" / f"{name}.yaml" for name in names) for names in ENVIRONMENTS),
-    *((path,) for path in SCENARIOS),
-)
 #: Python that runs for users, or has their rights; tests do neither.
 CODE = ("images/*/src", "dags", "local/cluster/*.py", "local/*/src", "tools/*.py", "tools/security")
 #: Images by digest, as docs/security.md asks for in production.

@@ -279,8 +279,9 @@ def _because(pod: dict[str, Any], owner: Owner, state: str | None) -> str | None
 
 def _rests(pod: dict[str, Any], now: datetime) -> bool:
     """Whether the triggerer that has seen the end of this pod will still delete it, if it is there."""
-    ended = pod_status.ended_at(pod)
-    return pod_status.phase(pod) == "Succeeded" and now.timestamp() - ended < _REST + _LEFT_OVER.total_seconds()
+    if pod_status.phase(pod) != "Succeeded":
+        return False
+    return now.timestamp() - pod_status.ended_at(pod) < _REST + _LEFT_OVER.total_seconds()
 
 
 def _home() -> str:
