@@ -99,6 +99,10 @@ sbom: ## What is in each image that is shipped, as CycloneDX, in .local/sbom
 kueue: ## Kueue divides a pool between two teams: its controller is built (once; minutes), installed, and removed again
 	@$(PYTHON) -m pytest tests/kueue --durations=5 $(TEST)
 
+.PHONY: argocd
+argocd: ## Argo CD installs and upgrades the platform from git: it is built (once; minutes), installed, and removed again
+	@$(PYTHON) -m pytest tests/argocd --durations=5 $(TEST)
+
 .PHONY: monitoring
 monitoring: ## Metrics, alerts and the canary, scraped by a real Prometheus on the cluster that is up
 	@$(PYTHON) -m pytest tests/monitoring --durations=5 $(TEST)

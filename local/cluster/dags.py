@@ -39,7 +39,7 @@ def push(folder: Path, message: str = "", below: str = SUBFOLDER) -> str:
     address, environment = remote(access.git())
     with tempfile.TemporaryDirectory() as temporary:
         clone = Path(temporary)
-        environment |= _author(clone)
+        environment |= author(clone)
 
         def git(*words: str) -> str:
             return run(["git", *words], log="git", env=environment, cwd=clone, doing=f"git {words[0]}")
@@ -107,7 +107,7 @@ def _is_pushed(name: str) -> bool:
     return name == ".airflowignore" or not name.startswith((".", "__pycache__"))
 
 
-def _author(folder: Path) -> dict[str, str]:
+def author(folder: Path) -> dict[str, str]:
     """Names for a commit where whoever runs this has told git none; asked in ``folder``, where it is made."""
     asked = [
         subprocess.run(["git", "var", f"GIT_{role}_IDENT"], cwd=folder, capture_output=True, check=False).returncode

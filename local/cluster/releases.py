@@ -77,6 +77,18 @@ def _platform_values(
     files: Sequence[Path], root: Path = settings.REPO, named: Mapping[str, images.Image] = MappingProxyType({})
 ) -> list[str]:
     """Words for helm: these files, and over them the images and addresses that are there."""
+    words = [word for path in files for word in ("--values", str(path))]
+    return words + [
+        word for key, value in parameters(root, named).items() for word in ("--set-string", f"{key}={value}")
+    ]
+
+
+def parameters(root: Path = settings.REPO, named: Mapping[str, images.Image] = MappingProxyType({})) -> dict[str, str]:
+    """{path of a value: the image or address that is there}, as no file can know them.
+
+    :param root: the checkout whose Airflow image is meant.
+    :param named: images beside it, as `install_scenario` takes them.
+    """
     named = {"image": images.airflow(root), **named}
     if not images.reachable("registry.k8s.io"):
         # git-sync's own image cannot be pulled: the one that stands in for it.
@@ -88,8 +100,7 @@ def _platform_values(
     for path, image in named.items():
         values[f"{path}.repository"] = f"{settings.registry()}/{image.name}"
         values[f"{path}.tag"] = image.tag()
-    words = [word for path in files for word in ("--values", str(path))]
-    return words + [word for key, value in values.items() for word in ("--set-string", f"{key}={value}")]
+    return values
 
 
 def stand_in(name: str) -> images.Image:

@@ -26,6 +26,7 @@ TAGS = {
     "helm3": "",
     "containerd": "no_btrfs,no_devmapper,no_zfs",
     "kueue": "",
+    "argocd": "",
     "security": "",
     "monitoring": "",
 }
@@ -36,7 +37,7 @@ ENVIRONMENT = {
     "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false",
 }
 #: A program whose package is not named as it is.
-RENAMED = {"server": "etcd"}
+RENAMED = {"server": "etcd", "cmd": "argocd"}
 #: Packages that no build may have beside the others: this one spells the path of logrus in another case than they do.
 ALONE = {"github.com/rancher/local-path-provisioner"}
 
@@ -104,9 +105,16 @@ def source(module: str, of: str) -> Path:
 
     :raises Problem: they could not be had.
     """
-    run(["go", "mod", "download", of], log="go", env=ENVIRONMENT, cwd=HERE / module)
+    env = _environment(module)
+    run(["go", "mod", "download", of], log="go", env=env, cwd=HERE / module)
     words = ["go", "list", "-m", "-f", "{{.Dir}}", of]
-    return Path(run(words, log="go", env=ENVIRONMENT, cwd=HERE / module).splitlines()[-1])
+    return Path(run(words, log="go", env=env, cwd=HERE / module).splitlines()[-1])
+
+
+def _environment(module: str) -> dict[str, str]:
+    """With the Go that is pinned for all; a module that needs a newer one names it, and Go fetches that as a module."""
+    named = re.search(r"^toolchain (\S+)$", (HERE / module / "go.mod").read_text(), re.MULTILINE)
+    return ENVIRONMENT | ({"GOTOOLCHAIN": named.group(1)} if named else {})
 
 
 def _key(module: str) -> str:
@@ -117,13 +125,13 @@ def _key(module: str) -> str:
 
 
 def _build(module: str, folder: Path, current: Step) -> None:
-    cwd = HERE / module
+    cwd, env = HERE / module, _environment(module)
     named = re.findall(r'_ "(.+)"', (cwd / "tools.go").read_text())
     own = [f"./{path.parent.name}" for path in sorted(cwd.glob("*/main.go"))]
     together = [package for package in named if package not in ALONE] + own
     tags = [f"-tags={TAGS[module]}"] if TAGS[module] else []
     current.note("downloading the sources")
-    listed = run(["go", "list", "-deps", *tags, *together], log="go", env=ENVIRONMENT, cwd=cwd, doing="go list")
+    listed = run(["go", "list", "-deps", *tags, *together], log="go", env=env, cwd=cwd, doing="go list")
     total, done = len(listed.splitlines()), 0
 
     def count(line: str) -> None:
@@ -133,7 +141,7 @@ def _build(module: str, folder: Path, current: Step) -> None:
 
     build = ["go", "build", "-v", *tags, f"-ldflags={_linker_flags()}", "-o", f"{folder}/"]
     for packages in (together, *([package] for package in named if package in ALONE)):
-        run([*build, *packages], log="go", env=ENVIRONMENT, cwd=cwd, on_line=count, doing=f"compiling tools/{module}")
+        run([*build, *packages], log="go", env=env, cwd=cwd, on_line=count, doing=f"compiling tools/{module}")
     for name, wanted in RENAMED.items():
         if (folder / name).exists():
             (folder / name).rename(folder / wanted)

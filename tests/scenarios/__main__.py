@@ -44,7 +44,7 @@ def run(names: list[str]) -> None:
     access.link_programs()
     if not kind.is_up():
         raise Problem("the local cluster is not up", "Run `make up`.")
-    _prepare()
+    prepare()
     took: dict[str, tuple[float, float]] = {}
     try:
         for name in names:
@@ -76,7 +76,7 @@ def table(took: dict[str, tuple[float, float]]) -> str:
     return "\n".join(lines)
 
 
-def _prepare() -> None:
+def prepare() -> None:
     """The Secrets that scenarios name, beside those of the stand-ins, and a DAG in git and in S3.
 
     The Fernet key stays: the database is encrypted by it.

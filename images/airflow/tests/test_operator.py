@@ -268,6 +268,20 @@ def test_a_launch_waits_for_a_pod_of_its_name_that_is_being_deleted(make, cluste
     assert list(cluster.pods) == ["report"]
 
 
+def test_a_launch_waits_for_a_pod_of_its_name_that_will_be_deleted(make, cluster):
+    launch(make(random_name_suffix=False), context(of="another"))
+    ended = k8s.V1ContainerStateTerminated(exit_code=0, finished_at=datetime.now(timezone.utc))
+    state = k8s.V1ContainerState(terminated=ended)
+    base = k8s.V1ContainerStatus(name="base", state=state, image="i", image_id="i", ready=False, restart_count=0)
+    cluster.pods["report"].status = k8s.V1PodStatus(phase="Succeeded", container_statuses=[base])
+    deferred, _ = waits(make(random_name_suffix=False))
+    assert deferred.trigger.gone == cluster.pods["report"].metadata.uid
+    # Long after that, nobody will.
+    ended.finished_at = cluster.pods["report"].metadata.creation_timestamp = START - timedelta(hours=1)
+    with pytest.raises(AirflowException, match="it is not this task's"):
+        make(random_name_suffix=False).execute(context())
+
+
 FULL = refusal(
     403, "Forbidden", 'pods "p" is forbidden: exceeded quota: q, requested: pods=1, used: pods=5, limited: pods=5'
 )

@@ -284,6 +284,12 @@ def _rests(pod: dict[str, Any], now: datetime) -> bool:
     return now.timestamp() - pod_status.ended_at(pod) < _REST + _LEFT_OVER.total_seconds()
 
 
+def is_to_go(pod: dict[str, Any]) -> bool:
+    """Whether the triggerer that has seen this pod's task do well will delete the pod in a moment."""
+    found, now = owner_of(pod), datetime.now(timezone.utc)
+    return found is not None and found.airflow == _home() and _goes(pod, found) and _rests(pod, now)
+
+
 def _home() -> str:
     """Which Airflow this is; empty where it does not run in a pod."""
     return _NAMESPACE.read_text().strip() if _NAMESPACE.is_file() else ""

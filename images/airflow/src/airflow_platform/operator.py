@@ -276,7 +276,7 @@ class PodTask(KubernetesPodOperator):
                 self.log.info("Pod %s is kept until %s UTC (tasks.keepFailedPods)", name, f"{until:%Y-%m-%d %H:%M:%S}")
                 return False
             needed = self._grows(pod) and memory.is_remembered(found, self.base_container_name)
-            if needed and not self._is_of_an_earlier_try(pod):
+            if needed and not self._is_of_another_try(pod):
                 self.log.info("Pod %s stays until the next try has begun: by it, that gets more memory", name)
                 return False
         return super().process_pod_deletion(pod, reraise=reraise)
@@ -344,7 +344,9 @@ class PodTask(KubernetesPodOperator):
                 self.log.info("Pod %s: created again in namespace %s", pod.metadata.name, pod.metadata.namespace)
                 return pod
             there = self._read(request.metadata.name, request.metadata.namespace)
-        if there is None or there.metadata.deletion_timestamp or there.metadata.uid in over:
+        others = there is not None and self._is_of_another_try(there)
+        to_go = others and finisher.is_to_go(ApiClient().sanitize_for_serialization(there))
+        if there is None or there.metadata.deletion_timestamp or there.metadata.uid in over or to_go:
             self._wait(
                 context,
                 request,
@@ -353,7 +355,7 @@ class PodTask(KubernetesPodOperator):
                 _NOT_FREE,
                 gone=there.metadata.uid if there else None,
             )
-        if (there.metadata.annotations or {}).get(TASK_INSTANCE) != request.metadata.annotations[TASK_INSTANCE]:
+        if others:
             raise AirflowException(
                 f"There is a pod {request.metadata.name} in namespace {request.metadata.namespace} already, and it is "
                 "not this task's. Set random_name_suffix=True, or give another name."
@@ -409,7 +411,7 @@ class PodTask(KubernetesPodOperator):
         found, over = None, []
         for pod in pods:
             annotations, labels = pod.metadata.annotations or {}, pod.metadata.labels or {}
-            if not self._is_of_an_earlier_try(pod):
+            if not self._is_of_another_try(pod):
                 continue
             ended = (
                 labels.get(self.POD_CHECKED_KEY) == "True"
@@ -429,7 +431,7 @@ class PodTask(KubernetesPodOperator):
             self.log.info("Pod %s: taken over from a try that was lost", found.metadata.name)
         return found, over
 
-    def _is_of_an_earlier_try(self, pod: k8s.V1Pod) -> bool:
+    def _is_of_another_try(self, pod: k8s.V1Pod) -> bool:
         return (pod.metadata.annotations or {}).get(TASK_INSTANCE) != str(self._this_instance.id)
 
     def _give_memory(self, request: k8s.V1Pod, earlier: list[k8s.V1Pod]) -> None:
