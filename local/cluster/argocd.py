@@ -92,13 +92,8 @@ def apply(values: Sequence[Path], named: Mapping[str, Image], *, automated: bool
     _apply([{"apiVersion": "argoproj.io/v1alpha1", "kind": "Application", "metadata": meta, "spec": spec}])
 
 
-def application() -> dict:
-    """The Application, with its status."""
-    return json.loads(kubectl("get", _RESOURCE, settings.RELEASE, "-n", NAMESPACE, "-o", "json"))
-
-
-def wait_until(commit: str, *, sync: str = "Synced", health: str = "Healthy") -> dict:
-    """Wait until Argo CD has compared the cluster with a commit, and says this of it; the Application.
+def wait_until(commit: str, *, health: str = "Healthy") -> dict:
+    """Wait until Argo CD has compared the cluster with a commit, and says that it is synced, and this; the Application.
 
     :raises Problem: with what it says of each object that is otherwise.
     """
@@ -106,16 +101,16 @@ def wait_until(commit: str, *, sync: str = "Synced", health: str = "Healthy") ->
     kubectl("annotate", _RESOURCE, settings.RELEASE, "-n", NAMESPACE, annotation, "--overwrite")
 
     def there() -> dict:
-        found = application()
+        found = json.loads(kubectl("get", _RESOURCE, settings.RELEASE, "-n", NAMESPACE, "-o", "json"))
         status = found.get("status", {})
         refreshed = annotation.partition("=")[0] not in found["metadata"].get("annotations", {})
         compared, healthy = status.get("sync", {}), status.get("health", {}).get("status")
         over = refreshed and status.get("operationState", {}).get("phase") != "Running"
-        if over and (compared.get("revision"), compared.get("status"), healthy) == (commit, sync, health):
+        if over and (compared.get("revision"), compared.get("status"), healthy) == (commit, "Synced", health):
             return found
         raise Problem(f"{compared.get('status')}, {healthy} at {compared.get('revision')}:\n{_said(status)}", "")
 
-    return wait_for(f"{sync}, {health} at {commit[:12]}", there, seconds=TIMEOUT, every=1)
+    return wait_for(f"Synced, {health} at {commit[:12]}", there, seconds=TIMEOUT, every=1)
 
 
 def _said(status: dict) -> str:
