@@ -36,9 +36,10 @@ INSTALLATIONS = (
     *(tuple(VALUES / f"{name}.yaml" for name in names) for names in ENVIRONMENTS),
     *((path,) for path in SCENARIOS),
 )
-#: Kinds that are not of Kubernetes' own schemas: Kueue's, which the API server judges in tests/kueue, and those of the
-#: Prometheus operator.
-OTHER_KINDS = "ClusterQueue,Cohort,LocalQueue,ResourceFlavor,PodMonitor,PrometheusRule,ServiceMonitor"
+#: Values for an object of every kind that is not Kubernetes' own.
+OTHER_KINDS = (VALUES / "common.yaml", VALUES / "kind.yaml", REPO / "tests" / "chart" / "other-kinds-values.yaml")
+#: Kinds without a schema: Kueue's, which the API server judges in tests/kueue.
+KUEUE = "ClusterQueue,Cohort,LocalQueue,ResourceFlavor"
 ALERTS = REPO / "tests" / "monitoring" / "rules" / "rules_test.yaml"
 
 
@@ -74,7 +75,7 @@ def chart() -> None:
         words = [sys.executable, "tools/chart_reference.py", "--check", "--helm-docs", programs / "helm-docs"]
         run(words, log="chart", doing="chart_reference")
     with step("chart: helm lint"):
-        for files in _renders():
+        for files in _renders(*INSTALLATIONS):
             run(["helm", "lint", "--strict", CHARTS[0], *files], log="chart", env=env, doing="helm lint")
         run(["helm", "lint", CHARTS[1], *_local_tags()], log="chart", env=env, doing="helm lint local/chart")
     with step("chart: unit tests"):
@@ -87,7 +88,7 @@ def chart() -> None:
         say(_tail(run(words, log="chart", env=env, doing="tests/chart"), 1))
     with step("chart: kubeconform"):
         location = f"{toolchain.schemas()}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"
-        for files in _renders():
+        for files in _renders(*INSTALLATIONS, OTHER_KINDS):
             rendered = subprocess.check_output([programs / "helm", "template", "airflow", CHARTS[0], *files], cwd=REPO)
             _conform(programs, location, rendered)
         local = subprocess.check_output([programs / "helm", "template", "local", CHARTS[1], *_local_tags()], cwd=REPO)
@@ -98,15 +99,15 @@ def chart() -> None:
 
 
 def _conform(programs: Path, location: str, rendered: bytes) -> None:
-    words = [programs / "kubeconform", "-strict", "-summary", "-skip", OTHER_KINDS, "-schema-location", location, "-"]
+    words = [programs / "kubeconform", "-strict", "-summary", "-skip", KUEUE, "-schema-location", location, "-"]
     done = subprocess.run(words, input=rendered, capture_output=True, check=False)
     if done.returncode:
         raise Problem(f"kubeconform:\n{done.stdout.decode()}{done.stderr.decode()}", "Mend the template it names.")
 
 
-def _renders() -> list[list[str | Path]]:
-    """Words for helm: the values of each environment and of each scenario."""
-    return [[word for file in files for word in ("--values", file)] for files in INSTALLATIONS]
+def _renders(*installations: tuple[Path, ...]) -> list[list[str | Path]]:
+    """Words for helm: the values of each installation."""
+    return [[word for file in files for word in ("--values", file)] for files in installations]
 
 
 def _local_tags() -> list[str]:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Makes JSON schemas for kubeconform from Kubernetes' own OpenAPI document.
+"""Makes JSON schemas for kubeconform from Kubernetes' own OpenAPI document, and from CustomResourceDefinitions.
 
-    tools/kubernetes_schemas.py <k8s.io/kubernetes>/api/openapi-spec <folder>
+    tools/kubernetes_schemas.py <k8s.io/kubernetes>/api/openapi-spec <folder> [<definition>.yaml …]
     kubeconform -strict -schema-location '<folder>/{{.ResourceKind}}{{.KindSuffix}}.json' …
 
 One file a kind, with all that it refers to inside, and strict: a field that the document does not name is an error.
@@ -14,6 +14,8 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 # What the document calls a string, and the API server also takes as a number.
 _STRING_OR_NUMBER = {
@@ -31,18 +33,50 @@ def schemas(swagger: dict[str, Any]) -> dict[str, dict[str, Any]]:
             # What has no metadata of its own is no object that is applied: DeleteOptions, Status, lists.
             if "metadata" not in definition.get("properties", {}) or kind["kind"].endswith("List"):
                 continue
-            group, version = kind["group"], kind["version"]
-            suffix = f"{group.split('.')[0]}-{version}" if group else version
             root = json.loads(json.dumps(definitions[name]))
-            root["properties"]["apiVersion"] = {"const": f"{group}/{version}" if group else version}
-            root["properties"]["kind"] = {"const": kind["kind"]}
-            root["required"] = sorted({*root.get("required", []), "apiVersion", "kind", "metadata"})
             reached = {one: definitions[one] for one in sorted(_reached(root, definitions))}
-            made[f"{kind['kind'].lower()}-{suffix}.json"] = {
-                "$schema": "http://json-schema.org/draft-07/schema#",
-                **root,
-                "definitions": reached,
-            }
+            made |= _file(kind["group"], kind["version"], kind["kind"], {**root, "definitions": reached})
+    return made
+
+
+def of_definition(definition: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """File name to schema, for every version of a CustomResourceDefinition that is served."""
+    spec, made = definition["spec"], {}
+    for version in spec["versions"]:
+        if version["served"]:
+            root = _structural(version["schema"]["openAPIV3Schema"])
+            made |= _file(spec["group"], version["name"], spec["names"]["kind"], root)
+    return made
+
+
+def _file(group: str, version: str, kind: str, root: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The schema of a kind, by the name that kubeconform looks for."""
+    suffix = f"{group.split('.')[0]}-{version}" if group else version
+    root["properties"]["apiVersion"] = {"const": f"{group}/{version}" if group else version}
+    root["properties"]["kind"] = {"const": kind}
+    root["required"] = sorted({*root.get("required", []), "apiVersion", "kind", "metadata"})
+    return {f"{kind.lower()}-{suffix}.json": {"$schema": "http://json-schema.org/draft-07/schema#", **root}}
+
+
+#: Of a structural schema, what says the same in JSON's.
+_SAME = ("enum", "required", "pattern", "minLength", "maxLength", "minimum", "maximum", "minItems", "maxItems")
+
+
+def _structural(node: dict[str, Any]) -> dict[str, Any]:
+    """A node of a definition's schema, strict where it does not say that it takes what it does not know."""
+    if node.get("x-kubernetes-int-or-string"):
+        return {"type": ["integer", "string"]}
+    made = {key: node[key] for key in _SAME if key in node}
+    if "type" in node:
+        made["type"] = [node["type"], "null"] if node.get("nullable") else node["type"]
+    if "properties" in node:
+        made["properties"] = {key: _structural(value) for key, value in node["properties"].items()}
+        if not node.get("x-kubernetes-preserve-unknown-fields"):
+            made["additionalProperties"] = False
+    if isinstance(node.get("additionalProperties"), dict):
+        made["additionalProperties"] = _structural(node["additionalProperties"])
+    if "items" in node:
+        made["items"] = _structural(node["items"])
     return made
 
 
@@ -87,6 +121,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("specification", type=Path, help="folder with swagger.json")
     parser.add_argument("folder", type=Path, help="where the schemas go")
+    parser.add_argument("definitions", type=Path, nargs="*", help="CustomResourceDefinitions")
     options = parser.parse_args()
     source = options.specification / "swagger.json"
     if not source.exists():
@@ -94,6 +129,8 @@ def main() -> int:
         return 1
     options.folder.mkdir(parents=True, exist_ok=True)
     made = schemas(json.loads(source.read_text()))
+    for path in options.definitions:
+        made |= of_definition(yaml.safe_load(path.read_text()))
     for name, schema in made.items():
         (options.folder / name).write_text(json.dumps(schema, separators=(",", ":")))
     print(f"{len(made)} schemas in {options.folder}")

@@ -38,6 +38,18 @@ ENVIRONMENT = {
 }
 #: A program whose package is not named as it is.
 RENAMED = {"server": "etcd", "cmd": "argocd"}
+#: CustomResourceDefinitions of kinds that the chart makes objects of, by Go module of tools/crds.
+DEFINITIONS = {
+    "sigs.k8s.io/gateway-api": ["config/crd/standard/gateway.networking.k8s.io_httproutes.yaml"],
+    "github.com/kedacore/keda/v2": [
+        f"config/crd/bases/keda.sh_{kind}.yaml" for kind in ("scaledobjects", "triggerauthentications")
+    ],
+    "github.com/external-secrets/external-secrets": ["config/crds/bases/external-secrets.io_externalsecrets.yaml"],
+    "github.com/prometheus-operator/prometheus-operator": [
+        f"example/prometheus-operator-crd/monitoring.coreos.com_{kind}.yaml"
+        for kind in ("podmonitors", "prometheusrules", "servicemonitors")
+    ],
+}
 #: Packages that no build may have beside the others: this one spells the path of logrus in another case than they do.
 ALONE = {"github.com/rancher/local-path-provisioner"}
 
@@ -83,19 +95,23 @@ def python_programs(module: str) -> Path:
 
 
 def schemas() -> Path:
-    """The folder with JSON schemas of Kubernetes' kinds, made from its own OpenAPI document.
+    """The folder with JSON schemas of Kubernetes' kinds and of others that the chart makes objects of.
 
-    :raises Problem: the document could not be had.
+    They are made from Kubernetes' own OpenAPI document, and from the definitions of :data:`DEFINITIONS`.
+
+    :raises Problem: a document could not be had.
     """
-    script = HERE / "kubernetes_schemas.py"
-    key = hashlib.sha256(KUBERNETES.encode() + script.read_bytes()).hexdigest()[:16]
+    script, pins = HERE / "kubernetes_schemas.py", HERE / "crds" / "go.mod"
+    inputs = f"{KUBERNETES} {DEFINITIONS}".encode() + script.read_bytes() + pins.read_bytes()
+    key = hashlib.sha256(inputs).hexdigest()[:16]
     folder = settings.CACHE / "schemas" / key
     if not (folder / "complete").exists():
         with step("Kubernetes' schemas: making them (once)"):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             specs = source("go", "k8s.io/kubernetes") / "api" / "openapi-spec"
-            run([sys.executable, script, specs, folder], log="go", doing="making schemas")
+            definitions = [source("crds", of) / path for of, paths in DEFINITIONS.items() for path in paths]
+            run([sys.executable, script, specs, folder, *definitions], log="go", doing="making schemas")
         (folder / "complete").touch()
     return folder
 

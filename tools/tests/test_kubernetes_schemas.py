@@ -79,15 +79,58 @@ def test_maps_lists_and_quantities(deployment):
     assert deployment["definitions"][QUANTITY] == {"type": ["string", "number"]}
 
 
+def definition():
+    spec = {
+        "type": "object",
+        "required": ["host"],
+        "properties": {
+            "host": {"type": "string", "minLength": 1, "description": "Where."},
+            "port": {"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": True},
+            "labels": {"type": "object", "additionalProperties": {"type": "string"}, "nullable": True},
+            "any": {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "properties": {}},
+        },
+    }
+    root = {"type": "object", "properties": {"metadata": {"type": "object"}, "spec": spec}, "required": ["spec"]}
+    versions = [
+        {"name": "v1", "served": True, "schema": {"openAPIV3Schema": root}},
+        {"name": "v1alpha1", "served": False},
+    ]
+    names = {"kind": "Door"}
+    return {"spec": {"group": "house.example.com", "names": names, "versions": versions}}
+
+
+def test_a_definition_of_another_kind_is_as_strict():
+    made = kubernetes_schemas.of_definition(definition())
+    assert list(made) == ["door-house-v1.json"]
+    door = made["door-house-v1.json"]
+    assert door["properties"]["apiVersion"] == {"const": "house.example.com/v1"}
+    assert door["required"] == ["apiVersion", "kind", "metadata", "spec"]
+    # What Kubernetes itself judges.
+    assert door["properties"]["metadata"] == {"type": "object"}
+    spec = door["properties"]["spec"]
+    assert spec["additionalProperties"] is False
+    assert spec["required"] == ["host"]
+    assert spec["properties"] == {
+        "host": {"type": "string", "minLength": 1},
+        "port": {"type": ["integer", "string"]},
+        "labels": {"type": ["object", "null"], "additionalProperties": {"type": "string"}},
+        "any": {"type": "object", "properties": {}},
+    }
+
+
 def test_the_files_are_written(tmp_path, monkeypatch, capsys):
     (tmp_path / "swagger.json").write_text(json.dumps(SWAGGER))
-    monkeypatch.setattr("sys.argv", ["kubernetes_schemas.py", str(tmp_path), str(tmp_path / "out" / "schemas")])
+    door = tmp_path / "door.yaml"
+    door.write_text(json.dumps(definition()))
+    folder = tmp_path / "out" / "schemas"
+    monkeypatch.setattr("sys.argv", ["kubernetes_schemas.py", str(tmp_path), str(folder), str(door)])
     assert kubernetes_schemas.main() == 0
-    assert sorted(path.name for path in (tmp_path / "out" / "schemas").iterdir()) == [
+    assert sorted(path.name for path in folder.iterdir()) == [
         "deployment-apps-v1.json",
+        "door-house-v1.json",
         "pod-v1.json",
     ]
-    assert "2 schemas" in capsys.readouterr().out
+    assert "3 schemas" in capsys.readouterr().out
 
 
 def test_a_folder_without_the_document(tmp_path, monkeypatch, capsys):
