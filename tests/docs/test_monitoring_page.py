@@ -92,8 +92,10 @@ def test_the_page_says_of_every_panel_which_metrics_it_shows():
         assert {one.strip(" `") for one in metrics.split(",")} == named, title
 
 
-def test_the_page_has_every_alert():
-    assert [cells[0] for cells in rows("The alerts")] == [f"[{alert}](runbooks/{alert}.md)" for alert in ALERTS]
+def test_the_page_has_every_alert_how_long_it_waits_and_how_urgent_it_is():
+    assert [[cells[0], *cells[2:]] for cells in rows("The alerts")] == [
+        [f"[{alert}](runbooks/{alert}.md)", rule["for"], rule["labels"]["severity"]] for alert, rule in ALERTS.items()
+    ]
 
 
 def test_files_of_dashboards_end_with_a_line():
