@@ -74,7 +74,6 @@ class ApiServer:
         app.router.add_get("/api/v1/namespaces/{namespace}/pods", self._list_or_watch)
         app.router.add_get("/api/v1/namespaces/{namespace}/pods/{name}", self._get)
         app.router.add_get("/api/v1/namespaces/{namespace}/pods/{name}/log", self._log)
-        app.router.add_get("/api/v1/namespaces/{namespace}/pods/{name}/exec", self._exec)
         app.router.add_route("*", "/echo", self._echo)
         self.log: list[bytes | None] = []
         self._server = TestServer(app)
@@ -254,14 +253,6 @@ class ApiServer:
         if not request.query.get("follow"):
             return response
         await asyncio.Event().wait()
-
-    async def _exec(self, request: web.Request) -> web.StreamResponse:
-        """Says the command back on channel 1."""
-        websocket = web.WebSocketResponse(protocols=("v4.channel.k8s.io",))
-        await websocket.prepare(request)
-        await websocket.send_bytes(b"\x01" + " ".join(request.query.getall("command")).encode())
-        await websocket.close()
-        return websocket
 
     async def _echo(self, request: web.Request) -> web.Response:
         if request.query.get("empty"):

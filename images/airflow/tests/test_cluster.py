@@ -167,10 +167,9 @@ async def test_a_cluster_is_shared_by_all_that_name_it(config):
 async def test_a_connection_brings_a_kubeconfig(config, connection, tmp_path, name):
     async with ApiServer() as api:
         config(api)
-        connection("other", **{name: (tmp_path / "kubeconfig").read_text(), "namespace": "team"})
+        connection("other", **{name: (tmp_path / "kubeconfig").read_text()})
         cluster = await Cluster.get(ClusterRef("other"))
         assert (await cluster.request("GET", "/echo"))["method"] == "GET"
-        assert cluster.namespace == "team"
         assert api.requests[0][2] == "Bearer secret"
 
 
@@ -400,20 +399,6 @@ async def test_a_stream_that_falls_silent_is_given_up(config):
         api.open.clear()
         with pytest.raises(TimeoutError):
             async with cluster.stream("/api/v1/namespaces/team/pods/a/log", idle=None, answer=0.05):
-                pass
-
-
-@asynchronous
-async def test_exec_opens_a_websocket(config):
-    async with ApiServer() as api:
-        cluster = await Cluster.get(ClusterRef(None, config_file=config(api)))
-        path, query = "/api/v1/namespaces/team/pods/a/exec", [("command", "cat"), ("command", "/a b"), ("stdout", True)]
-        async with cluster.exec(path, query) as websocket:
-            assert (await websocket.receive()).data == b"\x01cat /a b"
-        assert "stdout=true" in api.requests[0][1]
-        api.refuse["exec"] = 403
-        with pytest.raises(ApiError, match="403"):
-            async with cluster.exec(path, query):
                 pass
 
 

@@ -766,21 +766,6 @@ def test_the_limit_holds_for_a_last_line_without_newline():
     asyncio.run(play())
 
 
-def test_lines_before_the_start_time_are_left_out():
-    async def play():
-        async with container(start_time="2027-01-15T08:00:01.5Z") as (kubelet, reader):
-            await kubelet.print(*((stamp(at), f"{at}\n".encode()) for at in (0, 1.4, 1.5, 1.6)))
-            assert await reader.rest() == ["1.5", "1.6"]
-            assert kubelet.queries[0]["sinceTime"].startswith("2027-01-15T08:00:01")
-
-    asyncio.run(play())
-
-
-def test_a_start_time_that_is_none_is_refused():
-    with pytest.raises(ValueError, match="'yesterday' is not a time.*RFC 3339"):
-        asyncio.run(logs.follow(None, "n", "p", "c", emit=print, finished=asyncio.Event(), start_time="yesterday"))
-
-
 def test_one_who_is_cancelled_leaves_no_connection():
     async def play():
         async with container() as (kubelet, reader):
@@ -837,7 +822,7 @@ def test_others_have_their_turn_while_much_is_emitted():
             pass
 
     async def play():
-        log = logs._Log(emit, "", logs.MAX_BYTES)
+        log = logs._Log(emit, logs.MAX_BYTES)
         log.begin()
         other = asyncio.create_task(others())
         await log.feed(b"".join(f"{stamp(number)} text\n".encode() for number in range(100)))
@@ -923,11 +908,10 @@ def test_names_that_the_pod_does_not_have_are_told():
 
 @pytest.mark.parametrize("line", ["text", "ERROR: text", "::group::text", "::endgroup::", ""])
 @pytest.mark.parametrize("prefix", [True, False])
-@pytest.mark.parametrize("formatter", [None, lambda container, message: f"{container}: {message}"])
-def test_lines_look_as_the_stock_operator_logs_them(line, prefix, formatter, monkeypatch, capsys):
+def test_lines_look_as_the_stock_operator_logs_them(line, prefix, monkeypatch, capsys):
     said = []
     stock = Stock()
     monkeypatch.setattr(PodManager, "log", SimpleNamespace(log=lambda level, message: said.append(message)))
-    stock._log_message(line, "base", prefix, formatter)
+    stock._log_message(line, "base", prefix, None)
     said += capsys.readouterr().out.splitlines()
-    assert [logs.formatted("base", line, prefix=prefix, formatter=formatter)] == said
+    assert [logs.formatted("base", line, prefix=prefix)] == said

@@ -282,6 +282,53 @@ def test_a_launch_waits_for_a_pod_of_its_name_that_will_be_deleted(make, cluster
         make(random_name_suffix=False).execute(context())
 
 
+def failed(cluster, seconds_ago=1, **labels):
+    """The pod report of a run before has failed, and its try has ended."""
+    end = k8s.V1ContainerStateTerminated(
+        exit_code=1, finished_at=datetime.now(timezone.utc) - timedelta(seconds=seconds_ago)
+    )
+    state = k8s.V1ContainerState(terminated=end)
+    base = k8s.V1ContainerStatus(name="base", state=state, image="i", image_id="i", ready=False, restart_count=0)
+    pod = cluster.put(cluster.pods["report"], "Failed", container_statuses=[base])
+    pod.metadata.creation_timestamp -= timedelta(hours=1)
+    pod.metadata.labels |= {"already_checked": "True"} | labels
+    return pod
+
+
+def test_a_launch_waits_for_a_pod_of_its_name_that_failed_and_will_be_deleted(make, cluster):
+    launch(make(random_name_suffix=False), context(of="another"))
+    there = failed(cluster)
+    deferred, _ = waits(make(random_name_suffix=False))
+    assert deferred.trigger.gone == there.metadata.uid
+    assert list(cluster.pods.values()) == [there]
+
+
+def test_a_pod_that_is_kept_as_it_failed_makes_room_for_its_tasks_next_run(make, cluster, write_config):
+    write_config("tasks: {keepFailedPods: 1h}")
+    launch(make(random_name_suffix=False), context(of="another"))
+    there = failed(cluster, seconds_ago=600)
+    trigger = launch(make(random_name_suffix=False))
+    assert trigger.uid == cluster.pods["report"].metadata.uid != there.metadata.uid
+
+
+@pytest.mark.parametrize(
+    "case", ["another task", "another Airflow", "keep_pod", "delete_succeeded_pod", "its try goes on"]
+)
+def test_a_pod_that_is_kept_for_another_reason_makes_no_room(make, cluster, write_config, monkeypatch, case):
+    write_config("tasks: {keepFailedPods: 1h}")
+    action = {"on_finish_action": case} if case.endswith("_pod") else {}
+    launch(make(random_name_suffix=False, **action), context(of="another"))
+    there = failed(cluster, seconds_ago=600, **({"already_checked": "False"} if case == "its try goes on" else {}))
+    found = context()
+    if case == "another task":
+        found["ti"].task_id = "other"
+    if case == "another Airflow":
+        monkeypatch.setattr(finisher, "_home", lambda: "staging")
+    with pytest.raises(AirflowException, match="it is not this task's"):
+        make(random_name_suffix=False, **action).execute(found)
+    assert list(cluster.pods.values()) == [there]
+
+
 FULL = refusal(
     403, "Forbidden", 'pods "p" is forbidden: exceeded quota: q, requested: pods=1, used: pods=5, limited: pods=5'
 )
@@ -418,8 +465,21 @@ def test_a_task_whose_time_ends_while_it_waits_for_its_pod_leaves_evidence(
         end()
     (found,) = saved.values()
     assert found["verdict"]["cause"] == "platform-not-authenticated"
-    assert late["ti"].pushed[VERDICT] == found["verdict"]
+    assert late["ti"].pushed[VERDICT] == {**found["verdict"], "sentence": found["reason"]}
+    assert found["reason"].startswith("execution_timeout has passed. The cluster does not know")
     assert (found["pod"], found["namespace"]) == (None, "team")
+
+
+def test_a_task_whose_time_ends_while_it_waits_for_nothing_that_is_wrong_leaves_evidence(make, monkeypatch):
+    saved = {}
+    monkeypatch.setattr(evidence, "save", saved.__setitem__)
+    found, message = context(), "execution_timeout has passed. Waiting until pod p, which is being deleted, is gone."
+    event = {"status": "timeout", "message": message, "waited": True, "verdict": None}
+    with pytest.raises(AirflowTaskTimeout, match="execution_timeout has passed"):
+        make().trigger_reentry(found, event)
+    (kept,) = saved.values()
+    assert found["ti"].pushed[VERDICT] == kept["verdict"]
+    assert (kept["verdict"]["cause"], kept["verdict"]["sentence"], kept["reason"]) == ("timed-out", message, message)
 
 
 @pytest.mark.parametrize(
@@ -735,6 +795,40 @@ def test_a_task_that_was_cleared_has_a_pod_of_its_own(make, cluster):
     assert list(cluster.pods) == [second] != [first]
 
 
+def test_the_pod_of_a_task_that_was_cleared_runs_on_where_it_is_to_be_kept(make, cluster):
+    kept = make(on_kill_action="keep_pod")
+    first = launch(kept, context(max_tries=1)).name
+    running(cluster, first)
+    second = launch(make(on_kill_action="keep_pod"), context(2, max_tries=2, of="second")).name
+    assert set(cluster.pods) == {first, second}
+    # No later try takes it over, or deletes it.
+    assert cluster.pods[first].metadata.labels["already_checked"] == "True"
+    assert launch(make(on_kill_action="keep_pod"), context(3, max_tries=2, of="third")).name == second
+    assert set(cluster.pods) == {first, second}
+
+
+def test_the_pod_of_a_task_that_was_cleared_goes_where_its_sidecar_alone_runs_on(make, cluster):
+    first = launch(make(on_kill_action="keep_pod", do_xcom_push=True), context(max_tries=1))
+    ended(cluster, first, 0)
+    cluster.pods[first.name].status.phase = "Running"
+    launch(make(on_kill_action="keep_pod", do_xcom_push=True), context(2, max_tries=2, of="second"))
+    assert first.name not in cluster.pods
+
+
+def test_a_pod_of_another_airflow_with_the_same_dag_is_left_alone(make, cluster, monkeypatch):
+    monkeypatch.setattr(finisher, "_home", lambda: "production")
+    others = launch(make(), context(max_tries=1)).name
+    monkeypatch.setattr(finisher, "_home", lambda: "staging")
+    # Neither is it taken over, nor deleted as one of a try that was cleared, or with the task's own.
+    lost = launch(make(), context(2, max_tries=1, of="second")).name
+    own = launch(make(), context(2, max_tries=2, of="third")).name
+    assert set(cluster.pods) == {others, own}
+    assert lost != others
+    with pytest.raises(TaskDeferralError):
+        make().resume_execution("__fail__", {"error": "Trigger failure"}, context(2, max_tries=2, of="third"))
+    assert list(cluster.pods) == [others]
+
+
 def test_a_pod_that_is_being_deleted_is_not_taken(make, cluster):
     first = launch(make(), context(max_tries=1)).name
     cluster.pods[first].metadata.deletion_timestamp = START
@@ -814,6 +908,23 @@ def test_a_pod_that_could_not_be_looked_at_for_long_fails_the_try_and_is_taken_o
     with pytest.raises(AirflowException, match="no"):
         make().trigger_reentry(context(max_tries=1), error_event(name, 0) | {"outage": True})
     assert launch(make(), context(2, max_tries=1, of="second")).name == name
+
+
+def test_a_pod_whose_sidecar_is_at_work_is_followed_again_and_not_waited_for(make, cluster):
+    trigger = launch(make(), context(max_tries=1))
+    ended(cluster, trigger, 0)
+    cluster.pods[trigger.name].status.phase = "Running"
+    again = defer(make().trigger_reentry, context(max_tries=1), error_event(trigger.name, 0)).trigger
+    assert (again.redefer_count, again.name) == (1, trigger.name)
+    with pytest.raises(AirflowException, match="no"):
+        make().trigger_reentry(context(max_tries=1), error_event(trigger.name, 0) | {"outage": True})
+    assert list(cluster.pods) == [trigger.name]
+
+
+def test_a_pod_that_could_not_be_looked_at_has_ended_where_only_what_holds_its_xcom_runs(with_xcom, cluster):
+    sidecar, found = Sidecar('{"rows": 3}'), context()
+    with_it = {"status": "error", "outage": True, "_redefer_count": 0}
+    assert with_xcom(sidecar, found, event=with_it) == {"rows": 3}
 
 
 def test_a_pod_that_ended_while_it_could_not_be_looked_at_has_ended(make, cluster):
@@ -935,10 +1046,13 @@ class Sidecar:
 def with_xcom(make, cluster, monkeypatch):
     """A second phase of a task whose pod has this XCom: call it with what the phase knows of before; its result."""
 
-    def with_xcom(sidecar, found, gone=False):
-        task = make(do_xcom_push=True)
+    def with_xcom(sidecar, found, gone=False, event=None):
+        task = make(do_xcom_push=True, get_logs=False)
         task.__dict__["pod_manager"] = sidecar
-        name = launch(make(do_xcom_push=True), context()).name
+        trigger = launch(make(do_xcom_push=True), context())
+        name = trigger.name
+        ended(cluster, trigger, 0)
+        cluster.pods[name].status.phase = "Running"
         if gone:
             cluster.pods.clear()
         monkeypatch.setattr(
@@ -947,7 +1061,7 @@ def with_xcom(make, cluster, monkeypatch):
         monkeypatch.setattr(
             KubernetesPodOperator, "process_pod_deletion", lambda self, pod, **_: sidecar.calls.append("delete")
         )
-        event = {"status": "success", "name": name, "namespace": "team", "message": "", "attempt": None}
+        event = {"status": "success", "name": name, "namespace": "team", "message": "", "attempt": None} | (event or {})
         return task.trigger_reentry(found, event)
 
     return with_xcom
@@ -983,14 +1097,26 @@ def test_a_phase_that_is_repeated_has_the_xcom_that_was_stored(with_xcom, gone):
     assert "read" not in sidecar.calls
 
 
-def test_an_xcom_that_was_never_read_is_missed_as_the_operator_does(with_xcom):
+def test_an_xcom_that_was_never_read_fails_the_try(with_xcom):
     sidecar, found = Sidecar('{"rows": 3}'), context()
     found["ti"].xcom_pull = lambda map_indexes: None
-    # A cluster that deletes pods which have ended: the operator takes that for a success.
-    assert with_xcom(sidecar, found, gone=True) is None
+    # Its node was drained, or the cluster deletes pods which have ended: the operator takes that for a success.
+    with pytest.raises(PodNotFoundException, match=r"^Pod report-\w+ went before its XCom was read\.\nLog: "):
+        with_xcom(sidecar, found, gone=True)
     sidecar.runs = False
     with pytest.raises(XComRetrievalError):
         with_xcom(sidecar, found)
+
+
+def test_a_pod_that_goes_once_it_has_said_that_there_is_no_xcom_did_well(with_xcom):
+    sidecar, found = Sidecar(EMPTY_XCOM_RESULT), context()
+    found["ti"].xcom_pull = lambda map_indexes: None
+
+    def go(*_):
+        raise refusal(404, "NotFound", "not found")
+
+    sidecar.await_pod_completion = go
+    assert with_xcom(sidecar, found) is None
 
 
 @pytest.mark.parametrize(

@@ -50,11 +50,14 @@ def log_of(containers="base", init_containers=None, prefix=True):
     return PodLog(None, "team", "p", base="base", containers=containers, init_containers=init_containers, prefix=prefix)
 
 
-def pod(init=(), **states):
-    """A pod with a state for each container; ``init``: names of those that prepare it."""
+def pod(init=(), sidecar=None, **states):
+    """A pod with a state for each container; ``init``: names of those that prepare it, and a sidecar among them."""
     main = [name for name in states if name not in init]
     return {
-        "spec": {"containers": [{"name": n} for n in main], "initContainers": [{"name": n} for n in init]},
+        "spec": {
+            "containers": [{"name": n} for n in main],
+            "initContainers": [{"name": n} | ({"restartPolicy": "Always"} if n == sidecar else {}) for n in init],
+        },
         "status": {
             "containerStatuses": [{"name": n, "state": states[n]} for n in main],
             "initContainerStatuses": [{"name": n, "state": states[n]} for n in init],
@@ -112,6 +115,17 @@ async def test_an_init_container_is_read_to_its_end_before_what_it_prepares(cont
                 stream.cancel()
         await turns()
         assert containers.opened == ["prepare", "base"]
+
+
+@pytest.mark.parametrize("init", [["proxy", "migrate"], ["migrate", "proxy"]])
+@asynchronous
+async def test_nothing_waits_for_a_sidecar_among_the_init_containers(containers, entries, init):
+    """It ends with the pod."""
+    async with log_of(init_containers=True) as log:
+        log.follow(pod(init, "proxy", proxy=RUNNING, migrate=ENDED, base=RUNNING))
+        await turns()
+        assert containers.closed == ["migrate"]
+        assert containers.opened == [*init, "base"]
 
 
 @asynchronous

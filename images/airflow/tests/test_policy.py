@@ -1,12 +1,18 @@
 """The policies as Airflow runs them: a DAG file goes through a DagBag, its tasks build their pods."""
 
+import json
+from unittest.mock import MagicMock
+
 import pytest
+from airflow.dag_processing import processor
 from airflow.dag_processing.dagbag import DagBag
 from airflow.exceptions import AirflowClusterPolicyViolation
+from airflow.executors.workloads.base import BundleInfo
+from airflow.sdk.execution_time import task_runner
 from airflow.settings import get_policy_plugin_manager, pod_mutation_hook
 from kubernetes.client import models as k8s
 
-from airflow_platform.policy import DAG_FILE_ANNOTATION, POOL_ANNOTATION
+from airflow_platform.policy import DAG_FILE_ANNOTATION, POOL_ANNOTATION, task_policy
 from airflow_platform.task_pod import POOL_LABEL
 
 DAG = """
@@ -34,11 +40,11 @@ example()
 
 @pytest.fixture
 def load(tmp_path):
-    def load(**names):
+    def load(bundle="dags", **names):
         folder = tmp_path / "dags" / "support"
         folder.mkdir(parents=True)
         (folder / "example.py").write_text(DAG.format(**{"python_pool": "light"} | names))
-        return DagBag(folder, bundle_path=tmp_path / "dags")
+        return DagBag(folder, bundle_path=tmp_path / "dags", bundle_name=bundle)
 
     return load
 
@@ -166,9 +172,72 @@ def test_a_dag_cannot_say_that_its_file_is_another(write_config, tmp_path, task)
     (tmp_path / "theirs").mkdir()
     text = REFUSED.format(task="KubernetesPodOperator" + task.format(DAG_FILE_ANNOTATION))
     (tmp_path / "theirs" / "dag.py").write_text(text)
-    task = DagBag(tmp_path / "theirs", bundle_path=tmp_path).dags["refused"].get_task("work")
+    bag = DagBag(tmp_path / "theirs", bundle_path=tmp_path, bundle_name="dags")
+    task = bag.dags["refused"].get_task("work")
     pod = build(task.unmap({"cmds": ["a"]}) if task.is_mapped else task)
     assert pod.metadata.annotations[DAG_FILE_ANNOTATION] == "theirs/dag.py"
+
+
+@pytest.mark.parametrize("task", ["plain", "mapped"])
+def test_the_file_of_another_bundle_has_its_name(platform, load, task):
+    operator = load(bundle="research").dags["example"].get_task(task)
+    pod = build(operator.unmap({"arguments": ["a"]}) if operator.is_mapped else operator)
+    assert pod.metadata.annotations[DAG_FILE_ANNOTATION] == "research:/support/example.py"
+
+
+def test_the_dag_processor_and_a_worker_note_the_same_file(platform, tmp_path, monkeypatch):
+    (tmp_path / "support").mkdir()
+    file = tmp_path / "support" / "example.py"
+    file.write_text(DAG.format(python_pool="light"))
+    local = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    bundles = [{"name": "research", "classpath": local, "kwargs": {"path": str(tmp_path)}}]
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
+
+    request = processor.DagFileParseRequest(file=str(file), bundle_path=tmp_path, bundle_name="research")
+    (stored,) = processor._parse_file(request, MagicMock()).serialized_dags
+    details = MagicMock(dag_rel_path="support/example.py", bundle_info=BundleInfo(name="research"))
+    details.ti = MagicMock(dag_id="example", task_id="plain", model_dump=lambda **_: {})
+    run = task_runner.parse(details, MagicMock())
+
+    note = "research:/support/example.py"
+    assert run.task.annotations[DAG_FILE_ANNOTATION] == note
+    assert json.dumps(stored.data).count(f'"{DAG_FILE_ANNOTATION}": "{note}"') == 4
+
+
+@pytest.mark.parametrize(
+    ("bundle", "file", "said", "noted"),
+    [
+        # Files of another team, and a name of the bundle that Airflow's DAGs do not have.
+        ("dags", "theirs/dag.py", "__file__ = '{}/ours/dag.py'", "theirs/dag.py"),
+        ("dags", "theirs/dag.py", "__file__ = '{}/ours/../theirs/dag.py'", "theirs/dag.py"),
+        ("research", "dag.py", "__file__ = '{}/ours/dag.py'; bundle_name = 'dags'", "research:/dag.py"),
+        ("research", "dag.py", "DAG.bundle_name = 'dags'", "research:/dag.py"),
+        # Folders that have the names of a bundle.
+        ("dags", "research:/dag.py", "", "dags:/research:/dag.py"),
+        ("other", "research:/dag.py", "", "other:/research:/dag.py"),
+        # As a worker has it where the scheduler took it from such a DAG.
+        ("dags", "ours/../theirs/dag.py", "", "theirs/dag.py"),
+        (None, "ours/dag.py", "", "None:/ours/dag.py"),
+    ],
+)
+def test_where_a_file_is_does_not_come_from_the_file(write_config, tmp_path, bundle, file, said, noted):
+    write_config("{}")
+    (tmp_path / "ours").mkdir()
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(REFUSED.format(task="KubernetesPodOperator(**image)") + said.format(tmp_path))
+    bag = DagBag(path, bundle_path=tmp_path, bundle_name=bundle)
+    pod = build(bag.dags["refused"].get_task("work"))
+    assert pod.metadata.annotations[DAG_FILE_ANNOTATION] == noted
+
+
+def test_a_file_that_is_not_known_is_not_what_a_dag_says(write_config):
+    from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+
+    write_config("{}")
+    task = KubernetesPodOperator(task_id="work", image="a:1", annotations={DAG_FILE_ANNOTATION: "ours/dag.py"})
+    task_policy(task)
+    assert task.annotations[DAG_FILE_ANNOTATION] == ""
 
 
 def test_the_file_is_left_out_where_annotations_come_with_the_run(write_config, tmp_path):
@@ -177,8 +246,11 @@ def test_the_file_is_left_out_where_annotations_come_with_the_run(write_config, 
     (tmp_path / "dag.py").write_text(REFUSED.format(task=mapped))
     bag = DagBag(tmp_path, bundle_path=tmp_path)
     assert bag.import_errors == {}
-    pod = build(bag.dags["refused"].get_task("work").unmap({"annotations": {"a": "b"}}))
-    assert pod.metadata.annotations == {"a": "b"}
+    task = bag.dags["refused"].get_task("work")
+    assert build(task.unmap({"annotations": {"a": "b"}})).metadata.annotations == {"a": "b"}
+    # Also where they bring one.
+    forged = {"a": "b", DAG_FILE_ANNOTATION: "ours/dag.py"}
+    assert build(task.unmap({"annotations": forged})).metadata.annotations == {"a": "b"}
 
 
 def test_a_malformed_configuration_is_an_import_error_that_says_where(write_config, load):

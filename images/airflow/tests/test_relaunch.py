@@ -83,10 +83,26 @@ def test_the_try_and_what_it_resumes_with_stay(add, session):
     assert found.one() == (3, "trigger_reentry", {"event": {"status": "success"}})
 
 
-@pytest.mark.parametrize("state", ["deferred", "scheduled", "success", "failed", "up_for_retry", "restarting", None])
+@pytest.mark.parametrize("state", ["deferred", "scheduled", "success", "failed", "up_for_retry", None])
 def test_where_airflow_knows_more_nothing_is_repeated_and_nothing_told(add, states, state):
     assert Relaunch().cut_off([add(state=state)]) == set()
     assert states() == {"task": state}
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_of_a_task_that_was_cleared_meanwhile_the_end_is_told(add, states, killed):
+    """Airflow then gives it its new try; it would wait for that for ever."""
+    key, again = add(state="restarting"), Relaunch()
+    assert again.cut_off([key], NoAnswer("ConnectError"), killed=killed) == {key}
+    assert states() == {"task": "restarting"}
+
+
+def test_the_same_where_its_row_is_locked(add, states, locked):
+    key, again = add(state="restarting"), Relaunch()
+    assert again.cut_off([key]) == set()
+    locked()
+    assert again.look_again(set()) == {key}
+    assert states() == {"task": "restarting"}
 
 
 def test_only_the_task_and_the_try_that_were_cut_off_are_repeated(add, states):
@@ -143,21 +159,27 @@ def test_of_what_was_killed_only_what_had_begun_is_counted(add, session, states)
 
 def test_a_phase_that_kills_its_scheduler_each_time_is_given_up(add, session, states):
     """By a scheduler that has just started, and knows of no other."""
-    add("kills")
+    kills = add("kills")
     add("waits", "queued")
 
-    def adopt():
+    def adopt(scheduler=None):
         session.execute(sa.update(TaskInstance).where(TaskInstance.task_id == "kills").values(state="running"))
         session.execute(sa.update(TaskInstance).where(TaskInstance.task_id == "waits").values(state="queued"))
         session.commit()
-        left = Relaunch().adopted(session.scalars(sa.select(TaskInstance).options(sa.orm.lazyload("*"))).all())
+        left = (scheduler or Relaunch()).adopted(
+            session.scalars(sa.select(TaskInstance).options(sa.orm.lazyload("*"))).all()
+        )
         session.commit()
         assert left == [], "what is left is reset, and runs again"
         return states()
 
     for _ in range(AT_MOST):
         assert adopt() == {"kills": "scheduled", "waits": "scheduled"}
-    assert adopt() == {"kills": "running", "waits": "scheduled"}
+    last = Relaunch()
+    assert adopt(last) == {"kills": "running", "waits": "scheduled"}
+    # Airflow misses its heartbeats, and says so.
+    assert last.cut_off([kills]) == {kills}
+    assert states()["kills"] == "running"
     # That of another try, or of long ago, is not held against it.
     session.execute(sa.update(Log).values(dttm=NOW - timedelta(hours=2)))
     assert adopt() == {"kills": "scheduled", "waits": "scheduled"}

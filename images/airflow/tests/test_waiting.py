@@ -39,10 +39,12 @@ def line(tmp_path):
         async with serve(tmp_path) as (api, ref):
             tasks = []
 
-            def wait(name, **arguments):
+            def wait(name, weight=None, **arguments):
                 words = {"cluster": ref, "namespace": "team", "name": name, "seconds": 0, **arguments}
                 trigger = WaitTrigger(**words)
                 trigger.task_instance = instance()
+                if weight is not None:
+                    trigger.task_instance.priority_weight = weight
 
                 async def event():
                     found = await anext(trigger.run())
@@ -171,6 +173,20 @@ async def test_the_higher_priority_goes_first_and_then_who_came_first(line):
         }
         await gone(*names.values())
         assert sorted(names, key=lambda name: names[name].result()[0]) == ["high", "old", "young"]
+
+
+@asynchronous
+async def test_the_weight_that_airflow_reckons_goes_before_the_tasks_own_priority(line):
+    async with line() as (api, wait):
+        api.quotas = [quota(0)]
+        names = {
+            "alone": wait("alone", weight=3, priority=3, attempt={"first": 1}, **FOR_A_POD),
+            "unknown": wait("unknown", priority=4, attempt={"first": 3}, **FOR_A_POD),
+            "with many behind": wait("many", weight=5, priority=1, attempt={"first": 4}, **FOR_A_POD),
+        }
+        await gone(*names.values())
+        went = sorted(names, key=lambda name: names[name].result()[0])
+        assert went == ["with many behind", "unknown", "alone"]
 
 
 @pytest.fixture

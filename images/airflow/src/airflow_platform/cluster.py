@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Query = Mapping[str, Any] | Iterable[tuple[str, Any]]
+Query = Mapping[str, Any]
 
 #: The one connection that may be missing: without it the cluster is the one we run in, else the default kubeconfig's.
 DEFAULT_CONNECTION = "kubernetes_default"
@@ -116,8 +116,6 @@ class Cluster:
 
     def __init__(self, ref: ClusterRef) -> None:
         self.ref = ref
-        #: The default namespace that the connection names, if it does.
-        self.namespace: str | None = None
         #: What `airflow_platform.watch` shares, by namespace.
         self.watches: dict[str, PodWatch] = {}
         self._access: _Access | None = None
@@ -212,23 +210,6 @@ class Cluster:
         async with response:
             yield response.content.iter_any()
 
-    @contextlib.asynccontextmanager
-    async def exec(
-        self, path: str, query: Query, *, answer: float = 30
-    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-        """The websocket of a pod's ``exec``, protocol ``v4.channel.k8s.io``: a message's first byte is its channel.
-
-        ``query`` as pairs may name ``command`` more than once. ``answer`` is how many seconds it may take to open.
-
-        Raises:
-            ApiError: it was refused.
-            aiohttp.ClientError, TimeoutError: there is no answer.
-        """
-        async with asyncio.timeout(answer):
-            websocket = await self._authorized(lambda access: self._upgrade(access, path, query))
-        async with websocket:
-            yield websocket
-
     def __str__(self) -> str:
         return self._access.host if self._access else f"cluster of the connection {self.ref.conn_id!r}"
 
@@ -247,7 +228,7 @@ class Cluster:
         access = await asyncio.to_thread(_load, _Source.of(self.ref, extras))
         self._session_keeper = self._keep_session(clusters, _socket_options(extras))
         await anext(self._session_keeper)
-        self._adopt(extras, access)
+        self._adopt(access)
 
     async def _keep_session(self, clusters: dict, socket_options: list[tuple]) -> AsyncGenerator[None]:
         """Holds the session open until the event loop ends: asyncio.run closes generators that are left."""
@@ -269,12 +250,11 @@ class Cluster:
                 return {}
             raise
 
-    def _adopt(self, extras: dict[str, Any], access: _Access) -> None:
+    def _adopt(self, access: _Access) -> None:
         if self._access and self._access.identity != access.identity:
             log.warning("The connection %r leads to %s now.", self.ref.conn_id, access.host)
             for watch in self.watches.values():
                 watch.begin_anew()
-        self.namespace = _extra(extras, "namespace")
         self._access = access
         self._trouble = ""
         self._looked = self._read = time.monotonic()
@@ -317,7 +297,7 @@ class Cluster:
         self._read = time.monotonic()
         try:
             extras = await self._extras()
-            self._adopt(extras, await asyncio.to_thread(_load, _Source.of(self.ref, extras)))
+            self._adopt(await asyncio.to_thread(_load, _Source.of(self.ref, extras)))
         except Exception as error:
             if self._trouble != str(error):
                 log.warning("The credentials for %s cannot be read again; the old ones stay. %s", self, error)
@@ -350,18 +330,6 @@ class Cluster:
             return response
         async with response:
             raise _error(response, await response.read())
-
-    async def _upgrade(self, access: _Access, path: str, query: Query) -> aiohttp.ClientWebSocketResponse:
-        try:
-            return await self._session.ws_connect(
-                access.host + path,
-                params=_pairs(query),
-                headers=access.headers,
-                protocols=("v4.channel.k8s.io",),
-                **access.options,
-            )
-        except aiohttp.WSServerHandshakeError as error:
-            raise ApiError(error.status, "NoWebSocket", f"{path} could not be opened: {error.message}") from error
 
 
 #: The clusters of each event loop.
@@ -574,7 +542,7 @@ def _is_true(value: Any) -> bool:
 
 
 def _pairs(query: Query | None) -> list[tuple[str, str]]:
-    pairs = query.items() if isinstance(query, Mapping) else query or ()
+    pairs = (query or {}).items()
     return [(name, str(value).lower() if isinstance(value, bool) else str(value)) for name, value in pairs]
 
 

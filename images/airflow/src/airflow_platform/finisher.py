@@ -279,15 +279,45 @@ def _because(pod: dict[str, Any], owner: Owner, state: str | None) -> str | None
 
 def _rests(pod: dict[str, Any], now: datetime) -> bool:
     """Whether the triggerer that has seen the end of this pod will still delete it, if it is there."""
-    if pod_status.phase(pod) != "Succeeded":
-        return False
+    return pod_status.phase(pod) == "Succeeded" and _has_just_ended(pod, now)
+
+
+def _has_just_ended(pod: dict[str, Any], now: datetime) -> bool:
     return now.timestamp() - pod_status.ended_at(pod) < _REST + _LEFT_OVER.total_seconds()
 
 
 def is_to_go(pod: dict[str, Any]) -> bool:
-    """Whether the triggerer that has seen this pod's task do well will delete the pod in a moment."""
+    """Whether whoever has seen this pod's end will delete the pod in a moment."""
     found, now = owner_of(pod), datetime.now(timezone.utc)
-    return found is not None and found.airflow == _home() and _goes(pod, found) and _rests(pod, now)
+    ended = pod_status.phase(pod) in ("Succeeded", "Failed") and _has_just_ended(pod, now)
+    return ended and found is not None and found.airflow == _home() and _goes(pod, found)
+
+
+def makes_room(pod: dict[str, Any], instance: Any) -> bool:
+    """Whether another run of this task has left the pod, only as it failed and somebody may want to look.
+
+    Not before the end of its own try is known, which marks it: its log may yet be read.
+    """
+    found, labels = owner_of(pod), pod["metadata"].get("labels") or {}
+    return (
+        found is not None
+        and (found.airflow, found.dag_id, found.task_id) == (_home(), instance.dag_id, instance.task_id)
+        and found.on_finish_action == "delete_pod"
+        and labels.get("already_checked") == "True"
+        and kept_until(pod) is not None
+    )
+
+
+def is_of_another(pod: dict[str, Any]) -> bool:
+    """Whether the pod is one of another Airflow, which may have the same DAGs."""
+    found = owner_of(pod)
+    return found is not None and found.airflow != _home()
+
+
+def outlives_its_task(pod: dict[str, Any]) -> bool:
+    """Whether the pod is at work, and is to go on where a person ends its task (``on_kill_action``)."""
+    found = owner_of(pod)
+    return found is not None and _works(pod, found) and found.on_kill_action == "keep_pod"
 
 
 def _home() -> str:
@@ -305,10 +335,15 @@ def owner_of(pod: dict[str, Any]) -> Owner | None:
 
 def _goes(pod: dict[str, Any], owner: Owner) -> bool:
     """Whether the pod of a task that is over is to be deleted."""
-    active = pod_status.phase(pod) in ("Pending", "Running")
-    if active and pod_status.exit_code(pod, owner.base) is None:
+    if _works(pod, owner):
         return owner.on_kill_action != "keep_pod"
+    active = pod_status.phase(pod) in ("Pending", "Running")
     succeeded = pod_status.phase(pod) == "Succeeded" or pod_status.exit_code(pod, owner.base) == 0
     return {"delete_pod": kept_until(pod) is None, "delete_succeeded_pod": succeeded, "delete_active_pod": active}.get(
         owner.on_finish_action, False
     )
+
+
+def _works(pod: dict[str, Any], owner: Owner) -> bool:
+    """Whether the base container has yet to end, or to begin."""
+    return pod_status.phase(pod) in ("Pending", "Running") and pod_status.exit_code(pod, owner.base) is None

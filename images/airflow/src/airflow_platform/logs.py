@@ -76,7 +76,6 @@ async def follow(
     *,
     emit: Callable[[str, str], None],
     finished: asyncio.Event,
-    start_time: str | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> None:
     """Emit the lines of a container, each once and in order, until its log has been read to its end.
@@ -89,10 +88,9 @@ async def follow(
             escaped; a carriage return at the end is left out. A line over `MAX_LINE` bytes comes in pieces, which but
             the first begin with `CONTINUED`.
         finished: set when the container has ended, or will never start. What is left is read then.
-        start_time: RFC 3339; lines before it are left out.
         max_bytes: what is emitted at most. A line then says how to read the rest, and this returns.
     """
-    log = _Log(emit, _canonical(start_time) if start_time else "", max_bytes)
+    log = _Log(emit, max_bytes)
     try:
         await _to_the_end(cluster, f"/api/v1/namespaces/{namespace}/pods/{pod}", container, log, finished)
     except _Full:
@@ -121,19 +119,14 @@ def unknown_containers(pod: dict[str, Any], container_logs: Any, init_container_
     return [name for names, there in zip((init, main), present, strict=True) for name in names if name not in there]
 
 
-def formatted(
-    container: str, line: str, *, prefix: bool = True, formatter: Callable[[str, str], str] | None = None
-) -> str:
+def formatted(container: str, line: str, *, prefix: bool = True) -> str:
     """The line as the stock operator logs it (PodManager._log_message).
 
     Args:
         prefix: the operator's ``container_name_log_prefix_enabled``.
-        formatter: the operator's ``log_formatter``.
     """
     if line.startswith(("::group::", "::endgroup::")):
         return line
-    if formatter:
-        return formatter(container, line)
     return f"[{container}] {line}" if prefix else line
 
 
@@ -192,9 +185,8 @@ class _Splitter:
 class _Log:
     """What has been emitted of a log, and so what of a new reading comes again."""
 
-    def __init__(self, emit: Callable[[str, str], None], start: str, max_bytes: int) -> None:
+    def __init__(self, emit: Callable[[str, str], None], max_bytes: int) -> None:
         self._emit = emit
-        self._start = start
         self._left = max_bytes
         self._splitter = _Splitter()
         #: The timestamp of the last record, and how many records have had it: the place in the file.
@@ -218,7 +210,7 @@ class _Log:
         A second before the last record, as one that was stamped before it may be written after it.
         """
         if not self.last:
-            return self._start
+            return ""
         return (datetime.fromisoformat(self.last[:19]) - timedelta(seconds=1)).isoformat() + "Z"
 
     def begin(self) -> None:
@@ -258,8 +250,8 @@ class _Log:
 
     def note(self, text: str, stamp: str | None = None) -> None:
         """Emit a line that is not the container's."""
-        now = datetime.now(timezone.utc).isoformat(timespec="microseconds")
-        self._emit(stamp or _canonical(now), NOTE + text)
+        now = f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S.%f}000Z"
+        self._emit(stamp or now, NOTE + text)
 
     def _take(self, stamp: str, text: bytes, continues: bool) -> None:
         if self._awaited:
@@ -269,8 +261,6 @@ class _Log:
             # All that was emitted is before this line, so its place is not in this file.
             self._awaited = 0
             self.note(f"Lines between {self.last} and {stamp} may be missing: the node has begun a new log file", stamp)
-        elif stamp < self._start:
-            return
         if self._left <= 0:
             raise _Full
         self._left -= len(text) + _OVERHEAD
@@ -441,13 +431,6 @@ def _stamp(found: re.Match[bytes]) -> str:
         return found[0][:30].decode()
     utc = datetime.fromisoformat((second + zone).decode()).astimezone(timezone.utc)
     return f"{utc:%Y-%m-%dT%H:%M:%S}.{(fraction or b'').decode():0<9}Z"
-
-
-def _canonical(time: str) -> str:
-    found = _STAMP.fullmatch(time.encode())
-    if not found:
-        raise ValueError(f"{time!r} is not a time. Write it as RFC 3339 has it: 2026-01-31T12:00:00Z")
-    return _stamp(found)
 
 
 def _character_boundary(text: bytes, end: int) -> int:

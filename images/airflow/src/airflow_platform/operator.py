@@ -24,7 +24,6 @@ from typing import Any, NoReturn
 from airflow.exceptions import AirflowException
 from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import generic_api_retry
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
-from airflow.providers.cncf.kubernetes.utils.container import container_is_completed
 from airflow.providers.cncf.kubernetes.utils.pod_manager import (
     EMPTY_XCOM_RESULT,
     OnFinishAction,
@@ -41,7 +40,7 @@ from kubernetes.client import ApiClient, ApiException
 from kubernetes.client import models as k8s
 from tenacity import stop_after_attempt
 
-from airflow_platform import config, evidence, finisher, launch, memory, refusal, task_pod
+from airflow_platform import config, evidence, finisher, launch, memory, pod_status, refusal, task_pod
 from airflow_platform.attempt import Attempt
 from airflow_platform.cluster import ClusterRef
 from airflow_platform.diagnosis import Verdict, diagnose
@@ -50,7 +49,7 @@ from airflow_platform.diagnosis.quantity import Amounts
 from airflow_platform.diagnosis.quota import Quota, counted
 from airflow_platform.diagnosis.refused import exceeded, quota_full
 from airflow_platform.full_quota import FullQuota
-from airflow_platform.trigger import VERDICT, PodTrigger
+from airflow_platform.trigger import VERDICT, PodTrigger, out_of_time
 from airflow_platform.waiting import WaitTrigger
 
 #: Annotations by which a launch knows the pod of its own task instance.
@@ -90,6 +89,8 @@ class PodTask(KubernetesPodOperator):
     _attempt = Attempt()
     #: Whether the pod alone has the XCom.
     _unstored = False
+    #: Whether this phase has found the pod, and asked it for the XCom.
+    _asked = False
 
     def execute_sync(self, context: Any) -> None:
         """Launch: ``deferrable`` or not, the task waits in the triggerer."""
@@ -119,22 +120,19 @@ class PodTask(KubernetesPodOperator):
                 raise AirflowException(self._told(event["message"], event))
             case "gone":
                 raise PodNotFoundException(self._told(event["message"], event))
-            case "error" if event.get("outage") and self._goes_on(event):
-                # The pod stays, as nothing is wrong with it: a next try takes it over, or the triggerer deletes it
-                # once it sees it again.
-                raise AirflowException(event["message"])
-            case "error" if event.get("_redefer_count", 0) >= self.MAX_REDEFER_ATTEMPTS and self._goes_on(event):
-                # The stock operator would wait here for the pod's end, however long that takes.
-                self._delete_pods_of(context)
-                raise AirflowException(event["message"])
+            case "error" if pod := self._that_goes_on(event):
+                self._follow_again(pod, event, context)
         if event["status"] != "error":
             # The trigger has read the log to its end.
             self.get_logs = False
         try:
             result = super().trigger_reentry(context, event)
-            if result is None and self.do_xcom_push and self.pod is None:
-                # The pod went in a phase before this one, whose end was not stored.
-                return self._stored_xcom()
+            if result is None and self.do_xcom_push and self.pod is None and not self._asked:
+                # The pod went in a phase before this one, whose end was not stored; or by itself, as with its node.
+                result = self._stored_xcom()
+                if result is None:
+                    # For the stock operator that is a success: what comes after would work with nothing.
+                    raise PodNotFoundException(self._told(f"Pod {event['name']} went before its XCom was read.", event))
             return result
         except AirflowSkipException:
             raise
@@ -230,7 +228,7 @@ class PodTask(KubernetesPodOperator):
 
     def extract_xcom(self, pod: k8s.V1Pod, *, ignore_kill_failure: bool = True) -> Any:
         """As the operator's; but the value is stored before what holds it ends, as this phase may be repeated."""
-        manager = self.pod_manager
+        self._asked, manager = True, self.pod_manager
         if not manager.container_is_running(pod, PodDefaults.SIDECAR_CONTAINER_NAME):
             if (stored := self._stored_xcom()) is not None:
                 return stored
@@ -269,7 +267,7 @@ class PodTask(KubernetesPodOperator):
         if self._unstored:
             self.log.warning("Pod %s stays, as its XCom could not be stored", pod.metadata.name)
             return False
-        found = ApiClient().sanitize_for_serialization(pod) if pod is not None else None
+        found = _as_dict(pod) if pod is not None else None
         if found is not None and self.on_finish_action == OnFinishAction.DELETE_POD:
             name = found["metadata"]["name"]
             if until := finisher.kept_until(found):
@@ -337,20 +335,22 @@ class PodTask(KubernetesPodOperator):
             return pod
         there = self._read(request.metadata.name, request.metadata.namespace)
         over = {self._attempt.over, *ended}
+        if there is not None and self._is_of_another_try(there) and finisher.makes_room(_as_dict(there), context["ti"]):
+            over.add(there.metadata.uid)
         if there is not None and there.metadata.uid in over and there.status.phase in _OVER:
-            # It was taken away, or of another try, and has ended: its name is for the new one.
+            # It was taken away, or of another try or run, and has ended: its name is for the new one.
             self._delete(there)
             if pod := self._create(request):
                 self.log.info("Pod %s: created again in namespace %s", pod.metadata.name, pod.metadata.namespace)
                 return pod
             there = self._read(request.metadata.name, request.metadata.namespace)
         others = there is not None and self._is_of_another_try(there)
-        to_go = others and finisher.is_to_go(ApiClient().sanitize_for_serialization(there))
+        to_go = others and finisher.is_to_go(_as_dict(there))
         if there is None or there.metadata.deletion_timestamp or there.metadata.uid in over or to_go:
             self._wait(
                 context,
                 request,
-                f"Waiting until pod {request.metadata.name}, which is being deleted, is gone",
+                f"Waiting until pod {request.metadata.name}, which is being deleted, is gone.",
                 f"name-taken {request.metadata.name}",
                 _NOT_FREE,
                 gone=there.metadata.uid if there else None,
@@ -404,8 +404,8 @@ class PodTask(KubernetesPodOperator):
         """The pod of a try that was lost (its launcher or scheduler died), if there is one; and those that have ended.
 
         Pods of tries that ended (the task failed, or was cleared: then it may try more often than before) and still run
-        go at once. So do those of lost tries where the task does not take them over (``durable=False``): two would run
-        at once.
+        go at once; but for those of a task that was cleared and keeps them (``on_kill_action``). So do those of lost
+        tries where the task does not take them over (``durable=False``): two would run at once.
         """
         instance = context["ti"]
         found, over = None, []
@@ -413,15 +413,15 @@ class PodTask(KubernetesPodOperator):
             annotations, labels = pod.metadata.annotations or {}, pod.metadata.labels or {}
             if not self._is_of_another_try(pod):
                 continue
-            ended = (
-                labels.get(self.POD_CHECKED_KEY) == "True"
-                or annotations.get(MAX_TRIES) != str(instance.max_tries)
-                or pod.metadata.uid == self._attempt.over
-            )
+            cleared = annotations.get(MAX_TRIES) != str(instance.max_tries)
+            ended = labels.get(self.POD_CHECKED_KEY) == "True" or cleared or pod.metadata.uid == self._attempt.over
             if pod.metadata.deletion_timestamp:
                 continue
             if not ended and found is None and self.durable:
                 found = pod
+            elif cleared and finisher.outlives_its_task(_as_dict(pod)):
+                self.log.info("Pod %s of a try that was cleared: it is kept (on_kill_action)", pod.metadata.name)
+                self.patch_already_checked(pod, reraise=False)
             elif not ended or pod.status.phase in ("Pending", "Running"):
                 self.log.info("Pod %s of an earlier try: deleting it", pod.metadata.name)
                 self.pod_manager.delete_pod(pod)
@@ -438,7 +438,7 @@ class PodTask(KubernetesPodOperator):
         """Give the pod more memory, where the try before ran out of it and the task's node pool has more."""
         base = self.base_container_name
         if not self._attempt.memory and earlier:
-            pods = [ApiClient().sanitize_for_serialization(pod) for pod in earlier]
+            pods = [_as_dict(pod) for pod in earlier]
             self._attempt = replace(self._attempt, memory=memory.for_next(pods, base, _pool(request)))
         if self._attempt.memory and (had := memory.give(request, base, self._attempt.memory)):
             now = memory.quantity(self._attempt.memory)
@@ -446,15 +446,37 @@ class PodTask(KubernetesPodOperator):
 
     @generic_api_retry
     def _pods_of(self, namespace: str, context: Any) -> list[k8s.V1Pod]:
-        """This task instance's pods of all tries, the newest first."""
+        """This task instance's pods of all tries, the newest first; none of another Airflow that has the same DAG."""
         selector = self._build_find_pod_label_selector(context, exclude_checked=False)
-        pods = self.client.list_namespaced_pod(namespace, label_selector=selector).items
+        found = self.client.list_namespaced_pod(namespace, label_selector=selector).items
+        pods = [pod for pod in found if not finisher.is_of_another(_as_dict(pod))]
         return sorted(pods, key=lambda pod: pod.metadata.creation_timestamp, reverse=True)
 
-    def _goes_on(self, event: dict[str, Any]) -> bool:
-        """Whether the base container has yet to end."""
+    def _that_goes_on(self, event: dict[str, Any]) -> k8s.V1Pod | None:
+        """The pod, where the task's work has yet to end; as the trigger has it, a sidecar's may be part of that."""
         pod = self._read(event["name"], event["namespace"])
-        return pod is not None and not container_is_completed(pod, self.base_container_name)
+        over = pod is None or pod_status.ended(_as_dict(pod), self.base_container_name, self.do_xcom_push)
+        return None if over else pod
+
+    def _follow_again(self, pod: k8s.V1Pod, event: dict[str, Any], context: Any) -> NoReturn:
+        """Defer again where the trigger has failed. The stock operator may wait here for as long as a sidecar runs.
+
+        Raises:
+            TaskDeferred: the pod is followed again.
+            AirflowException: the cluster gave no answer for too long, or the trigger has failed too often.
+        """
+        if event.get("outage"):
+            # The pod stays, as nothing is wrong with it: a next try takes it over, or the triggerer deletes it once it
+            # sees it again.
+            raise AirflowException(event["message"])
+        failed = event.get("_redefer_count", 0)
+        if failed >= self.MAX_REDEFER_ATTEMPTS:
+            self._delete_pods_of(context)
+            raise AirflowException(event["message"])
+        self.log.warning("%s It is followed again (%d of %d).", event["message"], failed + 1, self.MAX_REDEFER_ATTEMPTS)
+        self.pod = pod
+        self.trigger_kwargs = {**(self.trigger_kwargs or {}), "_redefer_count": failed + 1}
+        self.invoke_defer_method(context=context)
 
     def _delete_pods_of(self, context: Any) -> None:
         try:
@@ -473,7 +495,7 @@ class PodTask(KubernetesPodOperator):
             AirflowException: it does not, or has for too long.
         """
         answer, now, before = refusal.read(error), time.time(), self._attempt
-        pod = ApiClient().sanitize_for_serialization(request)
+        pod = _as_dict(request)
         verdict = diagnose(pod, base=self.base_container_name, refusal=answer, now=now)
         what = f"{verdict.cause} {verdict.object}"
         since = before.since if before.since and before.waits_for == what else now
@@ -510,7 +532,7 @@ class PodTask(KubernetesPodOperator):
         quota = self._full_quota(request).now()
         if quota is None:
             return
-        all_of_it = counted(ApiClient().sanitize_for_serialization(request))
+        all_of_it = counted(_as_dict(request))
         needed = {name: amount for name, amount in all_of_it.items() if amount and name in quota.hard}
         if needed and all(amount <= quota.hard[name] for name, amount in needed.items()):
             self._wait_for_quota(context, request, quota, needed, 1)
@@ -538,9 +560,9 @@ class PodTask(KubernetesPodOperator):
 
     def _time_is_over(self, message: str, verdict: dict[str, Any] | None, context: Any) -> NoReturn:
         """Fail a task that has waited for its pod, with the verdict on why it had none."""
-        if verdict:
-            self._keep_evidence(None, Verdict(**verdict), message, context)
-        raise AirflowTaskTimeout(self._told(message, {"verdict": verdict}))
+        found = Verdict(**verdict) if verdict else out_of_time(message, self.task_id)
+        self._keep_evidence(None, found, message, context)
+        raise AirflowTaskTimeout(self._told(message, {"verdict": replace(found, sentence=message).as_dict()}))
 
     def _keep_evidence(self, pod: dict[str, Any] | None, verdict: Verdict, reason: str, context: Any) -> None:
         namespace = pod["metadata"]["namespace"] if pod else self.namespace or ""
@@ -667,6 +689,11 @@ def pod_name(base: str, instance: str) -> str:
 def _a_few_times(call: Callable[[k8s.V1Pod], k8s.V1Pod | None]) -> Callable[[k8s.V1Pod], k8s.V1Pod | None]:
     """As the provider asks again where the API server is away or busy, but not for so long that nobody is told."""
     return generic_api_retry(call).retry_with(stop=stop_after_attempt(_AT_FIRST))
+
+
+def _as_dict(pod: k8s.V1Pod) -> dict[str, Any]:
+    """The pod as the Kubernetes API gives it."""
+    return ApiClient().sanitize_for_serialization(pod)
 
 
 def _pool(pod: k8s.V1Pod) -> config.NodePool | None:

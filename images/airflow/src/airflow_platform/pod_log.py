@@ -81,7 +81,7 @@ class PodLog:
             state = states.get(name, {})
             if ("running" in state or "terminated" in state) and name not in self._streams:
                 self._finished[name] = asyncio.Event()
-                before = list(self._streams.values()) if name in _init_names(pod) or self._init_left(pod) else []
+                before = [stream for other, stream in self._streams.items() if other in _init_names(pod)]
                 self._streams[name] = asyncio.create_task(self._stream(name, before), name=f"log of {self._pod}/{name}")
             if "terminated" in state and name in self._finished:
                 self._finished[name].set()
@@ -102,9 +102,6 @@ class PodLog:
         for name in set(names) - self._said:
             log.warning(f"There is no container {name} in pod {self._pod}: its log was asked for")
         self._said.update(names)
-
-    def _init_left(self, pod: dict[str, Any]) -> bool:
-        return any(name in _init_names(pod) and not task.done() for name, task in self._streams.items())
 
     async def _stream(self, container: str, before: list[asyncio.Task]) -> None:
         # The lines of an init container come before those of the containers that it prepares.

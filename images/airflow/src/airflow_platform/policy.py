@@ -9,6 +9,7 @@ This module is imported by every Airflow process, so what is heavy is imported w
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,15 @@ from airflow_platform.diagnosis.crowd import DEFAULT_POOL, POOL_ANNOTATION
 if TYPE_CHECKING:
     from kubernetes.client import V1Pod
 
-#: The annotation of a task's pod that names the file of its DAG, relative to the folder of DAGs: whose it is.
+#: The annotation of a task's pod that names the file of its DAG: whose it is. Relative to the folder of DAGs, or as
+#: ``<bundle>:/<path>``.
 DAG_FILE_ANNOTATION = "airflow-platform/dag-file"
+
+#: The bundle of the folder of DAGs: `airflow-platform.bundles` of the chart.
+MAIN_BUNDLE = "dags"
+
+#: What has been noted on the pods of DAGs that this process has parsed.
+_noted: set[str] = set()
 
 
 @hookimpl
@@ -76,6 +84,9 @@ def pod_mutation_hook(pod: V1Pod) -> None:
 
     platform = config.load()
     annotations = pod.metadata.annotations or {}
+    if annotations.get(DAG_FILE_ANNOTATION) not in _noted:
+        # Of annotations that came with the run. This process has parsed the DAG's file, and noted it.
+        annotations.pop(DAG_FILE_ANNOTATION, None)
     if platform.node_pools and "airflow_kpo_in_cluster" in labels and POOL_ANNOTATION not in annotations:
         from airflow.exceptions import AirflowClusterPolicyViolation
 
@@ -168,10 +179,29 @@ def _note_pool(task: Any) -> None:
 
 def _note_file(task: Any) -> None:
     """Where it cannot be noted it is not: whoever asks for it refuses the pod."""
-    dag = task.get_dag()
-    can_be = "annotations" not in _mapped_arguments(task) and isinstance(_annotations(task), Mapping)
-    if can_be and dag and dag.relative_fileloc:
-        _annotate(task, DAG_FILE_ANNOTATION, dag.relative_fileloc)
+    if "annotations" not in _mapped_arguments(task) and isinstance(_annotations(task), Mapping):
+        _noted.add(file := _parsed_file())
+        _annotate(task, DAG_FILE_ANNOTATION, file)
+
+
+def _parsed_file() -> str:
+    """The file that is parsed, as `DAG_FILE_ANNOTATION` says; empty: nothing is parsed.
+
+    Airflow tells a policy neither the file nor the bundle, and a DAG has of them what its author writes (``__file__``),
+    or nothing. What the DAG bag was given is the same in the DAG processor, in a worker and in the launcher.
+    """
+    from airflow.dag_processing.dagbag import DagBag
+
+    frame = sys._getframe()
+    while frame and frame.f_code is not DagBag.process_file.__code__:
+        frame = frame.f_back
+    if frame is None:
+        return ""
+    bag = frame.f_locals["self"]
+    path = os.path.relpath(frame.f_locals["filepath"], bag.bundle_path)
+    # A folder whose name ends in a colon would pass for a bundle.
+    plain = bag.bundle_name == MAIN_BUNDLE and ":/" not in path
+    return path if plain else f"{bag.bundle_name}:/{path}"
 
 
 def _annotations(task: Any) -> Any:

@@ -39,6 +39,8 @@ SILENT = timedelta(seconds=60)
 
 #: States of a task whose phase is under way.
 _UNDER_WAY = (TaskInstanceState.QUEUED, TaskInstanceState.RUNNING)
+#: A person has cleared the task meanwhile: Airflow gives it a new try once it is told that the phase has failed.
+_CLEARED = TaskInstanceState.RESTARTING
 
 
 class NoAnswer(Exception):
@@ -56,8 +58,8 @@ class Relaunch:
     def cut_off(self, keys: Iterable[Any], error: Any = None, *, killed: bool = False) -> set[Any]:
         """Queue phases again that have ended without Airflow being told; what is to be told as failed instead.
 
-        That is a phase that was repeated often enough, and what is no task's phase, such as a callback. Where Airflow
-        knows more of a task than that its phase is under way, there is nothing to repeat.
+        That is a phase that was repeated often enough, one whose task was cleared meanwhile, and what is no task's
+        phase, such as a callback. Where Airflow knows more of a task, there is nothing to repeat.
 
         Args:
             keys: of anything that an executor runs.
@@ -79,13 +81,17 @@ class Relaunch:
             return set()
         names = [getattr(TaskInstance, name) for name in TaskInstanceKey._fields]
         with create_session() as session:
-            under_way = TaskInstance.filter_for_tis(phases), TaskInstance.state.in_(_UNDER_WAY)
-            query = select(TaskInstance).where(*under_way)
+            ended = TaskInstance.filter_for_tis(phases), TaskInstance.state.in_((*_UNDER_WAY, _CLEARED))
+            query = select(TaskInstance).where(*ended)
             found = {one.key: one for one in _locked(query, session) if one.key in phases}
-            given_up = {key for key, one in found.items() if not self._repeat(one, "was cut off", phases[key])}
+            given_up = {
+                key
+                for key, one in found.items()
+                if one.state == _CLEARED or not self._repeat(one, "was cut off", phases[key])
+            }
             # Locked by the API server, which may still be at what its client has given up, or by who adopts tasks. The
             # scheduler waits for neither.
-            left = {TaskInstanceKey(*row) for row in session.execute(select(*names).where(*under_way))} - found.keys()
+            left = {TaskInstanceKey(*row) for row in session.execute(select(*names).where(*ended))} - found.keys()
         looked = {**self._later, **phases}
         self._later = {key: counted for key, counted in looked.items() if key in left or key not in phases}
         return given_up
@@ -119,7 +125,8 @@ class Relaunch:
                 Log.dttm > timezone.utcnow() - _LATELY,
             )
             if session.scalar(query) >= AT_MOST:
-                # It is taken for running, and sends no heartbeat: Airflow fails its try.
+                # It is taken for running, and sends no heartbeat: Airflow fails its try, which is then told.
+                self._times[instance.key] = AT_MOST
                 log.error(
                     "A phase of %s has been lost with its scheduler %s times, and is given up", instance.key, AT_MOST
                 )

@@ -64,7 +64,7 @@ class WaitTrigger(BaseTrigger):
         seconds: to wait at least.
         quota, requested: the ResourceQuota that is full, and what the pod needs of it, in quantities.
         gone: the ``uid`` of a pod that has the name still.
-        priority: of the task; the higher goes first.
+        priority: of the task by itself; the line goes by its weight as Airflow reckons it, where that is known.
         deadline: seconds since the epoch, when the task has run for its ``execution_timeout``.
         attempt: `airflow_platform.attempt.Attempt`, for the next launch.
         verdict: on what it waits for, as JSON; None where that is no fault.
@@ -168,7 +168,11 @@ class _Place:
 
     @property
     def order(self) -> tuple[int, float]:
-        return -self.trigger.priority, Attempt.of(self.trigger.attempt).first or time.time()
+        # Of the task instance, with what the task's ``weight_rule`` adds, which the phase that deferred did not know.
+        weight = getattr(self.trigger.task_instance, "priority_weight", None)
+        if weight is None:
+            weight = self.trigger.priority
+        return -weight, Attempt.of(self.trigger.attempt).first or time.time()
 
     @property
     def waited(self) -> float:
