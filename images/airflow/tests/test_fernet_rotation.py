@@ -3,6 +3,7 @@
 import ast
 import inspect
 import logging
+from unittest.mock import MagicMock
 
 import pytest
 from airflow.cli.commands import rotate_fernet_key_command
@@ -11,7 +12,7 @@ from airflow.utils.session import create_session
 from cryptography.fernet import Fernet
 from sqlalchemy import delete, select
 
-from airflow_platform import fernet_rotation
+from airflow_platform import airflow_pools, declared, fernet_rotation, setup
 
 OLD, NEW, OTHER = (Fernet.generate_key().decode() for _ in range(3))
 
@@ -121,6 +122,64 @@ def test_what_changed_since_it_was_read_stays(encrypted, use, monkeypatch):
     assert fernet_rotation.rotate() == 0
     with create_session() as session:
         assert session.scalar(select(Variable)).val == "newer"
+
+
+@pytest.mark.parametrize("keys", [(OLD,), (NEW, OLD), (OLD, NEW)])
+def test_a_key_that_reads_the_database_may_be_any_of_several(encrypted, use, keys):
+    use(*keys)
+    fernet_rotation.check()
+
+
+@pytest.mark.parametrize("kind", [Connection, Variable, Trigger])
+def test_another_key_than_the_databases_is_refused(encrypted, use, kind):
+    with create_session() as session:
+        for other in {Connection, Variable, Trigger} - {kind}:
+            session.execute(delete(other))
+    use(NEW, OTHER)
+    with pytest.raises(RuntimeError, match=f"none of the 2 Fernet keys reads .* of {kind.__tablename__}") as refused:
+        fernet_rotation.check()
+    assert "name it in fernetKey.existingSecret" in str(refused.value)
+
+
+def test_a_trigger_by_another_key_does_not_hide_that_connections_are_unreadable(encrypted, use):
+    use(OTHER)
+    with create_session() as session:
+        session.add(Trigger(classpath="a.B", kwargs={"pod": "hunter4"}))
+    with pytest.raises(RuntimeError, match="2 values of connection"):
+        fernet_rotation.check()
+
+
+def test_one_connection_that_nothing_reads_refuses_no_release(encrypted, use):
+    use(OTHER)
+    with create_session() as session:
+        session.add(Connection(conn_id="lost", conn_type="postgres", password="hunter5"))
+    use(OLD)
+    fernet_rotation.check()
+
+
+def test_a_database_with_nothing_encrypted_takes_any_key(metadata_database, use):
+    use("")
+    with create_session() as session:
+        session.add(Connection(conn_id="plain", conn_type="postgres", password="hunter2"))
+        session.add(Variable(key="plain", val="hunter3"))
+        session.add(Trigger(classpath="a.B", kwargs={"pod": "hunter4"}))
+    try:
+        use(NEW)
+        fernet_rotation.check()
+    finally:
+        with create_session() as session:
+            for kind in (Connection, Variable, Trigger):
+                session.execute(delete(kind))
+    fernet_rotation.check()
+
+
+def test_a_release_with_another_key_writes_nothing(encrypted, use, monkeypatch):
+    monkeypatch.setattr(setup, "connect", MagicMock())
+    monkeypatch.setattr(setup, "migrate", lambda: None)
+    monkeypatch.setattr(airflow_pools, "write", lambda _: pytest.fail("it goes on"))
+    use(NEW)
+    with pytest.raises(RuntimeError, match="none of the 1 Fernet keys"):
+        setup.set_up((), None, declared.Declared())
 
 
 def test_airflow_encrypts_nothing_else():

@@ -213,6 +213,7 @@ config:
   smtp: {smtp_password: canary-13, smtp_user: me}
   celery: {broker_url: "redis://:canary-14@x"}
   secrets: {backend: a.b.C, backend_kwargs: '{"token": "canary-15"}'}
+  mine: {db_pass: canary-40}
   database: {sql_alchemy_conn: "postgresql://a:canary-16@b/c"}
 extraSecrets: {mine: {stringData: {key: canary-17}}}
 scheduler:
@@ -226,6 +227,40 @@ kerberos: {enabled: true, keytabBase64Content: canary-23}
 pgbouncer: {enabled: true, ssl: {key: canary-24}}
 postgresql: {auth: {postgresPassword: canary-25}}
 flower: {enabled: true, password: canary-26}
+apiServer:
+  env:
+    - {name: DB_PASS, value: canary-27}
+    - {name: SMTP_PWD, value: canary-28}
+    - {name: GPG_PASSPHRASE, value: canary-29}
+    - {name: ALERTS_WEBHOOK, value: canary-30}
+    - {name: ALERTS, value: "https://hooks.slack.com/services/canary-31"}
+    - {name: PIP_INDEX_URL, value: "https://glpat-canary-32@gitlab.example.com/simple"}
+    - {name: PIP_EXTRA_INDEX_URL, value: "https://canary-33@pypi.example.com/simple"}
+    - {name: OPTIONS, value: "-Dssl.keyPassword=canary-34"}
+  extraInitContainers:
+    - {name: a, image: "b:1", env: [{name: REDIS_PASS, value: canary-35}]}
+  extraContainers:
+    - {name: c, image: "b:1", args: ["--password=canary-36"]}
+dagProcessor:
+  extraContainers: [{name: a, image: "b:1", command: [run, --api-token, canary-37]}]
+  extraInitContainers: [{name: a, image: "b:1", command: [sh, -c, "PGPASSWORD='canary-38' psql"]}]
+  dagBundleConfigList:
+    - {name: a, classpath: b.C, kwargs: {repo_url: "https://glpat-canary-39@gitlab.example.com/dags.git"}}
+"""
+
+#: What is none, though it has something of one.
+HARMLESS = """
+env:
+  - {name: BYPASS, value: "1"}
+  - {name: CONTACTS, value: "https://example.com/a/@me,me@example.com"}
+  - {name: BUNDLES, value: '["https://git.example.com","me@example.com"]'}
+  - {name: REPOSITORY, value: "ssh://git@git.example.com/dags.git"}
+scheduler:
+  extraContainers:
+    - name: a
+      image: b:1
+      command: [run, --token-file, /run/token, --secret-name=mine, --password-stdin, --token, --verbose]
+      args: ["--password=$(DB_PASSWORD)", --pass-access-token=true, --bypass=all, --compass, north, "https://$(A)@b/c"]
 """
 
 
@@ -249,7 +284,8 @@ def test_each_secret_names_the_secret_that_has_to_hold_it(converted):
             for name in (
                 "DB_PASSWORD", "A_SECRET", "AIRFLOW__SMTP__SMTP_PASSWORD", "AIRFLOW__CELERY__BROKER_URL",
                 "AIRFLOW__SECRETS__BACKEND_KWARGS", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW_CONN_MINE",
-                "SOMETHING", "API_TOKEN",
+                "SOMETHING", "API_TOKEN", "DB_PASS", "SMTP_PWD", "GPG_PASSPHRASE", "ALERTS_WEBHOOK", "ALERTS",
+                "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "OPTIONS", "REDIS_PASS", "AIRFLOW__MINE__DB_PASS",
             )
         },
     }  # fmt: skip
@@ -259,6 +295,17 @@ def test_each_secret_names_the_secret_that_has_to_hold_it(converted):
     assert ours["config"] == {"smtp": {"smtp_user": "me"}, "secrets": {"backend": "a.b.C"}}
     assert ours["dags"]["gitSync"]["repo"] == "https://git.example.com/dags.git"
     assert "extraInitContainers" not in ours.get("triggerer", {})
+    for option in ("extraContainers", "extraInitContainers"):
+        assert option not in ours.get("dagProcessor", {})
+    assert "extraContainers" not in ours["apiServer"]
+
+
+def test_what_is_no_secret_is_copied(converted):
+    theirs = yaml.safe_load(HARMLESS)
+    ours, conversion = converted(HARMLESS)
+    assert conversion.secrets.keys() == {"airflow-database", "airflow-broker"}  # of every release
+    assert ours["extraEnv"] == theirs["env"]
+    assert ours["scheduler"]["extraContainers"] == theirs["scheduler"]["extraContainers"]
 
 
 def test_the_report_has_the_commands_with_placeholders(command):

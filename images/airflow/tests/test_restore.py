@@ -1,5 +1,6 @@
 """The way back to a backup, against a kubectl that keeps a few objects."""
 
+import io
 import json
 import re
 
@@ -8,6 +9,8 @@ import pytest
 from airflow_platform import cli
 from airflow_platform.command_error import CommandError
 from airflow_platform.restore import release as module
+
+OWNER = {"kind": "CronJob", "name": "airflow-restore"}
 
 
 class Cluster:
@@ -18,12 +21,17 @@ class Cluster:
         self.annotations = {name: {} for name in self.deployments}
         self.backups, self.succeeds, self.stuck = backups, succeeds, False
         #: Of migrations, and of a restore before: whether it has ended.
-        self.migrations = {"airflow-migrations-1": True, "airflow-migrations-2": False, "airflow-restore-1": False}
+        self.migrations = {"airflow-migrations-1": True, "airflow-migrations-2": False, "airflow-restore-1": True}
         self.calls, self.jobs = [], []
+        #: What happens at a call that begins so, before it is made.
+        self.at = {}
 
     def __call__(self, program, *words, stdin="", timeout=0):
         words = [word for word in words if word not in ("--namespace", "platform")]
         self.calls.append(" ".join([program, *words]))
+        for begin, happens in self.at.items():
+            if self.calls[-1].startswith(begin):
+                happens()
         return getattr(self, f"_{words[0]}", lambda *_: "")(words, stdin) or ""
 
     def _get(self, words, _):
@@ -58,7 +66,7 @@ class Cluster:
     def _migrations(self):
         return [
             {
-                "metadata": {"name": name, **({"ownerReferences": [{}]} if "restore" in name else {})},
+                "metadata": {"name": name, **({"ownerReferences": [OWNER]} if "restore" in name else {})},
                 "status": {"conditions": [{"type": "Complete", "status": "True"}]} if ended else {},
             }
             for name, ended in self.migrations.items()
@@ -70,7 +78,11 @@ class Cluster:
 
     def _cronjobs(self):
         names = ["airflow-clean-database", *(["airflow-restore"] if self.backups else [])]
-        return [{"metadata": {"name": name}} for name in names]
+        where = {"bucket": "dumps", "prefix": "production", "endpoint": "https://s3.example.com", "release": "airflow"}
+        variable = {"name": "AIRFLOW_PLATFORM_BACKUP", "value": json.dumps(where)}
+        containers = [{"name": "of-somebody"}, {"name": "fetch-backup", "env": [variable]}]
+        spec = {"jobTemplate": {"spec": {"template": {"spec": {"initContainers": containers}}}}}
+        return [{"metadata": {"name": name}, "spec": spec} for name in names]
 
     def _annotate(self, words, _):
         name, (key, _, value) = words[2], words[3].partition("=")
@@ -92,8 +104,20 @@ class Cluster:
         self.jobs.append((json.loads(stdin), dict(self.deployments)))
         return ""
 
+    def _history(self, words, _):
+        return json.dumps([{"revision": revision} for revision in (3, 4, 5)])
+
     def _logs(self, words, _):
         return "what the Job said"
+
+
+def fails(error):
+    """What raises it, as an expression."""
+
+    def happens():
+        raise error
+
+    return happens
 
 
 @pytest.fixture
@@ -149,6 +173,83 @@ def test_an_older_release_is_gone_back_to(cluster):
     assert there.deployments == {"airflow-scheduler": 2, "airflow-api-server": 1, "airflow-launcher": 3}
 
 
+@pytest.mark.parametrize("revision", [0, -1, 6])
+def test_a_revision_that_is_not_there_is_said_before_anything_is_done(cluster, capsys, revision):
+    there = cluster()
+    assert cli.main([*WORDS, "--rollback", str(revision)]) == 1
+    assert re.search(
+        f"airflow has no revision {revision} to go back to, and nothing was done. "
+        "`helm history airflow --namespace platform` has: 3, 4, 5",
+        capsys.readouterr().err,
+    )
+    assert not [call for call in there.calls if "scale" in call]
+
+
+def test_a_helm_that_does_not_answer_is_said_before_anything_is_done(cluster, capsys):
+    there = cluster()
+    there.at["helm history"] = fails(CommandError("helm is not on the PATH: install it"))
+    assert cli.main([*WORDS, "--rollback", "4"]) == 1
+    assert re.search("not on the PATH: install it\nNothing was done. .* without --rollback", capsys.readouterr().err)
+    assert not [call for call in there.calls if "scale" in call]
+
+
+def test_helm_is_asked_nothing_where_the_release_stays(cluster):
+    there = cluster()
+    assert cli.main(WORDS) == 0
+    assert not [call for call in there.calls if call.startswith("helm")]
+
+
+@pytest.mark.parametrize(("error", "code"), [(CommandError("helm rollback failed"), 1), (KeyboardInterrupt(), 130)])
+def test_a_release_that_does_not_go_back_leaves_a_restored_database_and_says_so(cluster, capsys, error, code):
+    there = cluster()
+    there.at["helm rollback"] = fails(error)
+    assert cli.main([*WORDS, "--rollback", "4"]) == code
+    assert (
+        "The database is restored; only the release is still to go back: "
+        "helm rollback airflow 4 --namespace platform --wait --wait-for-jobs --timeout 15m\n"
+    ) in capsys.readouterr().err
+    # Whoever upgrades in place of that has the schema migrated again.
+    assert list(there.migrations) == ["airflow-restore-1"]
+
+
+def test_a_restore_that_is_at_work_is_left_alone(cluster, capsys):
+    there = cluster()
+    there.migrations["airflow-restore-by-hand"] = False
+    assert cli.main(WORDS) == 1
+    assert re.search(
+        r"Job airflow-restore-by-hand is at work on the database: wait for its end "
+        r"\(kubectl --namespace platform get job airflow-restore-by-hand --watch\)\nNothing was done",
+        capsys.readouterr().err,
+    )
+    assert all(call.startswith("kubectl get") for call in there.calls)
+
+
+@pytest.mark.parametrize("succeeds", [True, False])
+def test_airflow_stays_stopped_while_another_restore_is_at_work(cluster, capsys, succeeds):
+    there = cluster(succeeds=succeeds)
+    there.at["kubectl create job"] = lambda: there.migrations.update({"airflow-restore-2": False})
+    assert cli.main(WORDS) == 1
+    said = capsys.readouterr().err
+    assert "Job airflow-restore-2 is at work on the database" in said
+    assert "Airflow is stopped. Where nobody starts it then, run this again" in said
+    assert "as it was" not in said
+    assert set(there.deployments.values()) == {0}
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("kubectl scale", "Airflow may be stopped by now: run this again, which also starts it"),
+        ("kubectl get job ", r"Airflow is stopped. Job airflow-restore-[0-9]{14} goes on where it was made: when it"),
+        ("kubectl scale deployment airflow-", "Airflow is stopped, at least in part: run this again"),
+    ],
+)
+def test_whoever_interrupts_it_is_told_what_goes_on(cluster, capsys, call, said):
+    cluster().at[call] = fails(KeyboardInterrupt())
+    assert cli.main(WORDS) == 130
+    assert re.search(said, capsys.readouterr().err)
+
+
 def test_whoever_was_interrupted_has_the_numbers_of_before_when_it_is_run_again(cluster, monkeypatch, capsys):
     there = cluster()
     there.stuck = True
@@ -173,13 +274,25 @@ def test_nothing_is_done_unasked(cluster, monkeypatch, capsys):
     there = cluster()
     monkeypatch.setattr("builtins.input", lambda _: "other")
     assert cli.main(WORDS[:-1]) == 1
-    assert capsys.readouterr().err == "error: nothing was done\n"
+    captured = capsys.readouterr()
+    assert captured.err == "error: nothing was done\n"
+    assert "aws s3 ls s3://dumps/production/airflow/ --endpoint-url https://s3.example.com" in captured.out
+    assert not [call for call in there.calls if "scale" in call]
+
+
+def test_nobody_to_ask_is_said_in_a_sentence(cluster, monkeypatch, capsys):
+    there = cluster()
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert cli.main(WORDS[:-1]) == 1
+    assert capsys.readouterr().err == (
+        "error: nothing was done: there is nobody to ask. Run this in a terminal, or add --yes\n"
+    )
     assert not [call for call in there.calls if "scale" in call]
 
 
 def test_a_job_that_does_not_end_leaves_airflow_stopped_and_says_so(cluster, monkeypatch, capsys):
     there = cluster()
-    monkeypatch.setattr(module.Release, "run", lambda *_: (_ for _ in ()).throw(CommandError("it has not ended")))
+    monkeypatch.setattr(module.Release, "run", lambda *_: fails(CommandError("it has not ended"))())
     assert cli.main(WORDS) == 1
     assert "Airflow is stopped" in capsys.readouterr().err
     assert set(there.deployments.values()) == {0}

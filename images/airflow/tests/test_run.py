@@ -242,6 +242,21 @@ def test_a_run_id_that_there_is(airflow, run):
     code, _, err = run("d", "--run-id", "r")
     assert code == 3
     assert "DAG d has a run of the id r already" in err
+    assert airflow.bodies("POST") == []
+
+
+def test_a_paused_dag_stays_paused_where_the_run_id_is_taken(airflow, run):
+    airflow.dags["d"] = True
+    airflow.runs["d", "r"] = Run(list(SUCCEEDS))
+    assert run("d", "--run-id", "r", "--unpause")[0] == 3
+    assert airflow.dags["d"] is True
+
+
+def test_a_logical_date_that_has_a_run_of_another_id(airflow, run):
+    airflow.refuse["POST", "/api/v2/dags/d/dagRuns"] = (409, {"reason": "Unique constraint violation"})
+    code, _, err = run("d", "--run-id", "r", "--logical-date", "2026-01-31T00:00:00Z")
+    assert code == 3
+    assert "DAG d has a run of the logical date 2026-01-31T00:00:00+00:00 already" in err
 
 
 def test_what_airflow_does_not_take_is_said_by_field(airflow, run):
@@ -276,9 +291,10 @@ def test_an_address_that_never_answered_is_said_at_once(airflow, run, monkeypatc
     assert "answers 503" in err
 
 
-def test_a_run_whose_answer_was_lost_is_not_triggered_twice(airflow, run):
+@pytest.mark.parametrize("words", [[], ["--run-id", "pipeline-7"], ["--logical-date", "2026-01-31T00:00:00Z"]])
+def test_a_run_whose_answer_was_lost_is_not_triggered_twice(airflow, run, words):
     airflow.lose_answers_to = "POST"
-    assert run("d", "--wait")[0] == 0
+    assert run("d", "--wait", *words)[0] == 0
     assert len(airflow.runs) == 1
     assert len(airflow.bodies("POST")) == 2
 

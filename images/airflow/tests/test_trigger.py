@@ -552,8 +552,11 @@ async def test_what_lasts_is_final_as_soon_as_it_has_lasted(follow, monkeypatch)
 async def test_a_pod_that_does_not_start_in_time_fails_the_task_and_goes(follow, lines, conditions, word):
     async with follow(ends=True, schedule_timeout=5, startup_timeout=5, on_finish_action="keep_pod") as (api, _, event):
         await api.run("p", "Pending", conditions=conditions, metadata={"creationTimestamp": ago(60)})
-        assert isinstance(await result(event), TaskFailedEvent)
-        assert any(word in line for line in lines())
+        found = await result(event)
+        assert isinstance(found, TaskFailedEvent)
+        assert word in lines()[-1]
+        # Whoever has the verdict reads that line, and not what a pod waits for that is gone.
+        assert found.xcoms["platform_verdict"]["sentence"] == lines()[-1]
         assert len(api.deleted) == 1
 
 
@@ -629,8 +632,21 @@ async def test_a_task_that_runs_out_of_time_fails_and_its_pod_goes(follow, actio
     async with follow(execution_deadline=time.time() + 0.2, on_finish_action=action, grace_period=7) as (api, _, event):
         uid = (await api.run("p", "Running"))["metadata"]["uid"]
         status, message = payload(await result(event))
-        assert (status, message) == ("timeout", "Pod p: execution_timeout has passed")
+        assert (status, message) == ("timeout", "Pod p: execution_timeout has passed.")
         assert api.deleted == [(uid, {"preconditions": {"uid": uid}, "gracePeriodSeconds": 7})]
+
+
+@asynchronous
+async def test_a_task_that_runs_out_of_time_while_its_pod_does_well_has_a_verdict(follow, monkeypatch):
+    saved = {}
+    monkeypatch.setattr(evidence, "save", saved.__setitem__)
+    async with follow(ends=True, execution_deadline=time.time() + 0.2) as (api, _, event):
+        await api.run("p", "Running")
+        told = (await result(event)).xcoms["platform_verdict"]
+    (found,) = saved.values()
+    assert told == found["verdict"]
+    assert (told["cause"], told["kind"], told["object"]) == ("timed-out", "user", "task")
+    assert told["sentence"] == found["reason"] == "Pod p: execution_timeout has passed."
 
 
 @asynchronous
@@ -891,7 +907,7 @@ async def test_a_task_runs_out_of_time_while_its_watch_is_refused_too(follow, re
     async with follow(execution_deadline=time.time() + 1) as (api, one, event):
         await api.run("p", "Running")
         await refuse(api, one)
-        assert payload(await result(event)) == ("timeout", "Pod p: execution_timeout has passed")
+        assert payload(await result(event)) == ("timeout", "Pod p: execution_timeout has passed.")
         assert len(api.deleted) == 1
 
 

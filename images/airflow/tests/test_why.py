@@ -61,9 +61,14 @@ async def test_of_a_try_that_failed_the_evidence_and_else_the_last_error(gather)
     answer = await gather.of("failed")
     assert gather.asked == [("evidence", ("log",)), ("last_error", ("log",))]
     assert "ValueError: x" in answer.sentence
-    gather.answers.evidence = {"verdict": None}
-    await gather.of("up_for_retry")
+    gather.answers.evidence = {"verdict": None, "reason": ""}
+    answer = await gather.of("up_for_retry")
+    assert gather.asked == [("evidence", ("log",)), ("last_error", ("log",))]
+    assert "ValueError: x" in answer.sentence
+    gather.answers.evidence = {"verdict": None, "reason": "Pod p: execution_timeout has passed."}
+    answer = await gather.of("failed")
     assert gather.asked == [("evidence", ("log",))]
+    assert answer.sentence == "Task t failed. Pod p: execution_timeout has passed."
 
 
 @asynchronous

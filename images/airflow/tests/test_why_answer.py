@@ -35,6 +35,23 @@ VERDICT = {
     "object": "i:7",
     "certain": True,
 }
+NO_ROOM = {
+    "cause": "no-room",
+    "kind": "capacity",
+    "sentence": "Pod t-1 waits for 2 CPU on pool gpu (free 0.5 of 4 CPU); it starts when other pods have ended.",
+    "object_kind": "pod",
+    "object": "t-1",
+    "certain": True,
+}
+NO_NODE = "Pod t-1: the pod had no node within 120 s (schedule_timeout_seconds)"
+FULL = {
+    **NO_ROOM, "cause": "quota-full", "object_kind": "quota", "object": "q",
+    "sentence": "Quota q of namespace team is full; the task waits until pods that it counts have ended.",
+}  # fmt: skip
+OUT_OF_TIME = {
+    **NO_ROOM, "cause": "timed-out", "kind": "user", "object_kind": "task", "object": "t",
+    "sentence": "Pod t-1: execution_timeout has passed.",
+}  # fmt: skip
 
 
 def known(state=None, *, run=RUN, dag=DAG, instance=None, **more):
@@ -229,6 +246,25 @@ CASES = [
     # It has ended.
     ("image-not-found", "user", failed(end=End(evidence={"verdict": VERDICT})),
      "Task t failed (try 1 of 3). Image i:7 does not exist in registry r. Push it, or correct its name or tag."),
+    ("image-not-found", "user", failed(end=End(evidence={"verdict": VERDICT, "reason": VERDICT["sentence"]})),
+     "Task t failed (try 1 of 3). Image i:7 does not exist in registry r. Push it, or correct its name or tag."),
+    ("no-room", "capacity",
+     failed(end=End(evidence={"verdict": NO_ROOM, "reason": f"{NO_NODE}: {NO_ROOM['sentence']}"})),
+     f"Task t failed (try 1 of 3). {NO_NODE}. Until then: {NO_ROOM['sentence']}"),
+    ("quota-full", "capacity",
+     failed(
+         "up_for_retry", instance={"next_try": NOW + 90},
+         end=End(evidence={"verdict": FULL, "reason": f"execution_timeout has passed. {FULL['sentence']} And more."}),
+     ),
+     "Try 1 of 3 of task t failed. execution_timeout has passed. Until then: Quota q of namespace team is full; the "
+     "task waits until pods that it counts have ended. Try 2 begins in 90 s, at 2027-01-15 08:01:30 UTC."),
+    ("timed-out", "user", failed(end=End(evidence={"verdict": OUT_OF_TIME, "reason": OUT_OF_TIME["sentence"]})),
+     "Task t failed (try 1 of 3). Pod t-1: execution_timeout has passed."),
+    ("timed-out", "user",
+     failed(end=End(evidence={"verdict": None, "reason": "Pod t-1: execution_timeout has passed"})),
+     "Task t failed (try 1 of 3). Pod t-1: execution_timeout has passed."),
+    ("unknown", "user", failed(end=End(evidence={"verdict": None, "reason": "Pod t-1 failed."})),
+     "Task t failed (try 1 of 3). Pod t-1 failed."),
     ("marked", "user", failed(end=End(marked_by="alice", evidence={"verdict": VERDICT})),
      "Task t failed (try 1 of 3). alice set it to failed by hand."),
     ("ended-by-scheduler", "infrastructure",

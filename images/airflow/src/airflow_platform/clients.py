@@ -94,12 +94,13 @@ def make_dags(file: Path, dag: str, make: Callable[[Client], Any], *, owner: str
     for entry in read_entries(file):
         name = f"line_{entry.lines[()]}"
         try:
-            client = _client(entry, made | set(broken))
-            name = client.name
-            _make_one(client, make)
+            name = _name(entry, made | set(broken))
+            _make_one(Client(name, _settings(entry, name), entry), make)
             made.add(name)
         except Exception as error:
-            broken[name] = entry, _said(name, entry, error)
+            # Of several without a name on one line, each is said.
+            before = f"{broken[name][1]}\n" if name in broken else ""
+            broken[name] = entry, before + _said(name, entry, error)
     if not made:
         # Most often it is what makes them that is wrong: once is enough.
         lines = dict.fromkeys(line for _, said in broken.values() for line in said.splitlines())
@@ -110,8 +111,8 @@ def make_dags(file: Path, dag: str, make: Callable[[Client], Any], *, owner: str
         _stand_in(f"{dag}__{name}", _with_line(name, entry, said), owner, options)
 
 
-def _client(entry: Text, known: set[str]) -> Client:
-    """The client of an entry.
+def _name(entry: Text, known: set[str]) -> str:
+    """The name of the client that an entry is.
 
     Raises:
         DeclarationError: it is none.
@@ -119,14 +120,26 @@ def _client(entry: Text, known: set[str]) -> Client:
     value, place = entry.value, entry.at(())
     if isinstance(value, DeclarationError):
         raise value
-    name = str(next(iter(value))) if isinstance(value, dict) and value else ""
+    name = next(iter(value)) if value else ""
     if not _NAME.fullmatch(name):
         raise DeclarationError(f"{place}: a client is expected, as `acme: {{batches: 3}}`, of letters, digits, - and _")
     if name in known:
         raise DeclarationError(f"{place}: client {name} is there twice; keep one")
-    if not isinstance(value[name] or {}, dict):
-        raise DeclarationError(f"{place}: a mapping is expected, as `{name}: {{batches: 3}}`")
-    return Client(name, value[name] or {}, entry)
+    return name
+
+
+def _settings(entry: Text, name: str) -> dict[str, Any]:
+    """What the list says of a client.
+
+    Raises:
+        DeclarationError: it is not YAML, or no mapping.
+    """
+    found = entry.value[name] or {}
+    if isinstance(found, DeclarationError):
+        raise found
+    if not isinstance(found, dict):
+        raise DeclarationError(f"{entry.at(())}: a mapping is expected, as `{name}: {{batches: 3}}`")
+    return found
 
 
 def _make_one(client: Client, make: Callable[[Client], Any]) -> None:

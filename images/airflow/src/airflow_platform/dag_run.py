@@ -119,7 +119,7 @@ def trigger(
         dag_id: the DAG.
         logical_date: of the run; None: it has none.
         conf: the run's configuration; its entries win over the DAG's params of the same names.
-        run_id: its id; None: a new one.
+        run_id: its id, that no run has yet; None: a new one.
         unpause: whether a DAG that is paused is to be unpaused, and stays so.
 
     Raises:
@@ -134,9 +134,11 @@ def trigger(
         ) from None
     if dag["is_paused"] and not unpause:
         raise ClientError(f"DAG {dag_id} is paused, so a run of it would wait. Unpause it, or give --unpause")
+    run = DagRun(client, dag_id, run_id or _new_id())
+    if run_id and run.is_there():
+        raise _taken(dag_id, f"id {run_id}")
     if dag["is_paused"]:
         client.api("PATCH", _dag(dag_id), body={"is_paused": False})
-    run = DagRun(client, dag_id, run_id or _new_id())
     body = {
         "dag_run_id": run.run_id,
         "logical_date": logical_date.isoformat() if logical_date else None,
@@ -145,15 +147,12 @@ def trigger(
     try:
         client.api("POST", f"{_dag(dag_id)}/dagRuns", body=body)
     except ConflictError as conflict:
-        if run_id is None and run.is_there():
-            # The answer to a request before was lost: nobody else has this id.
+        if run.is_there():
+            # The answer to a request before was lost: until then, nobody had this id.
             return run
-        if logical_date is None and run_id is None:
+        if logical_date is None:
             raise
-        which = [f"the id {run_id}"] * bool(run_id) + [f"the logical date {body['logical_date']}"] * bool(logical_date)
-        raise ClientError(
-            f"DAG {dag_id} has a run of {' or '.join(which)} already: give another one, or delete that run"
-        ) from conflict
+        raise _taken(dag_id, f"logical date {body['logical_date']}") from conflict
     return run
 
 
@@ -167,6 +166,10 @@ def of_date(client: Client, dag_id: str, logical_date: datetime) -> DagRun | Non
     query = {"logical_date_gte": at, "logical_date_lte": at}
     found = client.api("GET", f"{_dag(dag_id)}/dagRuns", **query)["dag_runs"]
     return DagRun(client, dag_id, found[0]["dag_run_id"]) if found else None
+
+
+def _taken(dag_id: str, what: str) -> ClientError:
+    return ClientError(f"DAG {dag_id} has a run of the {what} already: give another one, or delete that run")
 
 
 def _dag(dag_id: str) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from itertools import groupby
+from operator import itemgetter
 
 from airflow.configuration import conf
 from airflow.models import Connection, Trigger, Variable
@@ -15,6 +17,7 @@ from airflow.models.connection_test import ConnectionTestRequest
 from airflow.utils.session import create_session
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from sqlalchemy import Column, select, true, update
+from sqlalchemy.orm import Session
 
 from airflow_platform.backup.fernet import reads
 
@@ -34,13 +37,37 @@ _ENCRYPTED = tuple(
 )
 
 
+def check() -> None:
+    """See whether the keys are those of this database: a release of another name has generated ones of its own.
+
+    The first table with anything encrypted tells: pods that a wrong key has reached write triggers within seconds.
+
+    Raises:
+        RuntimeError: nothing of that is encrypted by one of the keys.
+    """
+    keys = _keys()
+    with create_session() as session:
+        for table, columns in groupby(_ENCRYPTED, itemgetter(0)):
+            texts = [text for _, column, encrypted, _ in columns for text in _texts(session, column, encrypted)]
+            if any(reads(key, text) for text in texts for key in keys):
+                return
+            if texts:
+                raise RuntimeError(
+                    f"none of the {len(keys)} Fernet keys reads what the database has encrypted ({len(texts)} values "
+                    f"of {table.name}): another key did it. If the release or fullnameOverride had another name, that "
+                    "key is in the Secret <name before>-generated: name it in fernetKey.existingSecret. Or put the "
+                    "key, comma separated, beside that of fernetKey's Secret (<name now>-generated, where none is "
+                    f"named). If it is lost, delete these rows of {table.name}"
+                )
+
+
 def rotate() -> int:
     """Do it; the number of values that were encrypted anew.
 
     Raises:
         RuntimeError: something is encrypted by none of the keys. All else has been done.
     """
-    keys = [Fernet(key.strip()) for key in conf.get("core", "fernet_key").split(",") if key.strip()]
+    keys = _keys()
     if len(keys) < 2:
         log.warning("fernetKey.rotate is set, but its Secret lists one key: nothing is to be encrypted anew")
         return 0
@@ -62,6 +89,20 @@ def rotate() -> int:
     return done.total()
 
 
+def _keys() -> list[Fernet]:
+    return [Fernet(key.strip()) for key in conf.get("core", "fernet_key").split(",") if key.strip()]
+
+
+def _is_plain(text: str) -> bool:
+    # A trigger's arguments are stored as they are where Airflow had no key.
+    return text.startswith("{")
+
+
+def _texts(session: Session, column: Column, encrypted) -> list[str]:
+    found = session.scalars(select(column).where(column.is_not(None), column != "", encrypted))
+    return [text for text in found if not _is_plain(text)]
+
+
 def _ids(table, column: Column, encrypted) -> list:
     with create_session() as session:
         return list(session.scalars(select(table.c.id).where(column.is_not(None), column != "", encrypted)))
@@ -70,8 +111,7 @@ def _ids(table, column: Column, encrypted) -> list:
 def _rotate_one(table, column: Column, row, keys: list[Fernet]) -> bool:
     with create_session() as session:
         text = session.scalar(select(column).where(table.c.id == row))
-        # A trigger's arguments are stored as they are where Airflow had no key.
-        if not text or text.startswith("{") or reads(keys[0], text):
+        if not text or _is_plain(text) or reads(keys[0], text):
             return False
         new = MultiFernet(keys).rotate(text.encode()).decode()
         changed = session.execute(update(table).where(table.c.id == row, column == text).values({column: new}))

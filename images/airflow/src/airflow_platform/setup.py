@@ -104,7 +104,12 @@ def set_up(
     *,
     rotate_fernet_key: bool = False,
 ) -> None:
-    """All steps, under a lock: pods of the release wait for its end, and a second run for the first."""
+    """All steps, under a lock: pods of the release wait for its end, and a second run for the first.
+
+    Raises:
+        RuntimeError: what the database has encrypted is by none of the Fernet keys, and nothing was written; or a step
+            could not be taken.
+    """
     with connect() as connection, connection.cursor() as cursor:
         # Of the transaction, which stays open: the one kind of lock that a pooler between keeps in one piece.
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (SETUP_LOCK,))
@@ -112,6 +117,7 @@ def set_up(
         # Here, not above: a database that is away is told before all of Airflow is imported.
         from airflow_platform import airflow_pools, fernet_rotation
 
+        fernet_rotation.check()
         if rotate_fernet_key:
             fernet_rotation.rotate()
         airflow_pools.write(pools)

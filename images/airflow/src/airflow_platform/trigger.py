@@ -14,7 +14,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -390,9 +390,10 @@ class PodTrigger(BaseTrigger):
             if deadline <= time.time():
                 await at.evidence.gather(pod)
                 trouble = at.evidence.diagnose(pod)
-                message = f"Pod {self.name}: {why}{f': {trouble.sentence}' if trouble else ''}"
+                message = f"Pod {self.name}: {why}{f': {trouble.sentence}' if trouble else '.'}"
+                verdict = trouble or out_of_time(message, self.task_instance.task_id)
                 await at.log.finish(1, at_most=_RUNS_ON)
-                return await self._failed(at, pod, message, trouble, status="timeout", stop=True)
+                return await self._failed(at, pod, message, verdict, status="timeout", stop=True)
         # The watch is about to say what was just read.
         await asyncio.sleep(1)
         return None
@@ -474,8 +475,11 @@ class PodTrigger(BaseTrigger):
         return self._fails(at, status, reason, verdict)
 
     def _fails(self, at: _Followed, status: str, message: str, verdict: Verdict | None) -> TriggerEvent:
-        """The end of the task, or what the launcher needs to end it; with the verdict, which the REST API has then."""
-        told = verdict.as_dict() if verdict else None
+        """The end of the task, or what the launcher needs to end it; with the verdict, which the REST API has then.
+
+        Its sentence is the log's last line: one on the pod alone would not say that the task's time is over.
+        """
+        told = replace(verdict, sentence=message).as_dict() if verdict else None
         if self.ends:
             return TaskFailedEvent(xcoms={VERDICT: told} if told else None)
         return self._resume(status, message, verdict=told, last_lines=list(at.log.last))
@@ -535,3 +539,8 @@ class PodTrigger(BaseTrigger):
                 "time": datetime.now(timezone.utc).isoformat(),
             }
         )
+
+
+def out_of_time(reason: str, task_id: str) -> Verdict:
+    """The verdict on a task whose time is over, where nothing is known to have kept it; ``reason`` is the sentence."""
+    return Verdict(cause="timed-out", kind="user", sentence=reason, object_kind="task", object=task_id, final=True)

@@ -1,6 +1,7 @@
 """The commands, against a real git repository and an api-server on loopback."""
 
 import json
+import os
 import subprocess
 import threading
 from collections import defaultdict
@@ -216,8 +217,66 @@ def test_promote_and_rollback(run, three, stored, airflow):
     assert run("rollback", "report")[0] == 0
     assert [one["version"] for one in plan(stored)["schedule"]] == ["1.0.0", "1.1.0", "1.0.0"]
     assert plan(stored)["schedule"][2]["after"] == plan(stored)["schedule"][1]["after"]
-    assert run("rollback", "report")[0] == 0
+    # The version before is what was gone back from now.
+    before = stored("report.yaml")
+    code, out, err = run("rollback", "report")
+    assert (code, out, stored("report.yaml")) == (1, "", before)
+    assert "somebody has gone back to report 1.0.0 already; nothing was done. To go to another version, name it" in err
+    assert run("rollback", "report", "1.0.0")[:2] == (
+        0,
+        f"report 1.0.0 is scheduled\n  report: after the run of {yesterday:%Y-%m-%d} 00:00 UTC\n",
+    )
+    assert stored("report.yaml") == before
+    airflow.parsed("report__1_0_0", following=None)
+    assert run("rollback", "report", "1.1.0")[0] == 0
     assert plan(stored)["schedule"][3]["version"] == "1.1.0"
+
+
+def test_a_rollback_that_airflow_has_not_read_may_be_done_again(run, three, stored, airflow):
+    for version in ("1.0.0", "1.1.0"):
+        run("promote", "report", version, "--no-wait")
+    for words in (("rollback", "report"), ("rollback", "report", "1.0.0")):
+        code, out, err = run(*words, "--margin", "0")
+        assert (code, out.splitlines()[0]) == (1, "report 1.0.0 is scheduled")
+        assert "is pushed; to wait once more: airflow-platform promote report 1.0.0\n" in err
+        assert [one["version"] for one in plan(stored)["schedule"]] == ["1.0.0", "1.1.0", "1.0.0"]
+    airflow.parsed("report__1_0_0")
+    for repeat in ("rollback", "promote"):
+        assert run(repeat, "report", "1.0.0", "--margin", "0")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "others", "said"),
+    [
+        (("rollback", "report"), ("rollback", "report"), "meanwhile: 1.0.0 of report is scheduled; nothing was done"),
+        (("rollback", "report"), ("promote", "report", "2.0.0"), "meanwhile: 2.0.0 of report is scheduled; nothing"),
+        (("rollback", "report"), ("retire", "report", "1.1.0"), "meanwhile: no version of report is scheduled"),
+        # What was named is done.
+        (("rollback", "report", "1.0.0"), ("rollback", "report"), ""),
+        (("rollback", "report", "1.0.0"), ("promote", "report", "2.0.0"), ""),
+    ],
+)
+def test_two_go_back_at_once(run, three, stored, monkeypatch, words, others, said):
+    from airflow_platform.release import store
+
+    for version in ("1.0.0", "1.1.0"):
+        run("promote", "report", version, "--no-wait")
+    real, pushed = store.git, []
+
+    def git(*arguments, at):
+        if arguments[0] == "push" and not pushed:
+            pushed.append(True)
+            assert run(*others, "--no-wait")[0] == 0
+            pushed.append(stored("report.yaml"))
+        return real(*arguments, at=at)
+
+    monkeypatch.setattr(store, "git", git)
+    code, _, err = run(*words, "--no-wait")
+    if said:
+        assert (code, stored("report.yaml")) == (1, pushed[1])
+        assert said in err
+    else:
+        assert (code, plan(stored)["schedule"][-1]["version"]) == (0, "1.0.0")
 
 
 def test_a_change_that_airflow_does_not_read_is_said(run, three, airflow):
@@ -281,6 +340,8 @@ def test_a_version_that_is_paused_is_said(run, three, airflow):
         (("promote", "repot", "1.0.0"), "there is no release of repot. Released: report."),
         (("promote", "report", "1.0"), "'1.0' is no version: write three numbers, as 1.3.0"),
         (("rollback", "report"), "no version of report was scheduled before: promote one"),
+        (("rollback", "report", "1.0.0"), "report 1.0.0 was never scheduled: promote it"),
+        (("rollback", "report", "9.0.0"), "report has no release 9.0.0"),
         (("retire", "report", "9.0.0"), "report has no release 9.0.0"),
         (
             ("delete", "report", "1.0.0"),
@@ -449,10 +510,33 @@ def test_images_that_no_live_release_runs_are_listed(run, repository, stored, ai
     run("release", "dags/research/report", "--version", "1.1.0")
     assert run("list", "--unused-images")[1] == ""
     run("retire", "report", "1.0.0", "--no-wait")
-    assert run("list", "--unused-images")[1] == f"worker:1.0.0{DIGEST}\n"
+    # As where --url names another Airflow.
+    assert run("list", "--unused-images")[1] == ""
+    airflow.parsed("report__1_0_0", allowed=["scheduled"], following=today().isoformat())
+    assert run("list", "--unused-images")[1] == ""
     airflow.parsed("report__1_0_0", **RETIRED)
+    assert run("list", "--unused-images")[1] == f"worker:1.0.0{DIGEST}\n"
+    run("archive")
+    airflow.dags.clear()
+    assert run("list", "--unused-images")[1] == f"worker:1.0.0{DIGEST}\n"
     assert run("delete", "report", "1.0.0")[0] == 0
     assert run("list", "--unused-images")[1] == f"worker:1.0.0{DIGEST}\n"
+
+
+def test_an_image_that_another_dag_runs_is_used(run, repository, airflow):
+    for name in ("dag.py", "tables.py", "more.py", "query.sh"):
+        text = (
+            (repository.folder / name).read_text().replace("research.report", "sales.sold").replace('"report', '"sold')
+        )
+        repository.put(f"sales/sold/{name}", text)
+    repository.commit()
+    for folder in ("research/report", "sales/sold"):
+        run("release", f"dags/{folder}", "--version", "1.0.0")
+    for name, unused in (("report", ""), ("sold", f"worker:1.0.0{DIGEST}\n")):
+        run("retire", name, "1.0.0", "--no-wait")
+        airflow.parsed(f"{name}__1_0_0", **RETIRED)
+        assert run("delete" if unused else "archive", name, "1.0.0")[0] == 0
+        assert run("list", "report", "--unused-images")[1] == unused
 
 
 def test_the_list_has_versions_schedule_runs_and_who(run, three, airflow, repository):
@@ -472,7 +556,7 @@ def test_the_list_has_versions_schedule_runs_and_who(run, three, airflow, reposi
 
 
 class Registry(ThreadingHTTPServer):
-    """``answers``: by path, (status, headers). ``asked``: paths with what authorized them."""
+    """``answers``: by path, (status, headers). ``asked``: paths with what authorized them, and what was sent."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), RegistryHandler)
@@ -483,7 +567,8 @@ class Registry(ThreadingHTTPServer):
 class RegistryHandler(BaseHTTPRequestHandler):
     def _answer(self):
         authorization = self.headers.get("authorization")
-        self.server.asked.append((self.command, self.path, authorization))
+        sent = self.rfile.read(int(self.headers.get("content-length", 0))).decode()
+        self.server.asked.append((self.command, self.path, authorization, sent))
         answers = self.server.answers.get(self.path.partition("?")[0], {})
         status, headers, body = answers.get(authorization, answers.get("any", (404, {}, b"")))
         self.send_response(status)
@@ -491,10 +576,10 @@ class RegistryHandler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
-        if self.command == "GET":
+        if self.command != "HEAD":
             self.wfile.write(body)
 
-    do_GET = do_HEAD = _answer
+    do_GET = do_HEAD = do_POST = _answer
 
     def log_message(self, *_):
         pass
@@ -540,6 +625,97 @@ def test_a_registry_may_want_a_token(images):
     images.answers["/token"] = {"Basic YW5uOnNlY3JldA==": given}
     assert registry.pinned("worker:1.0.0", images.host) == f"worker:1.0.0{DIGEST}"
     assert images.asked[1][1] == "/token?service=registry&scope=repository%3Aworker%3Apull"
+    images.answers["/token"] = {"any": (200, {}, b"<html>")}
+    with pytest.raises(registry.CommandError, match=r"gives no token, but what is no JSON of one \(http://.*/token\)"):
+        registry.pinned("worker:1.0.0", images.host)
+
+
+@pytest.fixture
+def helper(images, tmp_path, monkeypatch):
+    """Puts a credential helper there, a shell script that Docker's configuration names."""
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+
+    def helper(script, **configuration):
+        program = tmp_path / "bin" / "docker-credential-safe"
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        # As docker login leaves it.
+        known = {"auths": {images.host: {}}} | (configuration or {"credsStore": "safe"})
+        (tmp_path / "docker" / "config.json").write_text(json.dumps(known))
+
+    return helper
+
+
+@pytest.mark.parametrize("named", [{"credsStore": "safe"}, {"credsStore": "no", "credHelpers": {"HOST": "safe"}}])
+def test_credentials_may_be_a_helpers(images, helper, named):
+    named = json.loads(json.dumps(named).replace("HOST", images.host))
+    given = '{"ServerURL": "x", "Username": "ann", "Secret": "secret"}'
+    helper(f"""[ "$1" = get ] && [ "$(cat)" = {images.host} ] && echo '{given}'""", **named)
+    refused = (401, {"www-authenticate": 'Basic realm="x"'}, b"")
+    images.answers["/v2/worker/manifests/1.0.0"] = {"any": refused, "Basic YW5uOnNlY3JldA==": _found()}
+    assert registry.pinned("worker:1.0.0", images.host) == f"worker:1.0.0{DIGEST}"
+
+
+def test_an_identity_token_is_changed_for_one_of_the_registry(images, helper):
+    images.answers["/v2/worker/manifests/1.0.0"] = {
+        "any": (401, {"www-authenticate": f'Bearer realm="http://{images.host}/token",service="s",scope="c"'}, b""),
+        "Bearer given": _found(),
+    }
+    images.answers["/token"] = {"any": (200, {}, b'{"access_token": "given"}')}
+    helper("""echo '{"Username": "<token>", "Secret": "identity"}'""")
+    assert registry.pinned("worker:1.0.0", images.host) == f"worker:1.0.0{DIGEST}"
+    helper("exit 1", auths={images.host: {"auth": "YW5uOg==", "identitytoken": "identity"}})
+    assert registry.pinned("worker:1.0.0", images.host) == f"worker:1.0.0{DIGEST}"
+    form = "service=s&scope=c&grant_type=refresh_token&refresh_token=identity&client_id=airflow-platform"
+    assert [body for command, *_, body in images.asked if command == "POST"] == [form, form]
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        (
+            "echo locked; exit 1",
+            r"docker-credential-safe has no credentials for HOST \(locked\): log in, by docker login",
+        ),
+        ("echo no account >&2; exit 1", r"has no credentials for HOST \(no account\)"),
+        ("""echo '{"Secret": "hidden"}'; exit 1""", r"has no credentials for HOST \(exit code 1\)"),
+        ("echo hidden", "gives no Username and Secret for HOST: is it a credential helper"),
+        (
+            """echo '{"Username": "a", "Secret": "hidden"}'""",
+            "gives for HOST is refused: .* or ask for the right to pull",
+        ),
+        ("exec sleep 9", "docker-credential-safe did not end within 1 seconds"),
+        ("", "docker-credential-other, which .*config.json names, is not there: install it"),
+    ],
+)
+def test_a_helper_that_does_not_help_is_said(images, helper, monkeypatch, script, said):
+    monkeypatch.setattr(registry, "_TIMEOUT", 1)
+    helper(script, credsStore="safe" if script else "other")
+    refused = (401, {"www-authenticate": 'Basic realm="x"'}, b"")
+    images.answers["/v2/worker/manifests/1.0.0"] = {"any": refused}
+    with pytest.raises(registry.CommandError, match=said.replace("HOST", images.host)) as raised:
+        registry.pinned("worker:1.0.0", images.host)
+    assert "hidden" not in str(raised.value)
+
+
+@pytest.mark.parametrize("script", ["exit 1", """echo '{"Username": "", "Secret": ""}'"""])
+def test_what_everybody_may_read_needs_no_credentials(images, helper, script):
+    helper(script)
+    images.answers["/v2/worker/manifests/1.0.0"] = {
+        "any": (401, {"www-authenticate": f'Bearer realm="http://{images.host}/token"'}, b""),
+        "Bearer given": _found(),
+    }
+    images.answers["/token"] = {None: (200, {}, b'{"token": "given"}')}
+    assert registry.pinned("worker:1.0.0", images.host) == f"worker:1.0.0{DIGEST}"
+
+
+@pytest.mark.parametrize("image", ["docker.io/python:3.12", "index.docker.io/library/python:3.12", "python:3.12"])
+def test_images_of_docker_hub_itself_are_in_its_library(monkeypatch, image):
+    asked = []
+    monkeypatch.setattr(registry, "_digest", lambda *words: asked.append(words) or DIGEST[1:])
+    assert registry.pinned(image, "docker.io") == f"{image}{DIGEST}"
+    assert asked[0][1] == "library/python"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from airflow.dag_processing.dagbag import DagBag
+from airflow.serialization.serialized_objects import DagSerialization
 from jsonschema import Draft7Validator
 
 from airflow_platform.rules import check
@@ -26,7 +27,7 @@ def folder(tmp_path):
 def change(file, old, new):
     text = file.read_text()
     assert text.count(old) >= 1
-    file.write_text(text.replace(old, new, 1))
+    file.write_text(text.replace(old, new, 1), errors="surrogateescape")
 
 
 def import_all(folder):
@@ -36,7 +37,8 @@ def import_all(folder):
 
 
 def line_of(file, text):
-    return max(number for number, line in enumerate(file.read_text().splitlines(), start=1) if text in line)
+    lines = file.read_text(errors="surrogateescape").splitlines()
+    return max(number for number, line in enumerate(lines, start=1) if text in line)
 
 
 def test_what_it_makes_runs_as_it_says(load_dag):
@@ -85,10 +87,24 @@ def test_the_settings_of_the_dag_and_its_tasks(folder):
     assert not extract.do_xcom_push
 
 
+def test_it_runs_on_the_last_day_too(folder):
+    change(folder / "dag.yaml", "catchup: false", "end_date: 2026-01-31\ncatchup: true")
+    made = import_all(folder).dags["declared__globex"]  # 0 6 * * *
+    dag = DagSerialization.from_dict(DagSerialization.to_dict(made))
+    days = [info.logical_date for info in dag.iter_dagrun_infos_between(None, dag.end_date)]
+    assert (len(days), days[-1]) == (31, datetime(2026, 1, 31, 6, tzinfo=UTC))
+
+
 def test_adding_a_client_is_one_line(folder):
     with (folder / "clients.yaml").open("a") as file:
         file.write("hooli: {batches: 1}\n")
     assert "declared__hooli" in import_all(folder).dags
+
+
+def test_merge_keys_are_yaml(folder):
+    change(folder / "dag.yaml", "limits: {memory: 256Mi}", "limits: {<<: {memory: 256Mi}}")
+    limits = import_all(folder).dags["declared__acme"].get_task("extract").container_resources.limits
+    assert limits == {"memory": "256Mi"}
 
 
 def test_one_dag_without_clients(folder):
@@ -112,6 +128,13 @@ def test_one_dag_without_clients(folder):
         ("acme: {batches: 1}", "client acme is there twice; keep one"),
         ("bad: {secret: No Secret}", "tasks.extract.secrets.DSN: string should match pattern"),
         ("bad: {schedule: often}", "AirflowTimetableInvalid"),
+        ("bad: {schedule: 2026-02-30}", "2026-02-30 cannot be read: day is out of range for month; correct it, or "),
+        ("bad: {schedule: !mine 1}", "this is not YAML: could not determine a constructor for the tag '!mine'"),
+        ("bad: {schedule: {{ ds }}}", "what is before a colon is no name; write a template, {{ }}, in quotes"),
+        ("{{ ds }}: {batches: 3}", "what is before a colon is no name"),
+        ("bad: {schedule: \a}", "this is not YAML: the character #x07 is none that can be printed, or not UTF-8"),
+        ("bad: {schedule: \udce9}", "this is not YAML: the character #xdce9 is none that can be printed, or not UTF-8"),
+        ("bad: &bad {schedule: *bad}", "this is nested too deeply, or in itself"),
     ],
 )
 def test_a_client_with_an_error_does_not_touch_the_others(folder, line, said):
@@ -125,6 +148,42 @@ def test_a_client_with_an_error_does_not_touch_the_others(folder, line, said):
     assert said in broken.doc_md
     with pytest.raises(Exception, match="clients.yaml:5: "):
         broken.get_task("declaration").execute({})
+
+
+def test_the_dag_of_a_client_with_an_error_has_the_clients_name_where_it_can_be_read(folder):
+    change(folder / "clients.yaml", "broken: {batches: three}", "broken:\n  batches: 3\n  schedule: 2026-02-30")
+    broken = import_all(folder).dags["declared__broken"]
+    assert f"{folder / 'clients.yaml'}:7: 2026-02-30 cannot be read" in broken.doc_md
+
+
+@pytest.mark.parametrize("name", ["4711", "no", "2026-02-30", "0x10"])
+def test_a_clients_name_is_what_is_written(folder, name):
+    change(folder / "clients.yaml", "broken: {batches: three}", f"{name}: {{batches: 1}}")
+    assert import_all(folder).dags[f"declared__{name}"].tags == {"sales", name}
+
+
+@pytest.mark.parametrize("indent", [None, 0, 2])
+def test_a_list_of_clients_may_be_json(folder, indent):
+    clients = {"acme": {"batches": 3}, "globex": {"pool": "narrow"}, "broken": {"batches": "three"}, "initech": {}}
+    text = json.dumps(clients, indent=indent)
+    (folder / "clients.yaml").write_text(text)
+    bag = import_all(folder)
+    assert (set(bag.dags), bag.import_errors) == ({f"declared__{name}" for name in clients}, {})
+    line = text[: text.index("broken")].count("\n") + 1
+    assert f"clients.yaml:{line}: client broken: " in bag.dags["declared__broken"].doc_md
+
+
+def test_every_error_of_a_line_is_said(folder):
+    (folder / "clients.yaml").write_text("{acme: {}, acme: {}, 'two words': {}}")
+    said = import_all(folder).dags["declared__line_1"].doc_md
+    assert "client acme is there twice" in said
+    assert "a client is expected" in said
+
+
+def test_a_client_in_braces_on_lines_of_its_own(folder):
+    change(folder / "clients.yaml", "broken: {batches: three}", "hooli: {\n  batches: 1\n}")
+    dags = import_all(folder).dags
+    assert set(dags) == {f"declared__{name}" for name in ("acme", "globex", "initech", "hooli")}
 
 
 def test_what_the_platform_refuses_of_a_client_does_not_touch_the_others(folder, write_config):
@@ -154,6 +213,9 @@ def test_the_run_of_a_client_with_an_error_fails_and_says_why(load_dag):
         ("  report:\n", "  count:\n", "  count:", "count is there twice; keep one"),
         ("clients.yaml", "none.yaml", None, "none.yaml:1: cannot be read: No such file"),
         ("dag: declared", "- dag", None, "dag.yaml:"),
+        ("2026-01-01", "2026-02-30", "2026-02-30", "2026-02-30 cannot be read: day is out of range for month"),
+        ("schedule: ${schedule}", "schedule: {{ ds }}", "schedule: {{", "write a template, {{ }}, in quotes"),
+        ("dag: declared", "dag: declared\a", "\a", "the character #x07 is none that can be printed"),
     ],
 )
 def test_what_is_wrong_for_all_is_an_import_error_with_file_and_line(folder, old, new, at, said):

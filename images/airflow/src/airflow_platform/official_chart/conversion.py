@@ -12,13 +12,19 @@ from airflow_platform.official_chart.given import Given
 
 #: Names of variables and options that hold a secret.
 _SECRET_NAME = re.compile(
-    r"passw|secret|token|credential|dsn$|^airflow_conn_|sql_alchemy_conn|broker_url|result_backend|authorization"
+    r"passw|passphrase|(^|_)(pass|pwd)($|_)|secret|token|credential|webhook|dsn$|^airflow_conn_|sql_alchemy_conn"
+    r"|broker_url|result_backend|authorization"
     r"|(encryption|signing|master|license|account|storage|shared|ssh|access|private|api|fernet)_?key",
     re.IGNORECASE,
 )
-#: Texts that hold one, whatever they are named: an address with a password, a private key, tokens of known makes.
+#: A word of a command that is named after a secret, not after the file that has it or the Secret's name.
+_FLAG = r"[\w.-]*(?:passw|passphrase|secret|token|(?<![a-z])(?:pass|pwd)(?![\w.-]))[\w.-]*(?<!file|path|name)"
+#: Texts that hold one, whatever they are named: an address with a user or a password, a private key, tokens of known
+#: makes, a word of a command with its value, if that is not a variable or a switch.
 _SECRET_TEXT = re.compile(
-    r"://[^/\s:@]*:[^/\s@]+@|-----BEGIN |\bAKIA[A-Z0-9]{12}|\bgh[pousr]_\w{20}|\beyJ\w{10,}\.|\bxox[bp]-"
+    r"://[^/\s:@]*:[^/\s@]+@|https?://[^/?#\s@\"',$]+@|hooks\.slack\.com/services/|-----BEGIN |\bAKIA[A-Z0-9]{12}"
+    r"|\bgh[pousr]_\w{20}|\bgithub_pat_|\bglpat-|\beyJ\w{10,}\.|\bxox[bp]-"
+    rf"|(?i:(?<![\w.-])(?:{_FLAG}=|--?{_FLAG}\s+(?!-))[\"']?(?!true\b|false\b)[^\s\"'$])"
 )
 
 _RELEASE = re.compile(r"\{\{-?\s*(?:\$|\.)?\.?Release\.(Name|Namespace)\s*-?\}\}")
@@ -223,6 +229,8 @@ def _texts(value: Any) -> Any:
             yield str(key)
             yield from _texts(one)
     elif isinstance(value, list):
+        # A word of a command may have its value in the next.
+        yield " ".join(str(one) for one in value if isinstance(one, str | int))
         for one in value:
             yield from _texts(one)
     elif isinstance(value, str):

@@ -90,6 +90,11 @@ class Plan:
         return past[-1] if past else None
 
     @property
+    def went_back(self) -> bool:
+        """Whether the version that is scheduled had been before: somebody has gone back to it."""
+        return self.scheduled is not None and self.scheduled in [turn.version for turn in self.turns[:-1]]
+
+    @property
     def ended(self) -> str | None:
         """The version that had the schedule until the last turn."""
         return self.turns[-2].version if len(self.turns) > 1 else None

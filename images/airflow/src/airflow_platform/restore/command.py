@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from airflow_platform.command_error import CommandError
 
-#: What the Job reads: `airflow_platform.backup`, which knows it too.
+#: What the Job reads: `airflow_platform.backup`, which knows them too.
 _NAME_VARIABLE = "AIRFLOW_PLATFORM_RESTORE"
+_WHERE_VARIABLE = "AIRFLOW_PLATFORM_BACKUP"
 
 
 def add(commands: Any) -> ArgumentParser:
@@ -44,52 +49,99 @@ def run(options: Namespace) -> int:
 
     Raises:
         CommandError: it could not be done; the message says what is to be done now.
+        KeyboardInterrupt: of the person at the keyboard, who was told the same.
     """
     from airflow_platform.programs import called
     from airflow_platform.restore.release import Release
 
     release = Release(options.release, options.namespace)
-    jobs = [one["metadata"]["name"] for one in release.get("cronjobs")]
-    cronjob = next((name for name in jobs if name.endswith("-restore")), "")
-    if not cronjob:
+    found = next((one for one in release.get("cronjobs") if one["metadata"]["name"].endswith("-restore")), None)
+    if found is None:
         raise CommandError(f"release {options.release} has no backups: set backup.enabled, before the next upgrade")
+    cronjob = found["metadata"]["name"]
+    if options.rollback is not None:
+        _check_revision(options)
     if not options.yes:
-        _ask(options)
+        _ask(options, found)
+    with _then("Nothing was done. Where Airflow is stopped then, and nobody starts it, run this again"):
+        release.refuse_another(cronjob)
     print("stopping Airflow", flush=True)
-    try:
+    with _then("Airflow may be stopped by now: run this again, which also starts it"):
         release.stop(seconds=900)
-    except CommandError as error:
-        raise CommandError(f"{error}\nAirflow may be stopped by now: run this again, which also starts it") from error
     print("restoring", flush=True)
     job = f"{cronjob}-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}"
-    try:
+    with _then(f"Airflow is stopped. Job {job} goes on where it was made: when it has ended, run this again"):
         restored, log = release.run(cronjob, job, {_NAME_VARIABLE: options.backup}, options.timeout)
-    except CommandError as error:
-        raise CommandError(f"{error}\nAirflow is stopped. When no Job is at work any more, run this again") from error
     print(log.rstrip(), flush=True)
-    release.start()
-    if restored and not options.rollback:
-        # It is the schema of before a migration: the next upgrade has it done again.
-        release.delete_migrations(ended=True)
+    with _then("Airflow is stopped. Where nobody starts it then, run this again"):
+        # Somebody may have begun at the same time: whoever ends last starts Airflow.
+        release.refuse_another(cronjob)
+    with _then("Airflow is stopped, at least in part: run this again, which also starts it"):
+        release.start()
+        if restored:
+            # It is the schema of before a migration: the next upgrade has it done again.
+            release.delete_migrations(ended=True)
     if not restored:
         raise CommandError(f"the database is as it was, and Airflow starts again. Job {job} says why, above")
-    if options.rollback:
-        print(f"going back to revision {options.rollback}", flush=True)
-        words = ["--namespace", options.namespace, "--wait", "--wait-for-jobs", "--timeout", "15m"]
-        called("helm", "rollback", options.release, str(options.rollback), *words, timeout=960)
-    print(
-        "done"
-        if options.rollback
-        else "Airflow starts again: where it needs a newer schema than the backup has, by the next `helm upgrade`"
-    )
+    if options.rollback is None:
+        print("Airflow starts again: where it needs a newer schema than the backup has, by the next `helm upgrade`")
+        return 0
+    print(f"going back to revision {options.rollback}", flush=True)
+    words = ["rollback", options.release, str(options.rollback), "--namespace", options.namespace]
+    words += ["--wait", "--wait-for-jobs", "--timeout", "15m"]
+    with _then(f"The database is restored; only the release is still to go back: helm {' '.join(words)}"):
+        called("helm", *words, timeout=960)
+    print("done")
     return 0
 
 
-def _ask(options: Namespace) -> None:
+@contextmanager
+def _then(said: str) -> Iterator[None]:
+    """What fails in here, or is interrupted, also says what is to be done then."""
+    try:
+        yield
+    except CommandError as error:
+        raise CommandError(f"{error}\n{said}") from error
+    except KeyboardInterrupt:
+        print(f"\n{said}", file=sys.stderr, flush=True)
+        raise
+
+
+def _check_revision(options: Namespace) -> None:
+    """Helm is asked before anything is done: once the database is restored, a mistake here is late."""
+    from airflow_platform.programs import called
+
+    words = ["history", options.release, "--namespace", options.namespace]
+    with _then("Nothing was done. A release that helm did not install is restored without --rollback"):
+        known = [one["revision"] for one in json.loads(called("helm", *words, "--output", "json"))]
+    if options.rollback not in known:
+        raise CommandError(
+            f"release {options.release} has no revision {options.rollback} to go back to, and nothing was done. "
+            f"`helm {' '.join(words)}` has: {', '.join(map(str, known))}"
+        )
+
+
+def _ask(options: Namespace, cronjob: Mapping[str, Any]) -> None:
     what = f"backup {options.backup}" if options.backup else "the newest backup, of before the schema moved last"
     print(
         f"This stops Airflow of release {options.release} in namespace {options.namespace}, and puts its database back "
         f"to {what}. What was stored since then is lost."
     )
-    if input("Type the release's name to go on: ").strip() != options.release:
+    if not options.backup:
+        print(f"How old that is: {_listing(cronjob)}")
+    try:
+        answer = input("Type the release's name to go on: ")
+    except EOFError:
+        raise CommandError("nothing was done: there is nobody to ask. Run this in a terminal, or add --yes") from None
+    if answer.strip() != options.release:
         raise CommandError("nothing was done")
+
+
+def _listing(cronjob: Mapping[str, Any]) -> str:
+    """What lists the backups, which are named by their time: only the Job itself can read the bucket."""
+    containers = cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["initContainers"]
+    variables = {one["name"]: one.get("value", "") for container in containers for one in container.get("env", [])}
+    where = json.loads(variables[_WHERE_VARIABLE])
+    folder = "/".join(part for part in (where["bucket"], where.get("prefix"), where["release"]) if part)
+    endpoint = f" --endpoint-url {where['endpoint']}" if where.get("endpoint") else ""
+    return f"aws s3 ls s3://{folder}/{endpoint}"

@@ -38,6 +38,19 @@ class Release:
         """What kubectl prints, in the release's namespace. Raises as `called` does."""
         return called("kubectl", words[0], "--namespace", self._namespace, *words[1:], **options)
 
+    def refuse_another(self, cronjob: str) -> None:
+        """Go on only where no Job of a CronJob is at work, whoever made it.
+
+        Raises:
+            CommandError: one has not ended, or kubectl failed.
+        """
+        for job in self.get("jobs"):
+            metadata = job["metadata"]
+            owners = [one["name"] for one in metadata.get("ownerReferences") or []]
+            if cronjob in owners and not _end(job):
+                watch = f"kubectl --namespace {self._namespace} get job {metadata['name']} --watch"
+                raise CommandError(f"Job {metadata['name']} is at work on the database: wait for its end ({watch})")
+
     def stop(self, seconds: float) -> None:
         """No pod is there that reaches the database. Task pods go on, and so may launchers for as long as they have to.
 

@@ -49,8 +49,9 @@ def _look(request: Request) -> Found:
 def _end(found: Found) -> object:
     from airflow_platform.why import stored
 
-    end = replace(found.facts.end, evidence=stored.evidence(found.log_path))
-    if end.evidence or end.marked_by:
+    evidence = stored.evidence(found.log_path)
+    end = replace(found.facts.end, evidence=evidence)
+    if end.marked_by or (evidence and (evidence.get("verdict") or evidence.get("reason"))):
         return end
     return replace(end, error=stored.last_error(found.log_path))
 

@@ -529,14 +529,20 @@ def _why_it_failed(facts: Facts) -> _Said:
     if end.marked_by:
         sentence = f"{end.marked_by} set it to failed by hand."
         return _Said(cause="marked", kind="user", sentence=sentence, of=task)
-    if verdict := (end.evidence or {}).get("verdict"):
+    evidence = end.evidence or {}
+    reason = evidence.get("reason") or ""
+    if verdict := evidence.get("verdict"):
         return _Said(
             cause=verdict["cause"],
             kind=verdict["kind"],
-            sentence=verdict["sentence"],
+            sentence=_last_line(reason, verdict["sentence"]),
             of=(verdict["object_kind"], verdict["object"]),
             certain=verdict["certain"],
         )
+    if reason:
+        # Of a release before, a timeout has no verdict where its pod did well.
+        cause = "timed-out" if "_timeout" in reason else "unknown"
+        return _Said(cause=cause, kind="user", sentence=f"{reason.rstrip('.')}.", of=task)
     if end.scheduler_said:
         sentence = f"The scheduler says: {quoted(end.scheduler_said)}."
         return _Said(cause="ended-by-scheduler", kind="infrastructure", sentence=sentence, of=task, certain=False)
@@ -544,6 +550,12 @@ def _why_it_failed(facts: Facts) -> _Said:
         sentence = f"The last error in its log: {quoted(end.error)}."
         return _Said(cause="error-in-log", kind="user", sentence=sentence, of=task, certain=False)
     return _Said(cause="unknown", kind="user", sentence="Its log says why.", of=task)
+
+
+def _last_line(reason: str, verdict: str) -> str:
+    """Why a task failed: the verdict; behind its timeout, if there is one, as that has ended what the verdict is on."""
+    timeout = reason.partition(verdict)[0].rstrip(" .:")
+    return f"{timeout}. Until then: {verdict}" if timeout else verdict
 
 
 def _upstream_failed(facts: Facts) -> _Said:

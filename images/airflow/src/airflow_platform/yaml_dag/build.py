@@ -35,8 +35,8 @@ def dag(declared: Text, found: Declaration, client: str | None = None) -> DAG:
     with DAG(
         dag_id=f"{found.dag}__{client}" if client else found.dag,
         schedule=found.schedule,
-        start_date=_midnight(found.start_date),
-        end_date=found.end_date and _midnight(found.end_date),
+        start_date=_at(found.start_date, time.min),
+        end_date=found.end_date and _at(found.end_date, time.max),
         catchup=found.catchup,
         tags=[*found.tags, *([client] if client else [])],
         doc_md=found.documentation,
@@ -112,8 +112,8 @@ def notify(found: Notify) -> dict[str, Any]:
     return notifications.notify(email=found.email, webhook=found.webhook)
 
 
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), timezone.utc)
+def _at(day: date, hour: time) -> datetime:
+    return datetime.combine(day, hour, timezone.utc)
 
 
 def _place(declared: Text, where: tuple[str, ...]) -> tuple[Path, int]:

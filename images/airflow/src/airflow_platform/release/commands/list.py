@@ -6,13 +6,13 @@ import json
 import re
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from airflow_platform.client import Client, add_options
 from airflow_platform.command_error import CommandError
-from airflow_platform.release import store
+from airflow_platform.release import drained, store
 from airflow_platform.release.plan import NOT_SCHEDULED
 from airflow_platform.release.runs import Runs
 from airflow_platform.release.shelf import Shelf
@@ -30,7 +30,8 @@ def add(commands: Any) -> ArgumentParser:
     parser.add_argument(
         "--unused-images",
         action="store_true",
-        help="list the images that no live release runs: only releases that are deleted, or retired without a run",
+        help="list the images that no live release runs, of any DAG: only releases that are deleted, or retired with "
+        "no run under way or to make",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     store.add_options(parser)
@@ -49,21 +50,39 @@ def run(options: Namespace) -> int:
     if options.unused_images and runs is None:
         raise CommandError("what runs says Airflow alone: name it by --url")
     with kept.read() as folder:
-        names = [options.dag] if options.dag else sorted(path.stem for path in folder.glob("*.yaml"))
-        shelves = [Shelf(folder, name) for name in names]
+        every = [Shelf(folder, path.stem) for path in sorted(folder.glob("*.yaml"))]
+        shelves = [Shelf(folder, options.dag)] if options.dag else every
+        if options.dag and not shelves[0].versions:
+            raise CommandError(f"there is no release of {options.dag} in {kept}")
+        if options.unused_images:
+            # What one DAG has done with, another may run.
+            for image in sorted(_images(shelves) - _live_images(every, runs)):
+                print(image)
+            return 0
         found = [one for shelf in shelves for one in _versions(shelf, kept, runs)]
-        gone = [image for shelf in shelves for one in shelf.plan.deleted.values() for image in one.images]
-    if options.dag and not found:
-        raise CommandError(f"there is no release of {options.dag} in {kept}")
-    if options.unused_images:
-        live = {image for one in found if not one["retired"] or one["under_way"] for image in one["images"]}
-        for image in sorted({*gone, *(image for one in found for image in one["images"])} - live):
-            print(image)
-    elif options.json:
+    if options.json:
         print(json.dumps(found, indent=2))
     else:
         _show(found)
     return 0
+
+
+def _images(shelves: Iterable[Shelf]) -> set[str]:
+    """Of all releases, deleted ones too."""
+    gone = {image for shelf in shelves for one in shelf.plan.deleted.values() for image in one.images}
+    there = (shelf.get(version) for shelf in shelves for version in shelf.versions)
+    return gone.union(*(release.images.values() for release in there))
+
+
+def _live_images(shelves: Iterable[Shelf], runs: Runs) -> set[str]:
+    """Of the releases that run, or may."""
+    live = (
+        shelf.get(version)
+        for shelf in shelves
+        for version in shelf.versions
+        if drained.why_not(shelf, version, runs) is not None
+    )
+    return {image for release in live for image in release.images.values()}
 
 
 def _versions(shelf: Shelf, kept: store.Store, runs: Runs | None) -> Iterator[dict[str, Any]]:

@@ -89,7 +89,7 @@ def change(
         print(done)
     _say(name, turn)
     if options.wait:
-        _wait(runs, name, changed, options.margin)
+        _wait(runs, name, turn, changed, options.margin)
 
 
 def _dags(shelf: Shelf, version: str) -> list[str]:
@@ -153,7 +153,7 @@ def _is_over(summary: str) -> bool:
     return summary == NOT_SCHEDULED or UP_TO in summary
 
 
-def _wait(runs: Runs, name: str, changed: _Changed, seconds: float) -> None:
+def _wait(runs: Runs, name: str, turn: Turn | None, changed: _Changed, seconds: float) -> None:
     """Until Airflow has read the plan.
 
     Raises:
@@ -162,10 +162,13 @@ def _wait(runs: Runs, name: str, changed: _Changed, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while unread := changed.unread(known := runs.dags(name)):
         if time.monotonic() > deadline:
+            # A retry of what was asked for need not be harmless; this is.
+            again = turn and turn.version and not {*unread}.isdisjoint({*changed.begin, *changed.end})
             raise CommandError(
                 f"Airflow has not read the change after {seconds:.0f} seconds ({', '.join(unread)}): look at git-sync "
                 "and at the dag-processor. A version that has not read it goes on as before: a run that is due "
-                "meanwhile may run in both, and one that is retired may be run by hand."
+                "meanwhile may run in both, and one that is retired may be run by hand. The change is pushed"
+                + (f"; to wait once more: airflow-platform promote {name} {turn.version}" if again else ".")
             )
         time.sleep(_EVERY)
     for dag in changed.begin:
