@@ -92,8 +92,10 @@ def apply(values: Sequence[Path], named: Mapping[str, Image], *, automated: bool
     _apply([{"apiVersion": "argoproj.io/v1alpha1", "kind": "Application", "metadata": meta, "spec": spec}])
 
 
-def wait_until(commit: str, *, health: str = "Healthy") -> dict:
+def wait_until(commit: str, *, health: str | None = "Healthy") -> dict:
     """Wait until Argo CD has compared the cluster with a commit, and says that it is synced, and this; the Application.
+
+    :param health: None where it may be any.
 
     :raises Problem: with what it says of each object that is otherwise.
     """
@@ -106,11 +108,12 @@ def wait_until(commit: str, *, health: str = "Healthy") -> dict:
         refreshed = annotation.partition("=")[0] not in found["metadata"].get("annotations", {})
         compared, healthy = status.get("sync", {}), status.get("health", {}).get("status")
         over = refreshed and status.get("operationState", {}).get("phase") != "Running"
-        if over and (compared.get("revision"), compared.get("status"), healthy) == (commit, "Synced", health):
+        synced = (compared.get("revision"), compared.get("status")) == (commit, "Synced")
+        if over and synced and healthy == (health or healthy):
             return found
         raise Problem(f"{compared.get('status')}, {healthy} at {compared.get('revision')}:\n{_said(status)}", "")
 
-    return wait_for(f"Synced, {health} at {commit[:12]}", there, seconds=TIMEOUT, every=1)
+    return wait_for(f"Synced, {health or 'of any health'} at {commit[:12]}", there, seconds=TIMEOUT, every=1)
 
 
 def _said(status: dict) -> str:

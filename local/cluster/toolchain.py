@@ -110,10 +110,14 @@ def schemas() -> Path:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             specs = source("go", "k8s.io/kubernetes") / "api" / "openapi-spec"
-            definitions = [source("crds", of) / path for of, paths in DEFINITIONS.items() for path in paths]
-            run([sys.executable, script, specs, folder, *definitions], log="go", doing="making schemas")
+            run([sys.executable, script, specs, folder, *definitions()], log="go", doing="making schemas")
         (folder / "complete").touch()
     return folder
+
+
+def definitions() -> list[Path]:
+    """The files of :data:`DEFINITIONS`. :raises Problem: they could not be had."""
+    return [source("crds", of) / path for of, paths in DEFINITIONS.items() for path in paths]
 
 
 def source(module: str, of: str) -> Path:

@@ -3,10 +3,12 @@
 import uuid
 
 import pytest
-from local.cluster import argocd, images, postgres, registry, settings, smoke
+import yaml
+from local.cluster import argocd, images, monitoring, postgres, registry, settings, smoke, toolchain
 from tests.argocd.conftest import VALUES, named
 from tests.scenarios import __main__ as scenarios
 from tests.upgrade.migration import REVISION, downgrade, restore, revision
+from tools.check import OTHER_KINDS
 
 
 @pytest.fixture
@@ -85,4 +87,23 @@ def test_nothing_drifts_in(scenario, upgrade):
     scenarios.prepare()
     argocd.apply([scenarios.FILES[scenario]], more)
     found = upgrade(f"Scenario {scenario}", {})
+    assert {one["status"] for one in found["status"]["resources"]} == {"Synced"}
+
+
+@pytest.fixture
+def definitions(kubectl):
+    """The kinds that are not Kubernetes' own, with nothing that acts on their objects."""
+    files = [word for path in toolchain.definitions() for word in ("--filename", str(path))]
+    kubectl("apply", "--server-side", *files)
+    yield
+    kubectl("delete", "--ignore-not-found", "--wait", *files)
+
+
+def test_nothing_drifts_in_objects_of_other_kinds(definitions, upgrade):
+    exporter = {"metrics.exporter.image": monitoring.exporter()}
+    registry.push(list(exporter.values()))
+    argocd.apply(VALUES, named() | exporter)
+    found = upgrade("Objects of other kinds", yaml.safe_load(OTHER_KINDS[-1].read_text()), health=None)
+    kinds = {one["kind"] for one in found["status"]["resources"]}
+    assert {"ExternalSecret", "HTTPRoute", "PodMonitor", "PrometheusRule", "ScaledObject", "ServiceMonitor"} <= kinds
     assert {one["status"] for one in found["status"]["resources"]} == {"Synced"}

@@ -115,6 +115,7 @@ CONTEXT = (*BASE, "securityContext")
         ((*CONTEXT, "capabilities"), {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}),
         ((*BASE, "ports"), [{"containerPort": 8080}]),
         (("spec", "priorityClassName"), ""),
+        (("spec", "volumes"), [{"name": "model", "image": {"reference": f"{REGISTRY}/support/model:1"}}]),
     ],
 )
 def test_a_pod_that_keeps_to_its_team_is_taken(create, path, value):
@@ -154,6 +155,11 @@ HOSTILE = {
         [{"name": "first", "image": "docker.io/library/alpine:3"}],
         "image docker.io/library/alpine:3 is not of",
     ),
+    "an image from anywhere as a volume": (
+        ("spec", "volumes"),
+        [{"name": "tools", "image": {"reference": "docker.io/library/alpine:3"}}],
+        "image docker.io/library/alpine:3 is not of",
+    ),
     "a folder of the node": (
         ("spec", "volumes"),
         [{"name": "root", "hostPath": {"path": "/"}}],
@@ -183,7 +189,7 @@ def test_a_hostile_pod_is_refused_with_a_reason(create, spec):
     path, value, reason = HOSTILE[spec]
     said = create(changed(TASK, path, value))
     assert reason in said
-    assert "ValidatingAdmissionPolicy 'airflow-airflow-task-pods'" in said
+    assert "ValidatingAdmissionPolicy 'airflow.airflow-task-pods'" in said
 
 
 def test_a_team_has_its_own_accounts(create):
@@ -191,8 +197,15 @@ def test_a_team_has_its_own_accounts(create):
     assert create(changed(pod, ("metadata", "annotations", "airflow-platform/dag-file"), "research/dag.py")) == ""
 
 
-def test_who_is_not_of_the_platform_is_not_judged(create):
-    assert create(changed(TASK, ("spec", "nodeName"), "n"), user="somebody") == ""
+@pytest.mark.parametrize(
+    "user", ["somebody", *(f"system:serviceaccount:airflow:{name}" for name in ("ci-runner", "second-scheduler"))]
+)
+def test_who_is_not_of_the_release_is_not_judged(create, user):
+    assert create(changed(TASK, ("spec", "nodeName"), "n"), user=user) == ""
+    beside_the_platform = changed(
+        changed(TASK, ("metadata", "namespace"), "airflow"), ("spec", "serviceAccountName"), "default"
+    )
+    assert create(beside_the_platform, user=user) == ""
 
 
 def test_a_pod_keeps_its_image(server, create):
@@ -236,6 +249,11 @@ DATABASE = {"name": "airflow-database", "key": "url"}
         (("spec", "serviceAccountName"), "default", "has the service account airflow-worker"),
         (("metadata", "labels"), {"app.kubernetes.io/component": "api-server"}, "keeps the labels app.kubernetes.io/"),
         ((*BASE, "image"), "docker.io/library/alpine:3", "is not of localhost:5001/airflow"),
+        (
+            ("spec", "volumes"),
+            [{"name": "a", "image": {"reference": "docker.io/library/alpine:3"}}],
+            "is not of localhost:5001/airflow",
+        ),
         (CONTEXT, {"privileged": True}, "has a privileged container"),
         (("spec", "nodeName"), "control-plane", "names a node"),
     ],
@@ -247,4 +265,4 @@ def test_a_hostile_worker_pod_is_refused_with_a_reason(create, worker, path, val
         pod["spec"]["initContainers"] = [{**one, "volumeMounts": []} for one in pod["spec"]["initContainers"]]
     said = create(pod)
     assert reason in said
-    assert "ValidatingAdmissionPolicy 'airflow-airflow-worker-pods'" in said
+    assert "ValidatingAdmissionPolicy 'airflow.airflow-worker-pods'" in said

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-OURS = "policy airflow-airflow-task-pods"
+OURS = "policy airflow.airflow-task-pods"
 
 #: Task to what its log says. Where Pod Security "restricted" judges first, in its words.
 REASONS = {
@@ -18,7 +18,7 @@ REASONS = {
     "foreign_init_image": rf"{OURS}.*image docker\.io/library/alpine:3\.22 is not of",
     "account": f"{OURS}.*service account default is not for tasks in namespace support",
     "priority": f"{OURS}.*a priority of the cluster's own components",
-    "namespace_of_the_platform": "policy airflow-airflow-worker-pods.*keeps the labels",
+    "namespace_of_the_platform": "policy airflow.airflow-worker-pods.*keeps the labels",
     "namespace_of_the_cluster": "may not .* pods in namespace kube-system",
 }
 

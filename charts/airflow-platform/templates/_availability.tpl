@@ -9,7 +9,7 @@
 {{- toJson $counts -}}
 {{- end -}}
 
-{{/* Of a Deployment: its number of pods, which is left out where something else sets it, and its strategy. */}}
+{{/* Of a Deployment: its number of pods, which is left out where something else sets it, its strategy, and its time to be up. */}}
 {{- define "airflow-platform.rollout" -}}
 {{- $scaled := false -}}
 {{- range .values.autoscaling | default dict }}{{ if .enabled }}{{ $scaled = true }}{{ end }}{{ end -}}
@@ -21,6 +21,20 @@ strategy:
   {{- /* The chart's default of it would not go with another type. */}}
   {{- toYaml (eq (.type | default "RollingUpdate") "RollingUpdate" | ternary . (omit . "rollingUpdate")) | nindent 2 }}
 {{- end }}
+{{- with include "airflow-platform.progress-deadline" . }}
+{{ . }}
+{{- end }}
+{{- end -}}
+
+{{/*
+Of a Deployment whose pods wait for dump and migration: Kubernetes' own 600 seconds come on top, as helm and Argo CD give up where it
+reports that they have passed. Takes `root` and `migrated`.
+*/}}
+{{- define "airflow-platform.progress-deadline" -}}
+{{- if .migrated -}}
+{{- $dump := .root.Values.backup.enabled | ternary .root.Values.backup.deadlineSeconds 0 | int -}}
+progressDeadlineSeconds: {{ add 600 (int .root.Values.migrations.waitTimeout) $dump }}
+{{- end -}}
 {{- end -}}
 
 {{/* Of a Deployment's pod: its end, and how it keeps away from the others. Takes `root` and `component` too. */}}

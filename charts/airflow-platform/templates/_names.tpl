@@ -19,8 +19,9 @@
 {{- define "airflow-platform.platform-config.name" -}}{{ include "airflow-platform.fullname" . }}-platform{{- end -}}
 {{- define "airflow-platform.pod-template.path" -}}/etc/airflow-platform-workers/worker-pod.yaml{{- end -}}
 {{- define "airflow-platform.pod-template.name" -}}{{ include "airflow-platform.fullname" . }}-worker-pod-template{{- end -}}
-{{- /* Not of a namespace: two releases may have one name. */ -}}
-{{- define "airflow-platform.nodes.name" -}}{{ .Release.Namespace }}-{{ include "airflow-platform.fullname" . }}-nodes{{- end -}}
+{{- /* Before the names of what is of no namespace: two releases may have one name, and no namespace has a ".". */ -}}
+{{- define "airflow-platform.cluster-name" -}}{{ .Release.Namespace }}.{{ include "airflow-platform.fullname" . }}{{- end -}}
+{{- define "airflow-platform.nodes.name" -}}{{ include "airflow-platform.cluster-name" . }}-nodes{{- end -}}
 {{- define "airflow-platform.generated-secret.name" -}}{{ include "airflow-platform.fullname" . }}-generated{{- end -}}
 
 {{/*

@@ -3,12 +3,16 @@ What the API server checks of pods that the platform's accounts create, in CEL. 
 this is what a DAG cannot change, as it is judged after all code of DAGs has run.
 */}}
 
-{{/* Not of a namespace: two releases may have one name. */}}
-{{- define "airflow-platform.admission.task-pods.name" -}}{{ .Release.Namespace }}-{{ include "airflow-platform.fullname" . }}-task-pods{{- end -}}
-{{- define "airflow-platform.admission.worker-pods.name" -}}{{ .Release.Namespace }}-{{ include "airflow-platform.fullname" . }}-worker-pods{{- end -}}
+{{- define "airflow-platform.admission.task-pods.name" -}}{{ include "airflow-platform.cluster-name" . }}-task-pods{{- end -}}
+{{- define "airflow-platform.admission.worker-pods.name" -}}{{ include "airflow-platform.cluster-name" . }}-worker-pods{{- end -}}
 
-{{/* Which requests are judged: pods created or changed by an account of the release's namespace. */}}
+{{/* Which requests are judged: pods created or changed by an account of the release's own, not of others in its namespace. */}}
 {{- define "airflow-platform.admission.match" -}}
+{{- $users := list -}}
+{{- range list "api-server" "dag-guard" "dag-processor" "housekeeping" "launcher" "metrics" "migrations" "pgbouncer" "scheduler" "test" "triggerer" "worker" -}}
+{{- $account := include (printf "airflow-platform.%s.name" .) $ -}}
+{{- $users = append $users (printf "system:serviceaccount:%s:%s" $.Release.Namespace $account) -}}
+{{- end -}}
 failurePolicy: Fail
 matchConstraints:
   resourceRules:
@@ -18,7 +22,7 @@ matchConstraints:
       resources: [pods]
 matchConditions:
   - name: by-the-platform
-    expression: request.userInfo.username.startsWith({{ printf "system:serviceaccount:%s:" .Release.Namespace | toJson }})
+    expression: request.userInfo.username in {{ toJson $users }}
 {{- end -}}
 
 {{/* Variables of both policies. */}}
@@ -29,6 +33,10 @@ matchConditions:
   expression: object.spec.containers + object.spec.?initContainers.orValue([]) + object.spec.?ephemeralContainers.orValue([])
 - name: volumes
   expression: object.spec.?volumes.orValue([])
+# Those of volumes too, which Kubernetes has from 1.31 on.
+- name: images
+  expression: >-
+    variables.containers.map(c, c.?image.orValue("")) + variables.volumes.map(v, v.?image.?reference.orValue("")).filter(i, i != "")
 {{- end -}}
 
 {{/* What no pod may have: rights on its node, or another image than it was admitted with. Takes `hostPaths`, a JSON list of those that may be mounted. */}}
@@ -125,6 +133,7 @@ r == "" || i.startsWith(r + "/") || (r.contains("/") && (i.startsWith(r + ":") |
 {{- range $spec.volumes -}}
 {{- with dig "secret" "secretName" "" . }}{{ $secrets = append $secrets . }}{{ end -}}
 {{- with dig "hostPath" "path" "" . }}{{ $paths = append $paths . }}{{ end -}}
+{{- with dig "image" "reference" "" . }}{{ $images = append $images . }}{{ end -}}
 {{- range dig "projected" "sources" list . -}}
 {{- with dig "secret" "name" "" . }}{{ $secrets = append $secrets . }}{{ end -}}
 {{- end -}}

@@ -27,6 +27,9 @@ programs, of an image as new as the server, dump and restore. Between them lie t
 {{/* What dumps, one after the other. Takes the pod's map. */}}
 {{- define "airflow-platform.backup.dump-containers" -}}
 {{- $dump := printf "test ! -e /connection/needed || exec timeout %d pg_dump --format=custom --file=/backup/dump" (int .root.Values.backup.deadlineSeconds) -}}
+{{- with include "airflow-platform.backup.certificates-container" . -}}
+{{ . }}
+{{ end -}}
 {{ include "airflow-platform.backup.airflow-container" (merge (dict "name" "prepare-backup" "args" (list "prepare")) .) }}
 {{ include "airflow-platform.backup.postgresql-container" (merge (dict "name" "dump" "command" $dump) .) }}
 {{ include "airflow-platform.backup.airflow-container" (merge (dict "name" "store-backup" "args" (list "store")) .) }}
@@ -44,6 +47,17 @@ programs, of an image as new as the server, dump and restore. Between them lie t
       (include "airflow-platform.env.backup" .root)
     )) | nindent 4 }}
   {{- include "airflow-platform.backup.resources-and-mounts" . | nindent 2 }}
+{{- end -}}
+
+{{/* PostgreSQL's image has no authorities: where the values name none either, it gets those of Airflow's. Takes the pod's map. */}}
+{{- define "airflow-platform.backup.certificates-container" -}}
+{{- $database := .root.Values.database -}}
+{{- if and $database.sslMode (not $database.sslRootCert.existingSecret) -}}
+- name: copy-certificates
+  {{- include "airflow-platform.airflow-container" .root | nindent 2 }}
+  args: [cp, {{ include "airflow-platform.database.root-certificates" .root }}, /connection/ca.crt]
+  {{- include "airflow-platform.backup.resources-and-mounts" . | nindent 2 }}
+{{- end -}}
 {{- end -}}
 
 {{/* It knows the connection by a file, so that no password is among a program's arguments. Takes the pod's map, `name` and `command`. */}}
@@ -64,7 +78,7 @@ programs, of an image as new as the server, dump and restore. Between them lie t
     - name: PGSSLMODE
       value: {{ . }}
     - name: PGSSLROOTCERT
-      value: {{ include "airflow-platform.database.root-certificates" $.root }}
+      value: {{ if include "airflow-platform.backup.certificates-container" $ }}/connection/ca.crt{{ else }}{{ include "airflow-platform.database.root-certificates" $.root }}{{ end }}
     {{- end }}
   {{- include "airflow-platform.backup.resources-and-mounts" . | nindent 2 }}
 {{- end -}}
