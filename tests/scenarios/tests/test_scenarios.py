@@ -17,7 +17,7 @@ def cluster(monkeypatch):
 
         monkeypatch.setattr(scenarios.access, "link_programs", lambda: None)
         monkeypatch.setattr(scenarios.kind, "is_up", lambda: True)
-        monkeypatch.setattr(scenarios, "_prepare", lambda: None)
+        monkeypatch.setattr(scenarios, "prepare", lambda: None)
         monkeypatch.setattr(scenarios.checks, "no_longer_declared", nothing)
         monkeypatch.setattr(scenarios.checks, "CHECKS", {})
         monkeypatch.setattr(scenarios.time, "monotonic", lambda: clock[0])
