@@ -41,7 +41,7 @@ def test_the_pod_that_is_judged_is_what_the_platform_makes(production, tmp_path,
     dags = tmp_path / "dags"
     (dags / "support").mkdir(parents=True)
     (dags / "support" / "dag.py").write_text(DAG.format(digest="0" * 64))
-    bag = DagBag(dags / "support", bundle_path=dags)
+    bag = DagBag(dags / "support", bundle_path=dags, bundle_name="dags")
     assert bag.import_errors == {}
     pod = bag.dags["ticket_sentiment__acme"].get_task("extract").build_pod_request_obj(dry_run=True)
     del pod.metadata.labels["airflow_version"]
