@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import yaml
-from local.cluster import access, dags, registry, releases, settings, toolchain
-from local.cluster.console import Problem, run, step, wait_for
+from local.cluster import dags, registry, releases, settings, toolchain
+from local.cluster.console import Problem, step, wait_for
 from local.cluster.images import Image
 from local.cluster.kind import kubectl
 
@@ -49,14 +47,7 @@ def installed() -> Iterator[None]:
 
 def commit(changes: dict, message: str) -> str:
     """Commit the chart, its values, and `changes` to them, on the branch; the commit's hash."""
-    address, environment = dags.remote(access.git())
-    with tempfile.TemporaryDirectory() as temporary:
-        clone = Path(temporary)
-        environment |= dags.author(clone)
-
-        def git(*words: str) -> str:
-            return run(["git", *words], log="git", env=environment, cwd=clone, doing=f"git {words[0]}")
-
+    with dags.working_copy() as (clone, address, git):
         git("init", "--quiet", "--initial-branch", BRANCH)
         for folder in (releases.CHART, Path("values")):
             shutil.copytree(settings.REPO / folder, clone / folder)
@@ -167,10 +158,7 @@ def _adapted(manifest: dict, image: Image) -> dict:
         for container in (*pod.get("initContainers", []), *pod["containers"]):
             if "/redis:" in container["image"]:
                 container["command"] = ["redis-server"]
-            container |= {
-                "image": f"{settings.registry()}/{image.name}:{image.tag()}",
-                "imagePullPolicy": "IfNotPresent",
-            }
+            container |= {"image": registry.reference(image), "imagePullPolicy": "IfNotPresent"}
     return manifest
 
 
@@ -186,11 +174,11 @@ def _project() -> dict:
 
 
 def _repository() -> dict:
-    address = urlsplit(access.git())
     labels = {"argocd.argoproj.io/secret-type": "repository"}
     meta = {"name": "repository", "namespace": NAMESPACE, "labels": labels}
-    user, password = (unquote(one or "") for one in (address.username, address.password))
-    content = {"type": "git", "url": _GIT, "username": user, "password": password}
+    keys = ("username", "password")
+    content = {key: releases.secret(settings.NAMESPACE, "git-credentials", key) for key in keys}
+    content |= {"type": "git", "url": _GIT}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": content}
 
 
@@ -205,5 +193,5 @@ def _remove() -> None:
         if _RESOURCE in kubectl("get", "crd", "-o", "name"):
             kubectl("delete", _RESOURCE, "--all", "-n", NAMESPACE, "--wait", f"--timeout={TIMEOUT}s")
         kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait")
-        names = ["clusterrole", "clusterrolebinding", "crd"]
-        kubectl("delete", ",".join(names), "-l", "app.kubernetes.io/part-of=argocd", "--ignore-not-found", "--wait")
+        kinds = "clusterrole,clusterrolebinding,crd"
+        kubectl("delete", kinds, "-l", "app.kubernetes.io/part-of=argocd", "--ignore-not-found", "--wait")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -36,14 +38,7 @@ def push(folder: Path, message: str = "", below: str = SUBFOLDER) -> str:
     entries = [entry for entry in sorted(folder.iterdir()) if _is_pushed(entry.name)]
     if not entries:
         raise Problem(f"there is nothing in {folder}", "Name a folder of DAG files: make dags-push FROM=dags")
-    address, environment = remote(access.git())
-    with tempfile.TemporaryDirectory() as temporary:
-        clone = Path(temporary)
-        environment |= author(clone)
-
-        def git(*words: str) -> str:
-            return run(["git", *words], log="git", env=environment, cwd=clone, doing=f"git {words[0]}")
-
+    with working_copy() as (clone, address, git):
         git("clone", "--quiet", "--branch", BRANCH, address, ".")
         target = clone / below
         target.mkdir(exist_ok=True)
@@ -62,6 +57,22 @@ def push(folder: Path, message: str = "", below: str = SUBFOLDER) -> str:
             git("commit", "--quiet", "--message", message or f"DAGs of {folder.name}")
             git("push", "--quiet", "origin", f"HEAD:{BRANCH}")
         return git("rev-parse", "HEAD").strip()
+
+
+@contextlib.contextmanager
+def working_copy() -> Iterator[tuple[Path, str, Callable[..., str]]]:
+    """An empty folder, the address of the DAGs' repository, and git, called with its words, in that folder and with the
+    repository's credentials.
+    """
+    address, environment = remote(access.git())
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        environment |= _author(folder)
+
+        def git(*words: str) -> str:
+            return run(["git", *words], log="git", env=environment, cwd=folder, doing=f"git {words[0]}")
+
+        yield folder, address, git
 
 
 def wait_until_served(airflow: Airflow, dag_id: str, commit: str, seconds: float = 90) -> None:
@@ -107,7 +118,7 @@ def _is_pushed(name: str) -> bool:
     return name == ".airflowignore" or not name.startswith((".", "__pycache__"))
 
 
-def author(folder: Path) -> dict[str, str]:
+def _author(folder: Path) -> dict[str, str]:
     """Names for a commit where whoever runs this has told git none; asked in ``folder``, where it is made."""
     asked = [
         subprocess.run(["git", "var", f"GIT_{role}_IDENT"], cwd=folder, capture_output=True, check=False).returncode

@@ -80,6 +80,11 @@ def _answers() -> bool:
         return False
 
 
+def reference(image: Image) -> str:
+    """What a pod names to run this image."""
+    return f"{settings.registry()}/{image.name}:{image.tag()}"
+
+
 def push(wanted: list[Image]) -> None:
     """Build and push what the registry does not have yet.
 
@@ -96,7 +101,7 @@ def _push_one(image: Image) -> None:
     there = _digests(image)
     if digest in there:
         return
-    remote = f"{settings.registry()}/{image.name}:{image.tag()}"
+    remote = reference(image)
     with step(f"Image {image.name}:{image.tag()}: pushing") as current, tempfile.TemporaryDirectory() as folder:
         Path(folder, "config.json").write_text(docker_config())
         run(["docker", "tag", built, remote], log="push")

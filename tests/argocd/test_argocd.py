@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 import yaml
-from local.cluster import argocd, images, monitoring, postgres, registry, settings, smoke, toolchain
+from local.cluster import argocd, images, monitoring, postgres, registry, smoke, toolchain
 from tests.argocd.conftest import VALUES, named
 from tests.scenarios import __main__ as scenarios
 from tests.upgrade.migration import REVISION, downgrade, restore, revision
@@ -17,10 +17,6 @@ def upgrade(application):
     yield lambda message, changes, **wanted: argocd.wait_until(argocd.commit(changes, message), **wanted)
     argocd.apply(VALUES, named())
     argocd.wait_until(argocd.commit({}, "As before"))
-
-
-def _another_migration():
-    return {"migrations": {"podAnnotations": {"test": uuid.uuid4().hex}}}
 
 
 def test_an_application_is_all_that_it_needs(application, found):
@@ -42,7 +38,7 @@ def test_a_migration_that_fails_is_told_and_a_revert_ends_it(upgrade, migrations
     jobs = migrations()
     failing = {
         "name": "failing",
-        "image": f"{settings.registry()}/{images.AIRFLOW.name}:{images.AIRFLOW.tag()}",
+        "image": registry.reference(images.AIRFLOW),
         "command": ["false"],
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
     }
@@ -60,7 +56,7 @@ def test_a_commit_that_moves_the_schema_and_the_way_back(upgrade, migrations):
     downgrade()
     assert revision() == REVISION
 
-    changed = argocd.commit(_another_migration(), "A release with another schema")
+    changed = argocd.commit({"migrations": {"podAnnotations": {"test": "moved"}}}, "A release with another schema")
     argocd.apply(VALUES, named())
     argocd.wait_until(changed)
     assert revision() == newest

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from kubernetes.client import CoreV1Api
 from kubernetes.utils import parse_quantity
-from local.cluster import images, settings
+from local.cluster import images, registry, settings
 from local.cluster.console import wait_for
 from local.cluster.kind import kubectl
 
@@ -19,7 +19,7 @@ ROOM, QUOTA, HIGHER = "causes-room", "causes-quota", "causes-higher"
 def image() -> str:
     """An image that has a shell and Python, as a pod of the cluster names it."""
     (one,) = (one for one in images.tasks() if one.name == "ticket-extract")
-    return f"{settings.registry()}/{one.name}:{one.tag()}"
+    return registry.reference(one)
 
 
 def pod(name: str, *, cpu: str, priority: str = "", selector: dict[str, str] | None = None) -> dict:

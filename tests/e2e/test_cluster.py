@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 import requests
-from local.cluster import access, postgres, releases, settings
+from local.cluster import access, postgres, registry, releases, settings
 from local.cluster.console import Problem, wait_for
 
 
@@ -161,7 +161,7 @@ def _pod(name, namespace, command):
             "containers": [
                 {
                     "name": "base",
-                    "image": f"{settings.registry()}/{task.name}:{task.tag()}",
+                    "image": registry.reference(task),
                     "command": command,
                     "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
                 }

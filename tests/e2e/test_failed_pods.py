@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 import yaml
-from local.cluster import images, releases, settings
+from local.cluster import images, registry, releases, settings
 from local.cluster.console import Problem, wait_for
 from tests.observe import reach
 
@@ -44,7 +44,7 @@ def metrics(kubectl):
     metadata = {"name": RECEIVER, "namespace": settings.TASK_NAMESPACE, "labels": {"e2e": "metrics"}}
     container = {
         "name": "receiver",
-        "image": f"{settings.registry()}/{image.name}:{image.tag()}",
+        "image": registry.reference(image),
         "command": ["python3", "-u", "-c", SERVER],
         "readinessProbe": {"tcpSocket": {"port": 4318}, "periodSeconds": 1},
         "resources": {"requests": {"cpu": "5m", "memory": "32Mi"}},

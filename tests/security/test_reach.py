@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from local.cluster import images, releases, settings
+from local.cluster import images, registry, releases, settings
 from local.cluster.console import wait_for
 
 SECRETS = ("SQL_ALCHEMY_CONN", "FERNET_KEY", "JWT_SECRET", "SECRET_KEY", "BROKER", "PASSWORD", "AIRFLOW_CONN")
@@ -82,7 +82,7 @@ def test_a_clouds_metadata_address_is_closed_where_anything_else_is_open(kubectl
             "containers": [
                 {
                     "name": "probe",
-                    "image": f"{settings.registry()}/{image.name}:{image.tag()}",
+                    "image": registry.reference(image),
                     "command": ["python", "-u", "-c", probe, *places],
                     "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
                 }

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from kubernetes import config
 from kubernetes.client import CoreV1Api
-from local.cluster import dags, images, releases, settings
+from local.cluster import dags, images, registry, releases, settings
 from local.cluster.airflow import ENDED
 from local.cluster.console import Problem, wait_for
 from tests.observe import reach
@@ -249,7 +249,7 @@ def connection(airflow):
 def task_image():
     """An image that has a shell and Python, as a pod of the cluster names it."""
     (image,) = (one for one in images.tasks() if one.name == "ticket-extract")
-    return f"{settings.registry()}/{image.name}:{image.tag()}"
+    return registry.reference(image)
 
 
 @pytest.fixture(scope="session")

@@ -98,14 +98,18 @@ def _is_plain(text: str) -> bool:
     return text.startswith("{")
 
 
+def _filled(column: Column, encrypted) -> tuple:
+    return column.is_not(None), column != "", encrypted
+
+
 def _texts(session: Session, column: Column, encrypted) -> list[str]:
-    found = session.scalars(select(column).where(column.is_not(None), column != "", encrypted))
+    found = session.scalars(select(column).where(*_filled(column, encrypted)))
     return [text for text in found if not _is_plain(text)]
 
 
 def _ids(table, column: Column, encrypted) -> list:
     with create_session() as session:
-        return list(session.scalars(select(table.c.id).where(column.is_not(None), column != "", encrypted)))
+        return list(session.scalars(select(table.c.id).where(*_filled(column, encrypted))))
 
 
 def _rotate_one(table, column: Column, row, keys: list[Fernet]) -> bool:
