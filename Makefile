@@ -108,8 +108,8 @@ monitoring: ## Metrics, alerts and the canary, scraped by a real Prometheus on t
 	@$(PYTHON) -m pytest tests/monitoring --durations=5 $(TEST)
 
 .PHONY: faults
-faults: ## Take parts away from running tasks (hours); some: SCENARIO="s3 postgresql" LAUNCH=platform N=20
-	@$(PYTHON) -m tests.faults $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(LAUNCH),--launch $(LAUNCH)) $(if $(N),-n $(N))
+faults: ## Take parts away from running tasks (hours); some: SCENARIO="s3 postgresql" LAUNCH=platform N=20; LAUNCHER=celery
+	@$(PYTHON) -m tests.faults $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(LAUNCH),--launch $(LAUNCH)) $(if $(LAUNCHER),--launcher $(LAUNCHER)) $(if $(N),-n $(N))
 
 .PHONY: faults-short
 faults-short: ## The triggerer is killed once under ten tasks: nothing is lost, nothing runs twice

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -14,6 +15,8 @@ from local.cluster.kind import kubectl
 
 CHART = Path("charts", "airflow-platform")
 VALUES = [Path("values", name) for name in ("common.yaml", "kind.yaml")]
+#: {kind of launcher: what its release has beyond the values of the local cluster}.
+LAUNCHERS = {"local": [], "celery": [settings.REPO / "values" / "kind-celery.yaml"]}
 #: Seconds that helm waits for a release to be ready.
 TIMEOUT = 420
 #: Where each Helm is built, by its major version.
@@ -43,6 +46,18 @@ def install_platform(*more: Path, root: Path = settings.REPO) -> None:
     """
     files = [*(root / path for path in VALUES), *more]
     _release(settings.RELEASE, root / CHART, settings.NAMESPACE, _platform_values(files, root))
+
+
+@contextlib.contextmanager
+def launcher(wanted: str | None) -> Iterator[None]:
+    """The platform with that launcher, of `LAUNCHERS`; afterwards as `make up` installs it. ``None``: as it is."""
+    try:
+        if wanted:
+            install_platform(*LAUNCHERS[wanted])
+        yield
+    finally:
+        if wanted and LAUNCHERS[wanted]:
+            install_platform()
 
 
 def install_scenario(values: Path, named: Mapping[str, images.Image]) -> None:

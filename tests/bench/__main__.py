@@ -53,7 +53,9 @@ def run(plan: Plan, folder: Path) -> None:
         versions = machine.versions(bench.airflow)
         with work.default_pool_enlarged(bench.airflow), work.dags_pushed(bench.airflow, _dags(plan)):
             for release, launches in _releases(plan.launches).items():
-                with _installed(release):
+                if release == CELERY:
+                    _check_image()
+                with releases.launcher(None if release == LOCAL else release):
                     with step(f"{release}: a task that is not counted") as current:
                         # What a rollout leaves to be loaded by the first task is no later task's cost.
                         few = min(plan.sizes)
@@ -170,20 +172,6 @@ def _dags(plan: Plan) -> list[tuple[str, int]]:
     wanted += [("platform", min(plan.sizes))]
     wanted += [("waiting", plan.waiting), ("platform", 1)] if plan.waiting else []
     return list(dict.fromkeys(wanted))
-
-
-@contextmanager
-def _installed(release: str) -> Iterator[None]:
-    """The platform with this launcher; afterwards as `make up` installs it."""
-    if release == LOCAL:
-        yield
-        return
-    _check_image()
-    try:
-        releases.install_platform(settings.REPO / "values" / "kind-celery.yaml")
-        yield
-    finally:
-        releases.install_platform()
 
 
 def _check_image() -> None:

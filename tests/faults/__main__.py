@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 
 import yaml
-from local.cluster import access, console, kind, settings
+from local.cluster import access, console, kind, releases, settings
 from local.cluster.airflow import Airflow
 from local.cluster.console import Problem, say, step
 from local.cluster.kind import kubectl
@@ -76,6 +76,11 @@ def _store(began: datetime, verdicts: list[Verdict]) -> None:
     path.write_text(json.dumps([asdict(one) for one in verdicts], indent=2) + "\n")
 
 
+def _try(scenarios: list[Scenario], launches: list[str], n: int | None, launcher: str | None) -> None:
+    with releases.launcher(launcher):
+        run(scenarios, launches, n)
+
+
 def _launcher() -> str:
     """The kind of the release's launcher."""
     maps = json.loads(kubectl("get", "configmaps", "-n", settings.NAMESPACE, "-o", "json"))["items"]
@@ -97,6 +102,9 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description="Faults under running tasks.")
     parser.add_argument("--scenario", nargs="+", choices=list(SCENARIOS), default=list(SCENARIOS), metavar="NAME")
     parser.add_argument("--launch", nargs="+", choices=LAUNCHES, default=list(LAUNCHES))
+    parser.add_argument(
+        "--launcher", choices=list(releases.LAUNCHERS), help="install the platform with it (default: as it is)"
+    )
     parser.add_argument("-n", type=int, help="tasks of a run (default: what the scenario says)")
     parser.add_argument(
         "--short", action="store_true", help="one kill of the triggerer under ten tasks of the platform"
@@ -109,13 +117,12 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     if given.page:
         return console.main(page.write)
+    chosen, launches = [SCENARIOS[name] for name in given.scenario], given.launch
     if given.short:
-        return console.main(lambda: run([SHORT_FORM], [PLATFORM], given.n) and None)
+        chosen, launches = [SHORT_FORM], [PLATFORM]
     if given.upgrade is not None:
-        chosen = [UPGRADES[name] for name in given.upgrade or UPGRADES]
-        return console.main(lambda: run(chosen, [PLATFORM], given.n) and None)
-    chosen = [SCENARIOS[name] for name in given.scenario]
-    return console.main(lambda: run(chosen, given.launch, given.n) and None)
+        chosen, launches = [UPGRADES[name] for name in given.upgrade or UPGRADES], [PLATFORM]
+    return console.main(lambda: _try(chosen, launches, given.n, given.launcher))
 
 
 if __name__ == "__main__":

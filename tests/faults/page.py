@@ -15,6 +15,8 @@ from tests.faults.verdict import TAKEOVER, Verdict
 
 FOLDER = settings.REPO / "docs" / "faults"
 LATEST = FOLDER / "latest.json"
+#: Ways to launch, in the order of the rows.
+LAUNCHES = ("stock-deferrable", "local", "celery", "none")
 #: Results of every run, of whatever size.
 RUNS = settings.STATE / "faults"
 
@@ -44,8 +46,9 @@ TEXT = """\
 
 `make faults` takes parts of the platform, and of what it stands on, away from running tasks, and counts what is left:
 first with the stock KubernetesPodOperator (deferrable, on KubernetesExecutor), then with the platform's own launcher,
-on the same cluster. `make faults SCENARIO=triggerer-kill N=20 LAUNCH=platform` tries one scenario alone, with as many
-tasks as wanted; `make faults-short` kills the triggerer once under ten tasks. This page and [latest.json](latest.json)
+in the scheduler's pod (`local`) or in pods of its own (`celery`; `LAUNCHER=celery` installs it), on the same cluster.
+`make faults SCENARIO=triggerer-kill N=20 LAUNCH=platform` tries one scenario alone, with as many tasks as wanted;
+`make faults-short` kills the triggerer once under ten tasks. This page and [latest.json](latest.json)
 are written by runs at full size. Where the stock operator has fewer tasks than the platform, it would take half an hour
 and more to launch as many.
 
@@ -95,7 +98,7 @@ def keep(verdict: Verdict) -> None:
     """Put a verdict at full size into docs/faults/latest.json, in place of the older one, and write the page."""
     known = {(one.scenario, one.launch): one for one in [*load(), verdict]}
     names = list(SCENARIOS)
-    ordered = sorted(known.values(), key=lambda one: (names.index(one.scenario), not _is_stock(one)))
+    ordered = sorted(known.values(), key=lambda one: (names.index(one.scenario), LAUNCHES.index(one.launch)))
     FOLDER.mkdir(parents=True, exist_ok=True)
     content = {"machine": machine(), "results": [asdict(one) for one in ordered]}
     LATEST.write_text(json.dumps(content, indent=2) + "\n")

@@ -54,7 +54,9 @@ http.server.HTTPServer(("0.0.0.0", 8000), Handler).serve_forever()
 
 
 def pytest_addoption(parser):
-    parser.addoption("--launcher", choices=["local", "celery"], help="install the platform with it (default: as it is)")
+    parser.addoption(
+        "--launcher", choices=list(releases.LAUNCHERS), help="install the platform with it (default: as it is)"
+    )
 
 
 def pytest_configure(config):
@@ -69,12 +71,8 @@ def pytest_configure(config):
 @pytest.fixture(scope="session")
 def _installed(request):
     """The platform with the launcher that was asked for; afterwards as `make up` installs it."""
-    values = {"local": [], "celery": [settings.REPO / "values" / "kind-celery.yaml"]}
-    if wanted := request.config.getoption("--launcher"):
-        releases.install_platform(*values[wanted])
-    yield
-    if wanted and values[wanted]:
-        releases.install_platform()
+    with releases.launcher(request.config.getoption("--launcher")):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ celery_executor = pytest.importorskip("airflow.providers.celery.executors.celery
 
 from airflow.providers.celery.executors import celery_executor_utils  # noqa: E402
 
-from airflow_platform import celery_launcher  # noqa: E402
+from airflow_platform import broker, celery_launcher  # noqa: E402
 from airflow_platform.relaunch import NoAnswer, Relaunch  # noqa: E402
 
 KEY = TaskInstanceKey("dag", "task", "run", 1, -1)
@@ -33,7 +33,7 @@ class Again:
 
     def give_back(self, keys):
         self.given_back |= set(keys)
-        return len(self.given_back)
+        return set(keys)
 
     def silent(self):
         return self.without_heartbeat
@@ -121,6 +121,64 @@ def test_a_phase_without_heartbeat_is_no_longer_waited_for(executor, again, monk
     executor.sync()
     assert not executor.running
     assert not executor.workloads
+
+
+@pytest.fixture
+def look(executor, again, monkeypatch, tmp_path):
+    """Look at what the broker holds; what was given back since the look before."""
+    monkeypatch.setattr(celery_executor.CeleryExecutor, "sync", lambda self: None)
+    executor.celery_app.conf.result_backend = f"db+sqlite:///{tmp_path}/results.db"
+    executor.workloads[KEY] = executor.celery_app.AsyncResult("id")
+
+    def look(there):
+        monkeypatch.setattr(broker, "ids", lambda app, queue: there)
+        again.given_back.clear()
+        executor._looked -= celery_launcher._LOOK
+        executor.sync()
+        return again.given_back
+
+    return look
+
+
+def test_a_phase_whose_message_is_lost_is_sent_again(executor, look):
+    """Its scheduler was killed before it had sent it, or the broker has lost it."""
+    assert look(set()) == set()
+    assert look({"of another"}) == {KEY}
+    assert not executor.running
+    assert not executor.workloads
+
+
+def test_a_message_that_was_being_taken_is_not_lost(executor, look):
+    assert [look(set()), look({"id"}), look(set())] == [set()] * 3
+    assert KEY in executor.running
+
+
+def test_a_phase_that_has_begun_or_ended_is_not_lost(executor, look):
+    executor.celery_app.backend.mark_as_started("id")
+    assert [look(set()), look(set())] == [set()] * 2
+    executor.celery_app.backend.mark_as_done("id", None)
+    assert [look(set()), look(set())] == [set()] * 2
+
+
+def test_what_too_long_a_queue_lacks_is_not_told(executor, look):
+    assert [look(set()), look(None), look(set())] == [set()] * 3
+
+
+def test_a_phase_that_follows_is_not_given_back_for_the_one_before(executor, look):
+    executor.queued_tasks[KEY] = SimpleNamespace(key=KEY)
+    assert [look(set()), look(set())] == [set()] * 2
+
+
+def test_the_messages_of_a_broker_that_is_away_are_not_lost(executor, look, monkeypatch):
+    look(set())
+
+    def away(app, queue):
+        raise ConnectionError("away")
+
+    monkeypatch.setattr(broker, "ids", away)
+    executor._looked -= celery_launcher._LOOK
+    executor.sync()
+    assert KEY in executor.running
 
 
 def test_a_broker_that_is_away_does_not_end_the_scheduler(executor, monkeypatch, caplog):

@@ -45,7 +45,7 @@ class Again:
 
     def give_back(self, keys):
         self.given_back |= set(keys)
-        return len(self.given_back)
+        return set(keys)
 
 
 @pytest.fixture

@@ -239,7 +239,7 @@ def test_what_is_no_phase_of_a_task_is_to_be_told_as_failed(add, states):
 def test_what_has_not_begun_is_given_back_and_what_has_is_not(add, session, states):
     keys = [add("waits", "queued", try_number=2, next_method="trigger_reentry"), add("runs", "running")]
     add("another", "queued")
-    assert Relaunch().give_back(keys) == 1
+    assert Relaunch().give_back(keys) == {keys[0]}
     assert states() == {"waits": "scheduled", "runs": "running", "another": "queued"}
     found = session.execute(
         sa.select(TaskInstance.try_number, TaskInstance.next_method).where(TaskInstance.task_id == "waits")
@@ -249,10 +249,10 @@ def test_what_has_not_begun_is_given_back_and_what_has_is_not(add, session, stat
 
 def test_nothing_is_asked_where_nothing_was_cut_off():
     assert Relaunch().cut_off([]) == set()
-    assert Relaunch().give_back([]) == 0
+    assert Relaunch().give_back([]) == set()
     assert Relaunch().look_again(set()) == set()
     assert Relaunch().cut_off(["the key of a callback"]) == {"the key of a callback"}
-    assert Relaunch().give_back(["the key of a callback"]) == 0
+    assert Relaunch().give_back(["the key of a callback"]) == set()
 
 
 def test_phases_without_a_heartbeat_are_repeated(add, states):

@@ -13,8 +13,9 @@ from typing import Any
 
 from airflow.providers.celery.executors.celery_executor import CeleryExecutor
 from airflow.utils.state import TaskInstanceState
+from celery.states import PENDING
 
-from airflow_platform import celery_heartbeat, config, launcher, pace, resume, unsent
+from airflow_platform import broker, celery_heartbeat, config, launcher, pace, resume, unsent
 from airflow_platform.relaunch import Relaunch
 
 #: Seconds between two looks for phases that nobody runs any more.
@@ -32,6 +33,8 @@ class CeleryLauncher(CeleryExecutor):
         super().__init__(*args, **kwargs)
         self._relaunch = Relaunch()
         self._looked = time.monotonic()
+        #: Ids of Celery's tasks that were nowhere at the last look.
+        self._missing: set[str] = set()
 
     def start(self) -> None:
         """Have the scheduler count deferred tasks, and look again soon while tasks move."""
@@ -49,17 +52,39 @@ class CeleryLauncher(CeleryExecutor):
 
     def sync(self) -> None:
         """Read results; while the broker is away they are read later. Airflow's own would end the scheduler."""
+        look, lost = time.monotonic() > self._looked + _LOOK, set()
         try:
             super().sync()
+            if look:
+                lost = self._lost()
         except Exception as error:
             self.log.warning("Results of the launcher could not be read, which is tried again: %s", error)
         for key in self._relaunch.look_again({*self.queued_tasks, *self.running}):
             super().change_state(key, TaskInstanceState.FAILED)
-        if time.monotonic() > self._looked + _LOOK:
+        if look:
             self._looked = time.monotonic()
             # The broker would give what a killed pod ran to another one after a day.
-            for key in self._relaunch.silent():
+            for key in self._relaunch.silent() | self._relaunch.give_back(lost):
                 self._forget(key)
+
+    def _lost(self) -> set[Any]:
+        """Phases that no worker has begun, and whose message was nowhere in two looks.
+
+        Their scheduler was killed before it had sent them, or the broker has lost what it had: one that was replaced by
+        its replica, say. Airflow waits for them until ``scheduler.task_queued_timeout``, ten minutes.
+        """
+        there = broker.ids(self.celery_app, self._queue) if self.workloads else None
+        if there is None:
+            self._missing.clear()
+            return set()
+        absent = {one.task_id: (key, one) for key, one in self.workloads.items() if one.task_id not in there}
+        # Read after the broker: what was acknowledged before that look has a state.
+        states = self.bulk_state_fetcher.get_many([one for _, one in absent.values()])
+        missing = {task_id for task_id, (state, _) in states.items() if state == PENDING}
+        lost, self._missing = missing & self._missing, missing - self._missing
+        if lost:
+            self.log.warning("The messages of %s phases are not with the broker; they are sent again", len(lost))
+        return {absent[task_id][0] for task_id in lost} - self.queued_tasks.keys()
 
     def change_state(self, key: Any, state: Any, info: Any = None, remove_running: bool = True) -> None:
         """Tell the scheduler of a phase's end; one that was cut off is launched again instead."""
@@ -81,8 +106,8 @@ class CeleryLauncher(CeleryExecutor):
             SQLAlchemyError: the database is away.
         """
         super().end(synchronous)
-        count = self._relaunch.give_back(self.queued_tasks)
-        self.log.info("%s phases that were not sent are left to the next scheduler", count)
+        left = self._relaunch.give_back(self.queued_tasks)
+        self.log.info("%s phases that were not sent are left to the next scheduler", len(left))
 
     def _forget(self, key: Any) -> None:
         self.running.discard(key)
@@ -103,9 +128,14 @@ class CeleryLauncher(CeleryExecutor):
         return True
 
     def _send_workloads(self, workload_tuples_to_send: Sequence[tuple]) -> None:
-        # The workers read one queue; a task's own one is for executors that have several.
-        queue = self.conf.get_mandatory_value("operators", "default_queue")
-        super()._send_workloads([(key, workload, queue, team) for key, workload, _, team in workload_tuples_to_send])
+        super()._send_workloads(
+            [(key, workload, self._queue, team) for key, workload, _, team in workload_tuples_to_send]
+        )
+
+    @property
+    def _queue(self) -> str:
+        """The one that the workers read; a task's own one is for executors that have several."""
+        return self.conf.get_mandatory_value("operators", "default_queue")
 
     def _send_workloads_to_celery(self, workload_tuples_to_send: Sequence[tuple]) -> list[tuple]:
         """Send workloads, up to one that the broker does not take: Airflow's own would fail it, here it stays queued.
@@ -129,7 +159,7 @@ class CeleryLauncher(CeleryExecutor):
 def main() -> None:
     """Import first, then run Airflow's Celery worker in this process."""
     # Here, not above: the scheduler and the api-server import this module too.
-    from airflow_platform import supervisor
+    from airflow_platform import supervisor, validators
 
     platform = config.load().launcher
     launcher.preload(platform.preload)
@@ -137,6 +167,7 @@ def main() -> None:
     supervisor.spare_first_heartbeat()
     supervisor.send_evidence()
     supervisor.fail_unheard()
+    validators.build()
     celery_heartbeat.keep()
     unsent.start()
     from airflow.__main__ import main as airflow

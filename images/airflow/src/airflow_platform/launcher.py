@@ -130,13 +130,14 @@ class LocalLauncher(LocalExecutor):
     def start(self) -> None:
         """Import, then fork."""
         # Here, not above: the api-server imports this module too, and none of the scheduler's.
-        from airflow_platform import limits, supervisor
+        from airflow_platform import limits, supervisor, validators
 
         preload(config.load().launcher.preload)
         supervisor.notice_ends()
         supervisor.spare_first_heartbeat()
         supervisor.send_evidence()
         supervisor.fail_unheard()
+        validators.build()
         limits.count_deferred()
         pace.look_soon()
         unsent.start()
@@ -226,8 +227,8 @@ class LocalLauncher(LocalExecutor):
         """End the processes, each with the phase that it has begun; the others are the next scheduler's."""
         keys = {*self.queued_tasks, *(workload.key for workload in self._take_back())}
         try:
-            count = self._relaunch.give_back(keys)
-            self.log.info("%s phases that had not begun are left to the next scheduler", count)
+            left = self._relaunch.give_back(keys)
+            self.log.info("%s phases that had not begun are left to the next scheduler", len(left))
         except SQLAlchemyError:
             # It adopts them, minutes later.
             self.log.warning("Phases that had not begun could not be given back", exc_info=True)

@@ -134,18 +134,18 @@ class Relaunch:
             session.add(Log(_LOST, **whose))
         return self._repeat(instance, "has lost its scheduler", counted=False)
 
-    def give_back(self, keys: Iterable[TaskInstanceKey]) -> int:
-        """Leave phases that have not begun to whichever scheduler is there next; how many they are."""
+    def give_back(self, keys: Iterable[TaskInstanceKey]) -> set[TaskInstanceKey]:
+        """Have phases that have not begun queued again, by whichever scheduler comes round to it; those that are."""
         keys = {key for key in keys if isinstance(key, TaskInstanceKey)}
         if not keys:
-            return 0
+            return set()
         with create_session() as session:
             queued = TaskInstance.state == TaskInstanceState.QUEUED
             query = select(TaskInstance).where(TaskInstance.filter_for_tis(keys), queued)
             found = [one for one in _locked(query, session) if one.key in keys]
             for instance in found:
                 _schedule(instance)
-        return len(found)
+            return {one.key for one in found}
 
     def forget(self, key: TaskInstanceKey) -> None:
         """The phase has ended as it should."""

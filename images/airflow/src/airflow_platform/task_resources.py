@@ -16,6 +16,7 @@ from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 from airflow.providers.cncf.kubernetes.utils.xcom_sidecar import PodDefaults
+from kubernetes.client import Configuration
 from kubernetes.client import models as k8s
 
 from airflow_platform.config import NodePool, Resources
@@ -31,6 +32,9 @@ _PARTS = ("requests", "limits", "claims")
 _XCOM_SIDECAR = Resources(limits={"memory": "64Mi"})
 
 _TEMPLATE = ("{{", "{%")
+
+#: Each model makes one for itself that is given none, which is most of what it costs: a DAG's file makes four a task.
+_MODELS = Configuration()
 
 
 def fill_in(spec: k8s.V1PodSpec, defaults: Resources) -> None:
@@ -135,9 +139,11 @@ def known(task: Any, unknown: Iterable[str] = ()) -> k8s.V1PodSpec | None:
     base = k8s.V1Container(
         name=arguments["base_container_name"] or KubernetesPodOperator.BASE_CONTAINER_NAME,
         resources=arguments["container_resources"],
+        local_vars_configuration=_MODELS,
     )
     spec = k8s.V1PodSpec(
         containers=[base],
+        local_vars_configuration=_MODELS,
         init_containers=arguments["init_containers"] or None,
         priority_class_name=arguments["priority_class_name"],
     )
@@ -196,11 +202,17 @@ def _bare(spec: k8s.V1PodSpec) -> k8s.V1PodSpec:
         init_containers=[_bare_container(one) for one in spec.init_containers or []] or None,
         resources=spec.resources,
         priority_class_name=spec.priority_class_name,
+        local_vars_configuration=_MODELS,
     )
 
 
 def _bare_container(one: k8s.V1Container) -> k8s.V1Container:
-    return k8s.V1Container(name=one.name, resources=one.resources, restart_policy=one.restart_policy)
+    return k8s.V1Container(
+        name=one.name,
+        resources=one.resources,
+        restart_policy=one.restart_policy,
+        local_vars_configuration=_MODELS,
+    )
 
 
 def _is_readable(container: Any) -> bool:
