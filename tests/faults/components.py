@@ -111,7 +111,9 @@ def scaled(namespace: str, workload: str, replicas: int) -> Iterator[None]:
 
 
 def _scale(namespace: str, workload: str, replicas: int) -> None:
-    kubectl("scale", workload, "-n", namespace, f"--replicas={replicas}")
+    # As Helm's: what `kubectl scale` has written, Helm 4 would refuse to change.
+    patch = json.dumps({"spec": {"replicas": replicas}})
+    kubectl("patch", workload, "-n", namespace, "--type=merge", "--patch", patch, "--field-manager=helm")
 
     def done() -> bool:
         status = json.loads(kubectl("get", workload, "-n", namespace, "-o", "json"))["status"]

@@ -31,7 +31,12 @@ and `upstream` for the guard itself, which looks at so much of the history (airf
 {{- if $git.depth }}{{ $git = merge (dict "depth" (max 5 (int $git.depth))) $git }}{{ end -}}
 {{- else if $git.guard.enabled -}}
 {{- $address := printf "git://%s.%s.svc:9418/dags.git" (include "airflow-platform.dag-guard.name" .root) .root.Release.Namespace -}}
-{{- $git = merge (dict "repo" $address "ref" "accepted" "credentials" (dict "existingSecret" "")) (omit $git "credentials") -}}
+{{- $env := list -}}
+{{- range $git.extraEnv -}}
+{{- if not (regexMatch "^GITSYNC_(GITHUB|USERNAME|PASSWORD|ASKPASS|CREDENTIAL|COOKIE|SSH)" .name) }}{{ $env = append $env . }}{{ end -}}
+{{- end -}}
+{{- $none := dict "existingSecret" "" -}}
+{{- $git = merge (dict "repo" $address "ref" "accepted" "credentials" $none "caCert" $none "extraEnv" $env) (omit $git "credentials" "caCert" "extraEnv") -}}
 {{- end -}}
 {{- toJson $git -}}
 {{- end -}}
@@ -85,6 +90,9 @@ and `upstream` for the guard itself, which looks at so much of the history (airf
     {{- $env = append $env (dict "name" "GITSYNC_SSH_KNOWN_HOSTS" "value" "false") }}
     {{- end }}
     {{- end }}
+    {{- if $git.caCert.existingSecret }}
+    {{- $env = append $env (dict "name" "GIT_SSL_CAINFO" "value" "/etc/git-ca/ca.crt") }}
+    {{- end }}
     {{- $own := dict }}
     {{- range $git.extraEnv | default list }}{{ $_ := set $own .name true }}{{ end }}
     {{- range $env }}
@@ -112,6 +120,11 @@ and `upstream` for the guard itself, which looks at so much of the history (airf
     {{- if and $credentials.existingSecret $protocol }}
     - name: git-credentials
       mountPath: /etc/git-credentials
+      readOnly: true
+    {{- end }}
+    {{- if $git.caCert.existingSecret }}
+    - name: git-ca
+      mountPath: /etc/git-ca
       readOnly: true
     {{- end }}
 {{- end -}}
@@ -149,6 +162,14 @@ and `upstream` for the guard itself, which looks at so much of the history (airf
         path: known_hosts
       {{- end }}
       {{- end }}
+{{- end }}
+{{- end }}
+{{- with $git.caCert }}
+{{- if .existingSecret }}
+- name: git-ca
+  secret:
+    secretName: {{ .existingSecret }}
+    items: [{key: {{ .secretKey }}, path: ca.crt}]
 {{- end }}
 {{- end }}
 {{- end -}}

@@ -107,7 +107,7 @@
 
 {{- define "airflow-platform.validate.component-volumes" -}}
 {{- $key := .key -}}
-{{- $chart := list "config" "logs" "tmp" "dags" "git-tmp" "git-credentials" "token" "declared" "accepted" "backup" "connection" -}}
+{{- $chart := list "config" "logs" "tmp" "dags" "git-tmp" "git-credentials" "git-ca" "token" "declared" "accepted" "backup" "connection" -}}
 {{- $chart = concat $chart (get (dict "pgbouncer" (list "credentials") "metrics" (list "mapping" "expiring")) $key | default list) -}}
 {{- $certificates := .root.Values.database.sslRootCert.existingSecret -}}
 {{- if $certificates }}{{ $chart = append $chart "database-ca" }}{{ end -}}

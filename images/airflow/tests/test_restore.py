@@ -11,6 +11,8 @@ from airflow_platform.command_error import CommandError
 from airflow_platform.restore import release as module
 
 OWNER = {"kind": "CronJob", "name": "airflow-restore"}
+#: What `kubectl scale` leaves in `managedFields`.
+SCALE = {"manager": "kubectl", "subresource": "scale"}
 
 
 class Cluster:
@@ -19,6 +21,7 @@ class Cluster:
     def __init__(self, *, backups=True, succeeds=True):
         self.deployments = {"airflow-scheduler": 2, "airflow-api-server": 1, "airflow-launcher": 3}
         self.annotations = {name: {} for name in self.deployments}
+        self.owners = {name: [{"manager": "helm"}] for name in self.deployments}
         self.backups, self.succeeds, self.stuck = backups, succeeds, False
         #: Of migrations, and of a restore before: whether it has ended.
         self.migrations = {"airflow-migrations-1": True, "airflow-migrations-2": False, "airflow-restore-1": True}
@@ -38,6 +41,8 @@ class Cluster:
         if words[1] == "job":
             kind = "Complete" if self.succeeds else "Failed"
             return json.dumps({"status": {"conditions": [{"type": kind, "status": "True"}]}})
+        if words[1] == "deployment":
+            return json.dumps({"metadata": {"managedFields": self.owners[words[2]]}})
         kinds = {"jobs": self._migrations, "deployments": self._items, "pods": self._pods, "cronjobs": self._cronjobs}
         found = kinds[words[1]]()
         return json.dumps({"items": found})
@@ -95,6 +100,17 @@ class Cluster:
         pods = int(words[-1].partition("=")[2])
         names = self.deployments if "--selector" in words else [words[2]]
         self.deployments |= dict.fromkeys(names, pods)
+        for name in names:
+            if SCALE not in self.owners[name]:
+                self.owners[name].append(SCALE)
+
+    def _patch(self, words, _):
+        for step in json.loads(words[words.index("--patch") + 1]):
+            _, _, _, number, *part = step["path"].split("/")
+            if step["op"] == "remove":
+                del self.owners[words[2]][int(number)]
+            else:
+                assert self.owners[words[2]][int(number)][part[0]] == step["value"]
 
     def _create(self, words, stdin):
         if "--dry-run=client" in words:
@@ -171,6 +187,13 @@ def test_an_older_release_is_gone_back_to(cluster):
     assert cli.main([*WORDS, "--rollback", "4"]) == 0
     assert there.calls[-1].startswith("helm rollback airflow 4 --wait --wait-for-jobs")
     assert there.deployments == {"airflow-scheduler": 2, "airflow-api-server": 1, "airflow-launcher": 3}
+
+
+def test_after_it_helm_may_set_another_number_of_pods(cluster):
+    """Helm 4 refuses to change what another client has written."""
+    there = cluster()
+    assert cli.main(WORDS) == 0
+    assert there.owners == {name: [{"manager": "helm"}] for name in there.deployments}
 
 
 @pytest.mark.parametrize("revision", [0, -1, 6])

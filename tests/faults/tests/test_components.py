@@ -87,8 +87,9 @@ def test_a_workload_is_scaled_back_when_the_test_fails_meanwhile(monkeypatch):
     scaled = []
 
     def kubectl(verb, *words):
-        if verb == "scale":
-            scaled.append(int(words[-1].partition("=")[2]))
+        if verb == "patch":
+            assert "--field-manager=helm" in words
+            scaled.append(components.json.loads(words[words.index("--patch") + 1])["spec"]["replicas"])
         now = scaled[-1] if scaled else 3
         return components.json.dumps({"spec": {"replicas": now}, "status": {"replicas": now, "readyReplicas": now}})
 

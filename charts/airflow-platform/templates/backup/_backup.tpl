@@ -52,7 +52,7 @@ programs, of an image as new as the server, dump and restore. Between them lie t
 {{/* PostgreSQL's image has no authorities: where the values name none either, it gets those of Airflow's. Takes the pod's map. */}}
 {{- define "airflow-platform.backup.certificates-container" -}}
 {{- $database := .root.Values.database -}}
-{{- if and $database.sslMode (not $database.sslRootCert.existingSecret) -}}
+{{- if and (include "airflow-platform.database.verifies" .root) (not $database.sslRootCert.existingSecret) -}}
 - name: copy-certificates
   {{- include "airflow-platform.airflow-container" .root | nindent 2 }}
   args: [cp, {{ include "airflow-platform.database.root-certificates" .root }}, /connection/ca.crt]
@@ -77,6 +77,8 @@ programs, of an image as new as the server, dump and restore. Between them lie t
     {{- with .root.Values.database.sslMode }}
     - name: PGSSLMODE
       value: {{ . }}
+    {{- end }}
+    {{- if include "airflow-platform.database.verifies" .root }}
     - name: PGSSLROOTCERT
       value: {{ if include "airflow-platform.backup.certificates-container" $ }}/connection/ca.crt{{ else }}{{ include "airflow-platform.database.root-certificates" $.root }}{{ end }}
     {{- end }}

@@ -32,9 +32,16 @@ transaction, or is long at work, always goes there directly: migrations, backups
 # Read by libpq, and by asyncpg as by libpq.
 - name: PGSSLMODE
   value: {{ . }}
-- name: PGSSLROOTCERT
-  value: {{ include "airflow-platform.database.root-certificates" $ }}
 {{- end }}
+{{- if include "airflow-platform.database.verifies" . }}
+- name: PGSSLROOTCERT
+  value: {{ include "airflow-platform.database.root-certificates" . }}
+{{- end }}
+{{- end -}}
+
+{{/* "true" where the database's certificate is checked: libpq does so also with `require`, as soon as it is told of authorities. */}}
+{{- define "airflow-platform.database.verifies" -}}
+{{- if or (hasPrefix "verify-" .Values.database.sslMode) .Values.database.sslRootCert.existingSecret }}true{{ end -}}
 {{- end -}}
 
 {{/* The file of the certificate authorities that the database's certificate may be of. */}}

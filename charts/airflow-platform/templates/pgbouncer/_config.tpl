@@ -19,7 +19,7 @@ pgbouncer.ini, without a secret: the database's own and the password of clients 
 -}}
 {{- /* As libpq does by itself, and PgBouncer does not. */ -}}
 {{- $_ := set $options "server_tls_sslmode" (.Values.database.sslMode | default "prefer") -}}
-{{- if .Values.database.sslMode -}}
+{{- if include "airflow-platform.database.verifies" . -}}
 {{- $_ := set $options "server_tls_ca_file" (include "airflow-platform.database.root-certificates" $) -}}
 {{- end -}}
 {{- range $option, $value := .Values.pgbouncer.config }}{{ $_ := set $options $option $value }}{{ end -}}

@@ -102,7 +102,22 @@ class Release:
             name, annotations = one["metadata"]["name"], one["metadata"].get("annotations") or {}
             if REPLICAS in annotations:
                 self.kubectl("scale", "deployment", name, f"--replicas={annotations[REPLICAS]}")
+                self._disown_replicas(name)
                 self.kubectl("annotate", "deployment", name, f"{REPLICAS}-")
+
+    def _disown_replicas(self, name: str) -> None:
+        """What ``kubectl scale`` has written is its own, and Helm 4 would refuse to set another number of pods."""
+        found = json.loads(self.kubectl("get", "deployment", name, "-ojson", "--show-managed-fields"))
+        for number, owner in enumerate(found["metadata"].get("managedFields") or []):
+            if (owner["manager"], owner.get("subresource")) == ("kubectl", "scale"):
+                path = f"/metadata/managedFields/{number}"
+                # Another owner may have come before it meanwhile.
+                steps = [
+                    {"op": "test", "path": f"{path}/manager", "value": "kubectl"},
+                    {"op": "test", "path": f"{path}/subresource", "value": "scale"},
+                    {"op": "remove", "path": path},
+                ]
+                self.kubectl("patch", "deployment", name, "--type=json", "--patch", json.dumps(steps))
 
     def run(self, cronjob: str, job: str, variables: Mapping[str, str], seconds: float) -> tuple[bool, str]:
         """Run a CronJob's Job once, with more variables in its first containers: whether it succeeded, and its log.
