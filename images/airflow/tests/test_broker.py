@@ -1,4 +1,5 @@
 import json
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -21,9 +22,13 @@ class Server:
         assert (first, last) == (0, -1)
         return [json.dumps(one).encode() for one in self.lists.get(name, [])]
 
-    def hvals(self, name):
+    def zrangebyscore(self, name, least, most):
+        assert (name, most) == (redis.Channel.unacked_index_key, "+inf")
+        return [tag for tag, (_, at) in enumerate(self.taken) if at >= least]
+
+    def hmget(self, name, tags):
         assert name == redis.Channel.unacked_key
-        return [json.dumps([one, "", "default"]).encode() for one in self.taken]
+        return [json.dumps([self.taken[tag][0], "", "default"]).encode() for tag in tags]
 
 
 class Channel(redis.Channel):
@@ -46,7 +51,7 @@ def app(lists, taken=()):
         def __exit__(self, *_):
             pass
 
-    return SimpleNamespace(connection_for_write=lambda connect_timeout: Connection())
+    return SimpleNamespace(connection_for_write=Connection)
 
 
 def message(task_id):
@@ -60,8 +65,14 @@ def test_what_waits_and_what_a_worker_has():
         "of others": [message("x")],
     }
     # A message of Celery's own, to a worker: it is no task.
-    found = broker.ids(app(lists, [message("runs"), {"body": "", "headers": {}}]), "default")
-    assert found == {"waits", "of low priority", "runs", None}
+    now = time.time()
+    taken = [(message("runs"), now), ({"body": "", "headers": {}}, now)]
+    assert broker.ids(app(lists, taken), "default") == {"waits", "of low priority", "runs", None}
+
+
+def test_what_a_killed_worker_has_taken_counts_for_a_while():
+    taken = [(message("old"), time.time() - broker.TAKEN - 1), (message("late"), time.time() - broker.TAKEN + 5)]
+    assert broker.ids(app({}, taken), "default") == {"late"}
 
 
 def test_a_long_queue_is_not_read(monkeypatch):

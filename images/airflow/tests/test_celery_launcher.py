@@ -21,7 +21,7 @@ class Again:
 
     def __init__(self):
         self.given_up, self.without_heartbeat, self.forgotten = set(), set(), []
-        self.errors, self.later, self.here, self.given_back = [], set(), None, set()
+        self.errors, self.later, self.here, self.given_back, self.begun = [], set(), None, set(), set()
 
     def cut_off(self, keys, error=None):
         self.errors.append(error)
@@ -33,7 +33,7 @@ class Again:
 
     def give_back(self, keys):
         self.given_back |= set(keys)
-        return set(keys)
+        return set(keys) - self.begun
 
     def silent(self):
         return self.without_heartbeat
@@ -135,7 +135,7 @@ def look(executor, again, monkeypatch, tmp_path):
         again.given_back.clear()
         executor._looked -= celery_launcher._LOOK
         executor.sync()
-        return again.given_back
+        return set(again.given_back)
 
     return look
 
@@ -153,11 +153,35 @@ def test_a_message_that_was_being_taken_is_not_lost(executor, look):
     assert KEY in executor.running
 
 
-def test_a_phase_that_has_begun_or_ended_is_not_lost(executor, look):
+def test_a_phase_whose_process_was_killed_before_it_began_is_sent_again(executor, look):
     executor.celery_app.backend.mark_as_started("id")
-    assert [look(set()), look(set())] == [set()] * 2
+    assert [look(set()), look(set())] == [set(), {KEY}]
+    assert not executor.running
+
+
+def test_a_phase_that_has_begun_is_waited_for(executor, look, again, caplog):
+    again.begun = {KEY}
+    executor.celery_app.backend.mark_as_started("id")
+    assert [look(set()), look(set())] == [set(), {KEY}]
+    assert KEY in executor.running
+    assert "sent again" not in caplog.text
+
+
+def test_a_phase_that_has_ended_is_not_lost(executor, look):
     executor.celery_app.backend.mark_as_done("id", None)
     assert [look(set()), look(set())] == [set()] * 2
+
+
+def test_what_another_scheduler_has_sent_is_kept_while_the_broker_is_away(executor, monkeypatch):
+    def away(*_):
+        raise ConnectionError("away")
+
+    monkeypatch.setattr(executor.bulk_state_fetcher, "get_many", away)
+    sent = SimpleNamespace(key=KEY._replace(task_id="sent"), external_executor_id="another")
+    old = SimpleNamespace(key=KEY._replace(task_id="old"), external_executor_id=None)
+    assert executor.try_adopt_task_instances([sent, old]) == [old]
+    assert executor.workloads[sent.key].task_id == "another"
+    assert sent.key in executor.running
 
 
 def test_what_too_long_a_queue_lacks_is_not_told(executor, look):

@@ -10,7 +10,7 @@ from rest_api import Airflow, Moment, Run, instance
 from s3_server import S3
 
 from airflow_platform import cli, client
-from airflow_platform.compare import content, table, values
+from airflow_platform.compare import content, storage, table, values
 from airflow_platform.compare.table import UnreadableError
 from airflow_platform.compare.values import Difference
 from airflow_platform.run import follow
@@ -171,6 +171,12 @@ def test_json_and_its_lines(compare):
     assert compare("x.jsonl", '{"a": 1}\n{"a": 2}\n', '{"a": 1}\n\n{"a": 3}').differences == (
         Difference("[1].a", "2", "3"),
     )
+
+
+@pytest.mark.parametrize("sign", ["\u2028", "\x85"])
+def test_a_line_of_json_ends_where_json_says_so(compare, sign):
+    line = json.dumps({"a": f"1{sign}2"}, ensure_ascii=False)
+    assert compare("x.jsonl", f"{line}\n{line}\n", f"{line}\r\n{line}\r\n").how == "2 lines of JSON"
 
 
 def test_many_differences_are_counted_and_a_few_kept(compare):
@@ -338,6 +344,28 @@ def test_an_address_in_an_xcom_may_be_of_a_folder_or_of_no_output(compare_runs, 
     assert [one["where"] for one in report["findings"] if one["part"] == "output"] == [
         "t out x.bin: s3://out/a/x.bin → s3://out/b/x.bin"
     ]
+
+
+def test_an_address_in_an_xcom_that_cannot_be_read_is_left_out(compare_runs, runs, s3, monkeypatch):
+    monkeypatch.setattr(storage, "_OBJECTS", 1)
+    for name in ("large/1.bin", "large/2.bin", "r.bin"):
+        s3.put(f"s3://out/{name}", name)
+    texts = ("s3://out/large", "s3://out/large/", "s3://out", "s3://out/", "s3://", "s3://no bucket", "s3://no!/x")
+    xcoms = {("t", -1, f"k{number}"): text for number, text in enumerate(texts)}
+    runs(*(ended(declares("t", "s3://out/r.bin"), xcoms=xcoms) for _ in "ab"))
+    assert compare_runs("d", "--runs", "a", "b")[:2] == (0, "The same: 1 run, 1 output, 7 XComs, 1 task\n")
+    s3.refuse = 403
+    runs(*(ended(xcoms={("t", -1, "k"): "s3://theirs/x"}) for _ in "ab"))
+    assert compare_runs("d", "--runs", "a", "b")[:2] == (0, "The same: 1 run, 1 XCom\n")
+
+
+def test_an_s3_that_does_not_answer_is_no_address_to_leave_out(compare_runs, runs, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    runs(*(ended(xcoms={("t", -1, "k"): "s3://out/x"}) for _ in "ab"))
+    code, _, err, _ = compare_runs("d", "--runs", "a", "b")
+    assert code == 2
+    assert "s3://out/x cannot be read: " in err
 
 
 def test_states_and_who_failed_and_why(compare_runs, runs, airflow):
@@ -548,10 +576,22 @@ def test_a_declaration_that_airflow_has_cut_is_no_empty_one(compare_runs, runs):
 def test_an_s3_that_does_not_let_us_is_no_missing_file(compare_runs, runs, s3):
     s3.refuse = 403
     runs(ended(declares("t", "s3://out/r.bin")), ended(declares("t", "s3://out/r.bin")))
+    code, out, _, _ = compare_runs("d", "--runs", "a", "b")
+    assert code == 2
+    assert "a: s3://out/r.bin cannot be read: " in out
+    assert "AWS_ENDPOINT_URL_S3" in out
+    runs(ended(declares("t", "s3://out/parts/")), ended(declares("t", "s3://out/parts/")))
     code, _, err, _ = compare_runs("d", "--runs", "a", "b")
     assert code == 2
-    assert "s3://out/r.bin cannot be read: " in err
-    assert "AWS_ENDPOINT_URL_S3" in err
+    assert "s3://out/parts/ cannot be read: " in err
+
+
+def test_what_cannot_be_read_is_not_kept(compare_runs, runs, s3, tmp_path):
+    s3.refuse = 403
+    runs(ended(declares("t", "s3://out/r.bin")), ended())
+    code, _, err, _ = compare_runs("d", "--runs", "a", "--expected", str(tmp_path / "expected"), "--keep")
+    assert code == 2
+    assert "not kept: s3://out/r.bin: s3://out/r.bin cannot be read" in err
 
 
 def test_a_report_that_cannot_be_written(airflow, runs, s3, capsys):

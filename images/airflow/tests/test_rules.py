@@ -10,7 +10,9 @@ import pytest
 
 from airflow_platform import cli
 from airflow_platform.catalogue import root_of
+from airflow_platform.release.file import Release
 from airflow_platform.rules import RulesError, check
+from airflow_platform.rules.command import platform_of
 from airflow_platform.rules.rules import RULES
 
 SIZE = {"cpu": "1", "memory": "1Gi"}
@@ -37,6 +39,9 @@ FILES = {
             KubernetesPodOperator(task_id="work", **TASK)
             KubernetesPodOperator.partial(task_id="mapped", **TASK).expand(arguments=[["a"], ["b"]])
             KubernetesPodOperator(task_id="digest", **TASK | {"image": "work:1.2.3@sha256:" + "0" * 64})
+            KubernetesPodOperator(task_id="pinned", **TASK | {"image": "pinned:1.2.3@sha256:" + "0" * 64})
+            KubernetesPodOperator(task_id="tag_of_pinned", **TASK | {"image": "pinned:1.2.3"})
+            KubernetesPodOperator(task_id="digest_alone", **TASK | {"image": "play:1.2.3@sha256:" + "0" * 64})
             KubernetesPodOperator(task_id="of_pool", **TASK | {"pool": "gpu", "container_resources": None})
             KubernetesPodOperator(  # allow retries: it sends a letter
                 task_id="once", **TASK | {"retries": 0})
@@ -52,6 +57,10 @@ FILES = {
             KubernetesPodOperator(task_id="template", **TASK | {"image": "work:{{ params.version }}"})  # wrong: image
             KubernetesPodOperator(task_id="other", **TASK | {"image": "work:1.2.4"})  # wrong: image
             KubernetesPodOperator(task_id="unknown", **TASK | {"image": "play:1.2.3"})  # wrong: image
+            other_digest = TASK | {"image": "pinned:1.2.3@sha256:" + "1" * 64}
+            KubernetesPodOperator(task_id="other_digest", **other_digest)  # wrong: image
+            other_tag = TASK | {"image": "pinned:1.2.4@sha256:" + "0" * 64}
+            KubernetesPodOperator(task_id="other_tag", **other_tag)  # wrong: image
     """,
     "pools": """
         with DAG("pools", schedule=None, catchup=False, **DAG_):
@@ -107,7 +116,7 @@ AT_THE_TOP = {("slow.py", 1, "parse-time"), ("ends.py", 1, "imports")}
 @pytest.fixture(scope="module")
 def dags(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dags")
-    (folder / "images.yaml").write_text("work: 1.2.3\n")
+    (folder / "images.yaml").write_text(f"work: 1.2.3\npinned: 1.2.3@sha256:{'0' * 64}\n")
     for name, text in FILES.items():
         (folder / f"{name}.py").write_text(HEAD + textwrap.dedent(text))
     return folder
@@ -162,6 +171,33 @@ def test_the_command_prints_a_line_a_finding_and_ends_with_1(dags, tmp_path, cap
     assert code == 1
     assert "bare.py:9: catchup: DAG bare does not say" in "\n".join(lines)
     assert len(lines) == 10
+
+
+def test_a_release_is_not_judged_again_but_has_to_be_imported(tmp_path):
+    (tmp_path / "images.yaml").write_text("work: 1.2.4\n")
+    (tmp_path / "releases").mkdir()
+    code = HEAD + textwrap.dedent(FILES["good"]) + textwrap.dedent(FILES["bare"])
+    for version, text in (("1.0.0", code), ("2.0.0", "import nothing")):
+        files = {"team/report/dag.py": text}
+        release = Release(name="report", source="team/report", version=version, commit="c" * 40, files=files)
+        (tmp_path / "releases" / release.file_name).write_bytes(release.render())
+    (found,) = check(tmp_path)
+    assert (found.file.name, found.rule) == ("report__2_0_0.py", "imports")
+    assert "No module named 'nothing'" in found.message
+
+
+@pytest.mark.parametrize("kueue", [True, False])
+def test_a_task_may_have_any_priority_class_where_kueue_keeps_the_quota(tmp_path, kueue):
+    values, dag = tmp_path / "values.yaml", tmp_path / "dag.py"
+    pool = {"name": "light", "slots": 8, "quota": {"pods": "6"}}
+    values.write_text(json.dumps({"kueue": {"enabled": kueue}, "nodePools": [pool]}))
+    text = """
+        with DAG("urgent", schedule=None, catchup=False, **DAG_):
+            KubernetesPodOperator(task_id="work", **TASK, priority_class_name="urgent")
+    """
+    dag.write_text(HEAD + textwrap.dedent(text))
+    found = check(dag, platform=platform_of([values]))
+    assert [one.rule for one in found] == ([] if kueue else ["platform"])
 
 
 def test_a_folder_that_is_not_there(tmp_path):

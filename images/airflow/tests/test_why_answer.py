@@ -23,6 +23,7 @@ from airflow_platform.why.facts import (
 NOW = 1_800_000_000.0  # 2027-01-15 08:00:00 UTC
 DAG = Dag(id="d", file="team/d.py")
 RUN = Run(id="r", state="running", run_after=NOW - 600)
+FAILED_RUN = replace(RUN, state="failed")
 DEAD = Process(alive=False, heartbeat=NOW - 240)
 POOL = Pool(name="gpu", slots=4)
 LAUNCHER = Executor(name="launcher", kind="local", room=24, slots=6)
@@ -77,6 +78,11 @@ def failed(state="failed", end=None, **more):
     return known(state, instance=instance, end=end or End(), **more)
 
 
+def skipped(upstream=None, *, ended=NOW - 60, try_number=0, **more):
+    before = [Upstream(task_id=task_id, states={state: 1}) for task_id, state in (upstream or {}).items()]
+    return known("skipped", instance={"ended": ended, "try_number": try_number}, upstream=before, **more)
+
+
 def no_run(**dag):
     return known(run=None, instance=False, dag=replace(DAG, **dag))
 
@@ -94,6 +100,12 @@ CASES = [
      "DAG d has no run in which task t could be; the next begins by itself in 60 min, at 2027-01-15 09:00:00 UTC."),
     ("no-run", "user", no_run(schedule="Asset"),
      "DAG d has no run in which task t could be; the next begins by its schedule (Asset)."),
+    ("no-run", "user", no_run(schedule="not scheduled"),
+     "DAG d has no run in which task t could be; it is a release that is not scheduled: promote it, or trigger a run."),
+    ("no-run", "user", no_run(schedule="0 6 * * * up to 2026-11-24 06:00"),
+     "DAG d has no run in which task t could be; it is a release that is not scheduled: promote it, or trigger a run."),
+    ("no-run", "user", no_run(schedule="0 6 * * * up to 2027-01-15 08:00", next_run=NOW),
+     "DAG d has no run in which task t could be; the next begins by its schedule (0 6 * * * up to 2027-01-15 08:00)."),
     ("no-run", "user", no_run(), "DAG d has no run in which task t could be; it has no schedule: trigger one."),
     # The run does not run.
     ("run-later", None, known(run=Run(id="r", state="queued", run_after=NOW + 30)),
@@ -279,11 +291,46 @@ CASES = [
      "Task t did not run, as a and b failed. Ask why of them, mend that, and clear them."),
     ("upstream-failed", "user", known("upstream_failed"),
      "Task t did not run, as a task before it failed. Ask why of it, mend that, and clear it."),
-    ("skipped", None, known("skipped", upstream=[Upstream(task_id="a", states={"skipped": 1})]),
+    ("skipped", None, skipped({"a": "skipped"}), "Task t was skipped: a before it was skipped."),
+    ("skipped", None, skipped({"a": "skipped", "b": "success"}, trigger_rule="none_skipped"),
      "Task t was skipped: a before it was skipped."),
-    ("skipped", None, known("skipped"),
-     "Task t was skipped: it skipped itself, or a task before it took another branch; its log says which."),
-    ("skipped", None, known("skipped", end=End(marked_by="bob")), "Task t was skipped: bob set it to skipped by hand."),
+    ("skipped", None, skipped({"a": "skipped"}, trigger_rule="one_success"),
+     "Task t was skipped: a before it was skipped."),
+    ("skipped", None, skipped({"a": "skipped", "b": "success"}, trigger_rule="none_failed_min_one_success"),
+     "Task t was skipped: a task before it skipped it, as a branch does."),
+    ("skipped", None, skipped({"a": "success", "b": "skipped"}, trigger_rule="one_failed"),
+     "Task t was skipped: what comes before it does not meet its trigger rule, one_failed: "
+     "a (success) and b (skipped)."),
+    ("skipped", None, skipped({"a": "success", "b": "failed"}, trigger_rule="all_failed"),
+     "Task t was skipped: what comes before it does not meet its trigger rule, all_failed: "
+     "a (success) and b (failed)."),
+    ("skipped", None, skipped({"a": "success", "b": "failed"}, trigger_rule="one_failed"),
+     "Task t was skipped: a task before it skipped it, as a branch does."),
+    ("skipped", None, skipped({"a": "success", "b": "running"}, trigger_rule="one_failed"),
+     "Task t was skipped: a task before it skipped it, as a branch does."),
+    ("skipped", None, skipped({"a": "success"}), "Task t was skipped: a task before it skipped it, as a branch does."),
+    ("skipped", None, skipped({"a": "success"}, run=FAILED_RUN),
+     "Task t was skipped: a task before it skipped it, as a branch does, or its run was ended before its turn came (a "
+     "timeout, fail_fast, or by hand)."),
+    ("skipped", None, skipped(run=FAILED_RUN),
+     "Task t was skipped: its run was ended before its turn came (a timeout, fail_fast, or by hand)."),
+    ("skipped", None, skipped(run=FAILED_RUN, ended=None),
+     "Task t was skipped: its run was ended before its turn came, by dagrun_timeout."),
+    ("skipped", None, skipped(run=FAILED_RUN, ended=None, try_number=1),
+     "Task t was skipped: its run was ended before it was done, by dagrun_timeout."),
+    ("skipped", None, skipped({"a": "success"}, ended=None, expands=True),
+     "Task t was skipped: the list over which it is expanded is empty."),
+    ("skipped", None, skipped(try_number=1), "Task t was skipped: it skipped itself; its log says why."),
+    ("skipped", None, skipped({"a": "skipped"}, try_number=1, trigger_rule="all_done"),
+     "Task t was skipped: it skipped itself; its log says why."),
+    ("skipped", None, skipped(run=FAILED_RUN, try_number=1),
+     "Task t was skipped: it skipped itself, or its run was ended before its next try; its log says why."),
+    ("skipped", None, skipped(), "Task t was skipped: Airflow keeps no reason."),
+    ("skipped", None, skipped(end=End(scheduler_said="Skipping task due to dag's `fail_fast` setting.")),
+     "Task t was skipped: another task of its run failed, and the DAG has fail_fast."),
+    ("skipped", None, skipped(end=End(marked_by="bob")), "Task t was skipped: bob set it to skipped by hand."),
+    ("skipped", None, skipped(end=End(marked_by="bob", marked_run=True)),
+     "Task t was skipped: bob ended its run by hand."),
     ("succeeded", None, known("success", instance={"started": NOW - 100, "ended": NOW - 60, "try_number": 1}),
      "Task t succeeded 60 s ago after 40 s."),
     ("succeeded", None, known("success", end=End(marked_by="bob")),

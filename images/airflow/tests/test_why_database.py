@@ -108,6 +108,7 @@ class Dag:
 
 class Task:
     trigger_rule = "all_success"
+    is_mapped = False
     deps = frozenset()
     retry_delay = timedelta(minutes=5)
     retry_exponential_backoff = 0
@@ -118,6 +119,9 @@ class Task:
     def __init__(self, dag, task_id, upstream):
         self.dag, self.task_id, self.upstream_task_ids = dag, task_id, upstream
         self.owner = "team"
+
+    def iter_mapped_task_groups(self):
+        return iter(())
 
     def get_flat_relative_ids(self, *, upstream):
         found = set(self.upstream_task_ids)
@@ -172,6 +176,16 @@ def test_a_task_that_does_not_exist_names_those_that_are_near(airflow):
     airflow.instance("removed_one", "removed")
     with pytest.raises(NotFoundError, match=r"Known: removed_one\."):
         airflow.look("remove_one")
+
+
+@pytest.mark.parametrize("state", ["running", "success"])
+def test_a_task_that_is_newer_than_its_run_is_not_in_it(airflow, monkeypatch, state):
+    monkeypatch.setattr(database._dags(), "get_dag_for_run", lambda run, session: Dag(["a"], {}))
+    airflow.run("r", state)
+    airflow.instance("a", state)
+    assert airflow.sentence().startswith("Run r has no task t: it came into DAG d after the run began.")
+    with pytest.raises(NotFoundError, match=r"^DAG d has no task 'x'\. Known: a, t\.$"):
+        airflow.look("x")
 
 
 def test_a_run_that_does_not_exist_names_those_that_are_near(airflow):
@@ -456,6 +470,31 @@ def test_who_set_the_state_by_hand(airflow, state, when, extra, expected):
     airflow.instance("t", state, end_date=ago(seconds=2))
     note(airflow, "patch_task_instance", "alice", when, task_id="t", extra=json.dumps(extra))
     assert airflow.look().facts.end.marked_by == expected
+
+
+@pytest.mark.parametrize("to", ["failed", "success"])
+def test_who_ended_the_run_of_a_task_that_was_skipped(airflow, to):
+    airflow.run("r", to)
+    airflow.instance("t", "skipped", try_number=0, end_date=ago(seconds=2))
+    note(airflow, "patch_dag_run", "alice", extra=json.dumps({"note": "x"}))
+    assert airflow.look().facts.end.marked_by == ""
+    note(airflow, "patch_dag_run", "alice", extra=json.dumps({"state": to}))
+    assert airflow.sentence() == "Task t was skipped: alice ended its run by hand."
+
+
+def test_a_task_that_fail_fast_skipped(airflow):
+    airflow.run("r", "failed")
+    airflow.instance("t", "skipped", try_number=0, end_date=ago(seconds=2))
+    said = "Skipping task due to dag's `fail_fast` setting."
+    note(airflow, "skip task", task_id="t", try_number=0, map_index=-1, extra=said)
+    assert airflow.sentence() == "Task t was skipped: another task of its run failed, and the DAG has fail_fast."
+
+
+def test_a_task_that_has_nothing_to_be_expanded_over(airflow, monkeypatch):
+    monkeypatch.setattr(Task, "is_mapped", True)
+    airflow.run("r", "success")
+    airflow.instance("t", "skipped", try_number=0)
+    assert airflow.sentence() == "Task t was skipped: the list over which it is expanded is empty."
 
 
 def test_what_the_scheduler_said(airflow):

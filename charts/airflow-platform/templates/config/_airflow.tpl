@@ -50,7 +50,16 @@ celery:
   task_acks_late: true
   # A message takes Redis a millisecond. Airflow would fork as many senders as the node has cores.
   sync_parallelism: 1
+  # A host that is gone says nothing: without these, scheduler and launchers would wait for its TCP to give up, for minutes. A
+  # server that a failover makes a replica, or that is away for hours, ends no launcher.
+  extra_celery_config: >-
+    {"broker_channel_error_retry": true, "broker_connection_max_retries": null, "redis_socket_connect_timeout": 5,
+    "redis_socket_keepalive": true, "redis_socket_timeout": 10}
 celery_broker_transport_options:
+  socket_connect_timeout: 5
+  socket_keepalive: true
+  # More than the second for which a worker asks for a message.
+  socket_timeout: 10
   # A task that runs for longer is delivered a second time, which Airflow ignores.
   visibility_timeout: 86400
 {{- end }}

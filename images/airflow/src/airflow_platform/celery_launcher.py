@@ -9,14 +9,18 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.celery.executors.celery_executor import CeleryExecutor
 from airflow.utils.state import TaskInstanceState
-from celery.states import PENDING
+from celery.backends.redis import RedisBackend
+from celery.states import PENDING, STARTED
 
 from airflow_platform import broker, celery_heartbeat, config, launcher, pace, resume, unsent
 from airflow_platform.relaunch import Relaunch
+
+if TYPE_CHECKING:
+    from airflow.models.taskinstance import TaskInstance
 
 #: Seconds between two looks for phases that nobody runs any more.
 _LOOK = 15
@@ -42,6 +46,8 @@ class CeleryLauncher(CeleryExecutor):
 
         limits.count_deferred()
         pace.look_soon()
+        # Results are asked for: each phase would leave a subscription to its own, here and in the broker.
+        RedisBackend.on_task_call = lambda *_: None
         super().start()
 
     def queue_workload(self, workload: Any, session: Any) -> None:
@@ -64,14 +70,14 @@ class CeleryLauncher(CeleryExecutor):
         if look:
             self._looked = time.monotonic()
             # The broker would give what a killed pod ran to another one after a day.
-            for key in self._relaunch.silent() | self._relaunch.give_back(lost):
+            for key in self._relaunch.silent() | self._send_again(lost):
                 self._forget(key)
 
     def _lost(self) -> set[Any]:
-        """Phases that no worker has begun, and whose message was nowhere in two looks.
+        """Phases that have not ended, and whose message was nowhere in two looks; some may have begun.
 
-        Their scheduler was killed before it had sent them, or the broker has lost what it had: one that was replaced by
-        its replica, say. Airflow waits for them until ``scheduler.task_queued_timeout``, ten minutes.
+        Their scheduler was killed before it had sent them, their worker before it began, or the broker has lost what it
+        had: one that was replaced by its replica, say. Airflow waits for them until ``scheduler.task_queued_timeout``.
         """
         there = broker.ids(self.celery_app, self._queue) if self.workloads else None
         if there is None:
@@ -80,11 +86,30 @@ class CeleryLauncher(CeleryExecutor):
         absent = {one.task_id: (key, one) for key, one in self.workloads.items() if one.task_id not in there}
         # Read after the broker: what was acknowledged before that look has a state.
         states = self.bulk_state_fetcher.get_many([one for _, one in absent.values()])
-        missing = {task_id for task_id, (state, _) in states.items() if state == PENDING}
+        missing = {task_id for task_id, (state, _) in states.items() if state in (PENDING, STARTED)}
         lost, self._missing = missing & self._missing, missing - self._missing
-        if lost:
-            self.log.warning("The messages of %s phases are not with the broker; they are sent again", len(lost))
         return {absent[task_id][0] for task_id in lost} - self.queued_tasks.keys()
+
+    def _send_again(self, lost: set[Any]) -> set[Any]:
+        """Have those of these phases queued again that have not begun; which they are."""
+        if again := self._relaunch.give_back(lost):
+            self.log.warning("The messages of %s phases are not with the broker; they are sent again", len(again))
+        return again
+
+    def try_adopt_task_instances(self, tis: Sequence[TaskInstance]) -> Sequence[TaskInstance]:
+        """Wait for what a scheduler that is gone has sent.
+
+        While the broker is away, Airflow's own would end this one, too.
+        """
+        try:
+            return super().try_adopt_task_instances(tis)
+        except Exception as error:
+            self.log.warning("What became of phases of another scheduler is asked later: %s", error)
+        for instance in tis:
+            if instance.external_executor_id:
+                self.workloads[instance.key] = self.celery_app.AsyncResult(instance.external_executor_id)
+                self.running.add(instance.key)
+        return [one for one in tis if not one.external_executor_id]
 
     def change_state(self, key: Any, state: Any, info: Any = None, remove_running: bool = True) -> None:
         """Tell the scheduler of a phase's end; one that was cut off is launched again instead."""
@@ -120,7 +145,7 @@ class CeleryLauncher(CeleryExecutor):
     def _broker_answers(self) -> bool:
         """Airflow's own would fail every task that it cannot send; here they stay queued."""
         try:
-            with self.celery_app.connection_for_write(connect_timeout=2) as connection:
+            with self.celery_app.connection_for_write() as connection:
                 connection.ensure_connection(max_retries=1, timeout=2)
         except Exception as error:
             self.log.warning("The launcher's broker is away, tasks stay queued: %s", error)

@@ -263,6 +263,17 @@ def test_what_does_not_keep_to_the_rules_for_dags_is_not_released(release, repos
 
 
 @pytest.mark.rules
+def test_an_image_whose_digest_the_catalogue_says_keeps_to_the_rules(release, repository):
+    dag = repository.folder / "dag.py"
+    size = '{"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "1Gi"}}'
+    text = dag.read_text().replace('tags=["research"]', 'tags=["research"], doc_md="A report."')
+    dag.write_text(text.replace("arguments=", f"container_resources={size}, arguments="))
+    repository.commit()
+    (found,) = DagBag(release("1.0.0")).dags.values()
+    assert found.get_task("work").image == f"worker:1.0.0{DIGEST}"
+
+
+@pytest.mark.rules
 def test_dags_without_a_catalogue_of_images_import_their_modules_from_the_folder_of_all(release, repository):
     repository.git("rm", "--quiet", "dags/images.yaml")
     dag = repository.folder / "dag.py"

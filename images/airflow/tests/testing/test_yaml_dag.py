@@ -117,6 +117,71 @@ def test_one_dag_without_clients(folder):
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('schedule: "@daily"', 'schedule: "@dayly"', "found '@dayly'"),
+        ("after: [count]", "after: [report]", "tasks run in a circle: report before report"),
+        ("secret: orders", "secret: ${pool}", "${pool} is filled in a parameter only where there are clients"),
+    ],
+)
+def test_what_is_wrong_without_clients_has_file_and_line(folder, old, new, said):
+    file = folder / "dag.yaml"
+    text = file.read_text().replace("clients: clients.yaml\n", "")
+    file.write_text(text.replace("-${client}", "").replace("/${client}", "").replace("${client}", "none"))
+    change(file, old, new)
+    at = "schedule: ${schedule}" if "dayly" in new else new
+    (error,) = import_all(folder).import_errors.values()
+    assert f"{file}:{line_of(file, at)}: " in error
+    assert said in error
+
+
+def test_numbers_that_are_as_they_are_written_are_texts_and_numbers(folder):
+    change(folder / "dag.yaml", 'DAY: "{{ ds }}"', "A: 5, B: 1.5, C: -3, D: '01234', E: 1.0e-6")
+    env_vars = import_all(folder).dags["declared__acme"].get_task("report").env_vars
+    assert {one.name: one.value for one in env_vars if one.value} == {
+        "CLIENT": "acme",
+        "A": "5",
+        "B": "1.5",
+        "C": "-3",
+        "E": "1e-06",
+        "D": "01234",
+    }
+
+
+def test_a_tasks_own_variable_holds_whichever_kind_the_default_is(folder):
+    file = folder / "dag.yaml"
+    change(file, "AWS_REGION: orders-s3/region?", "DSN: orders-db/dsn\n  env_vars: {CLIENT: all, TOKEN: default}")
+    change(file, "DSN: ${secret}/dsn", "TOKEN: orders-api/token")
+    change(file, 'DAY: "{{ ds }}"', "DSN: sqlite")
+    dag = import_all(folder).dags["declared__acme"]
+
+    def variables(task):
+        return [(one.name, one.value or one.value_from.secret_key_ref.name) for one in dag.get_task(task).env_vars]
+
+    assert variables("extract") == [("CLIENT", "all"), ("DSN", "orders-db"), ("TOKEN", "orders-api")]
+    assert variables("report") == [("TOKEN", "default"), ("CLIENT", "acme"), ("DSN", "sqlite")]
+
+
+def test_who_is_told_of_a_client_with_an_error_is_filled_in_as_far_as_it_is_known(folder):
+    (folder / "clients.yaml").write_text("acme: {team: acme-team}\nbroken: {team: b-team, batches: three}\n")
+    change(
+        folder / "dag.yaml",
+        "parameters:",
+        'notify: {webhook: "${hook}", email: ["${client}@example.com", "${team}@example.com"]}\n'
+        "parameters:\n  hook: slack_${client}\n  team: null",
+    )
+
+    def told(client):
+        dag = import_all(folder).dags[f"declared__{client}"]
+        assert DagSerialization.to_dict(dag)["dag"]["has_on_failure_callback"]
+        (callback,) = dag.on_failure_callback
+        return callback.webhook, callback.email
+
+    assert told("acme") == ("slack_acme", ["acme@example.com", "acme-team@example.com"])
+    assert told("broken") == ("slack_broken", ["broken@example.com"])
+
+
+@pytest.mark.parametrize(
     ("line", "said"),
     [
         ("bad: {batches: three}", "tasks.count.times: input should be a valid integer"),
@@ -127,7 +192,8 @@ def test_one_dag_without_clients(folder):
         ("bad", "a client is expected, as `acme: {batches: 3}`"),
         ("acme: {batches: 1}", "client acme is there twice; keep one"),
         ("bad: {secret: No Secret}", "tasks.extract.secrets.DSN: string should match pattern"),
-        ("bad: {schedule: often}", "AirflowTimetableInvalid"),
+        ("bad: {schedule: often}", "schedule: @daily and the like, or a cron expression is expected; found 'often'"),
+        ("bad: {secret: 012}", "012 is the number 10 in YAML; write it in quotes, or as 10 where a number is meant"),
         ("bad: {schedule: 2026-02-30}", "2026-02-30 cannot be read: day is out of range for month; correct it, or "),
         ("bad: {schedule: !mine 1}", "this is not YAML: could not determine a constructor for the tag '!mine'"),
         ("bad: {schedule: {{ ds }}}", "what is before a colon is no name; write a template, {{ }}, in quotes"),
@@ -216,6 +282,33 @@ def test_the_run_of_a_client_with_an_error_fails_and_says_why(load_dag):
         ("2026-01-01", "2026-02-30", "2026-02-30", "2026-02-30 cannot be read: day is out of range for month"),
         ("schedule: ${schedule}", "schedule: {{ ds }}", "schedule: {{", "write a template, {{ }}, in quotes"),
         ("dag: declared", "dag: declared\a", "\a", "the character #x07 is none that can be printed"),
+        (
+            "retries: 2",
+            "retries: 010",
+            "010",
+            "010 is the number 8 in YAML; write it in quotes, or as 8 where a number",
+        ),
+        ('"--day={{ ds }}"]', "01234]", "01234", "01234 is the number 668 in YAML"),
+        ('DAY: "{{ ds }}"', "CUTOFF: 12:30", "12:30", "12:30 is the number 750 in YAML"),
+        ('DAY: "{{ ds }}"', "ID: 1_000", "1_000", "1_000 is the number 1000 in YAML"),
+        ('DAY: "{{ ds }}"', "MODEL: 1.10", "1.10", "1.10 is the number 1.1 in YAML"),
+        ("    times: ${batches}\n", "", "--batch=", "${index} is known only in `arguments` of a task with `times`"),
+        ("{{ ds }}/counts", "${index}/counts", "outputs:", "${index} is known only in `arguments`"),
+        ('DAY: "{{ ds }}"', 'BATCH: "${index}"', "BATCH", "${index} is known only in `arguments`"),
+        (
+            "    command: [",
+            "    secrets: {DAY: orders/day}\n    command: [",
+            "secrets: {DAY",
+            "tasks.report.secrets: env_vars has DAY, too; keep one",
+        ),
+        ("${schedule}", '"@dayly"', '"@dayly"', "or a cron expression is expected; found '@dayly': Exactly 5, 6 or 7"),
+        (
+            "    skip_on_exit_code: 99",
+            "    after: [report]",
+            "after: [report]",
+            "tasks run in a circle: extract before count before report before extract; take one out of an `after`",
+        ),
+        ("after: [count]", "after: [report]", "after: [report]", "tasks run in a circle: report before report"),
     ],
 )
 def test_what_is_wrong_for_all_is_an_import_error_with_file_and_line(folder, old, new, at, said):

@@ -194,7 +194,7 @@ def _keep(client: Client, options: Namespace, storage: Storage) -> int:
         print(path)
     if not side.outputs:
         raise CommandError(f"no task of DAG {options.dag} declares an output (docs/compare.md)")
-    return SAME
+    return NOT_COMPARED if any(output.is_lost for output in side.outputs.values()) else SAME
 
 
 def _write(options: Namespace, left: Side, right: Side, findings: Sequence[Finding], rules: Rules) -> None:

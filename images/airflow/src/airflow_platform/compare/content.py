@@ -131,7 +131,8 @@ def _json(one: _Opened, other: _Opened, tolerance: float) -> _Found:
 
 
 def _json_lines(one: _Opened, other: _Opened, tolerance: float) -> _Found:
-    lines, there = ([_parsed(line) for line in side.text().splitlines() if line.strip()] for side in (one, other))
+    # Not splitlines(): a JSON text may hold other characters that end a line, such as U+2028.
+    lines, there = ([_parsed(line) for line in side.text().split("\n") if line.strip()] for side in (one, other))
     return values.differences(lines, there, tolerance), f"{_count(max(len(lines), len(there)), 'line')} of JSON", True
 
 

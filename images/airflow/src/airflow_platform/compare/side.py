@@ -10,13 +10,14 @@ Several addresses stand with spaces between them; one that ends with a slash is 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from airflow_platform.client import ClientError
-from airflow_platform.compare.storage import SCHEME, File, Storage, kept
+from airflow_platform.compare.storage import SCHEME, File, Storage, StorageError, kept
 from airflow_platform.dag_run import DagRun
 from airflow_platform.run.follow import named
 
@@ -86,9 +87,17 @@ def of_run(name: str, run: DagRun, storage: Storage) -> Side:
     for one in run.xcoms():
         side.xcoms[f"{_name(one)} {one['key']}"] = one["value"]
     for where, address in _declared(instances):
-        _put(side, where, address, storage, found, is_declared=True)
+        try:
+            side.outputs |= _written(where, address, storage, found, is_declared=True)
+        except StorageError as error:
+            if address.endswith("/"):
+                # The other run's files in it would be taken for what this one has not written.
+                raise
+            side.outputs[where] = Output(address, None, str(error), is_lost=True)
     for where, address in _in_xcoms(side.xcoms):
-        _put(side, where, address, storage, found, is_declared=False)
+        # It may be of anything, such as a bucket of somebody else.
+        with suppress(StorageError):
+            side.outputs |= _written(where, address, storage, found, is_declared=False)
     return side
 
 
@@ -149,7 +158,9 @@ def _declared(instances: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
 def _in_xcoms(xcoms: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for where, value in xcoms.items():
         for place, text in _texts(value):
-            if text.startswith(SCHEME) and not any(sign.isspace() for sign in text):
+            # A bucket alone is no output.
+            key = text.removeprefix(SCHEME).partition("/")[2]
+            if text.startswith(SCHEME) and key and not any(sign.isspace() for sign in text):
                 yield f"{where}{place}", text
 
 
@@ -164,16 +175,19 @@ def _texts(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
             yield from _texts(inner, f"{place}[{number}]")
 
 
-def _put(side: Side, where: str, address: str, storage: Storage, run: Mapping[str, Any], *, is_declared: bool) -> None:
+def _written(
+    where: str, address: str, storage: Storage, run: Mapping[str, Any], *, is_declared: bool
+) -> dict[str, Output]:
     if not address.endswith("/"):
-        side.outputs[where] = output = _output(address, storage, run, is_declared)
-        if output.file or output.problem or is_declared:
-            return
+        output = _output(address, storage, run, is_declared)
         # Programs name folders without a slash, too.
+        below = [] if output.file or output.problem or is_declared else storage.below(f"{address}/")
+        if not below:
+            return {where: output}
         address += "/"
-    for each in storage.below(address):
-        side.outputs.pop(where, None)
-        side.outputs[f"{where} {each.removeprefix(address)}"] = _output(each, storage, run, is_declared)
+    else:
+        below = storage.below(address)
+    return {f"{where} {each.removeprefix(address)}": _output(each, storage, run, is_declared) for each in below}
 
 
 def _output(address: str, storage: Storage, run: Mapping[str, Any], is_declared: bool = True) -> Output:

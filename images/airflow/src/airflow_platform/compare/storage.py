@@ -26,7 +26,7 @@ _CHUNK = 1 << 20
 
 
 class StorageError(CommandError):
-    """S3 does not answer, or does not let us read; the message says why, and what to do."""
+    """An address that cannot be read, whatever S3 says of others; the message says why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ class Storage:
         """The object; None where there is none.
 
         Raises:
-            StorageError: S3 does not answer, or not with it.
+            StorageError: S3 does not answer with it.
+            CommandError: S3 does not answer at all.
         """
         bucket, key = split(address)
         client = self._s3()
@@ -85,7 +86,8 @@ class Storage:
         """The addresses of the objects in a folder, whose address ends with a slash, and below it.
 
         Raises:
-            StorageError: S3 does not answer, or there are too many.
+            StorageError: S3 does not answer with them, or there are too many.
+            CommandError: S3 does not answer at all.
         """
         bucket, prefix = split(address)
         client = self._s3()
@@ -111,7 +113,7 @@ class Storage:
             try:
                 import boto3
             except ImportError:
-                raise StorageError(
+                raise CommandError(
                     "boto3, which reads S3, is missing: pip install 'airflow-platform[compare]'"
                 ) from None
             self._client = boto3.client("s3", region_name=os.environ.get("AWS_REGION", "us-east-1"))
@@ -139,12 +141,13 @@ def split(address: str) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def _reading(address: str) -> Iterator[None]:
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
     try:
         yield
     except (BotoCoreError, ClientError) as error:
-        raise StorageError(
+        of_address = isinstance(error, (ClientError, ParamValidationError))
+        raise (StorageError if of_address else CommandError)(
             f"{address} cannot be read: {error}. Are AWS_ENDPOINT_URL_S3, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY "
             "those of the bucket?"
         ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +65,21 @@ def platform_of(files: Sequence[Path]) -> dict[str, Any] | None:
             values = yaml.safe_load(file.read_text()) or {}
         except (OSError, yaml.YAMLError) as error:
             raise RulesError(f"{file} is no values file: {error}") from error
-        pools |= {pool["name"]: pool for pool in values.get("nodePools") or ()}
+        kueue = (values.get("kueue") or {}).get("enabled")
+        pools |= {pool["name"]: _with_queue(pool) if kueue else pool for pool in values.get("nodePools") or ()}
     if not pools:
         raise RulesError(
             f"no nodePools in {', '.join(map(str, files))}; name the values of an environment that has some"
         )
     return {"nodePools": list(pools.values())}
+
+
+def _with_queue(pool: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A pool as the chart tells it where Kueue is: its quota is that of a queue, and no priority class counts.
+
+    That there is a queue is what the rules ask; its name has that of the release, which no values say.
+    """
+    return {**pool, "localQueue": f"airflow-{pool['name']}"} if pool.get("quota") else pool
 
 
 def _short(finding: Finding) -> str:

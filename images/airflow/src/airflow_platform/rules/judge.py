@@ -30,6 +30,8 @@ from airflow.utils.file import list_py_file_paths
 from sqlalchemy import Engine
 
 from airflow_platform import catalogue, config
+from airflow_platform.command_error import CommandError
+from airflow_platform.release import file as release_file
 from airflow_platform.rules import Finding, as_json, rules
 
 #: Seconds after which a file is given up; Airflow gives it up after 30 where it can.
@@ -67,6 +69,15 @@ class Loaded:
     refused: dict[tuple[str, str], str] = field(default_factory=dict)
     errors: list[tuple[str, Place]] = field(default_factory=list)
     seconds: float = 0
+
+    @property
+    def released(self) -> bool:
+        """Whether the file is that of a release, which nobody may change."""
+        try:
+            release_file.read(self.file.read_bytes())
+        except CommandError:
+            return False
+        return True
 
     def place(self, dag: Any, task_id: str | None = None) -> Place:
         """Where a DAG or a task is made: what made it of a declaration says where that is."""

@@ -32,10 +32,15 @@ RULES: dict[str, Callable[[Loaded], _Wrong]] = {}
 
 
 def findings(seen: Loaded) -> list[Finding]:
-    """All findings of a file."""
+    """All findings of a file.
+
+    That of a release cannot change: it was judged when it was released, by the pools and images of then. What is left
+    is whether it can be imported still.
+    """
+    asked = {"imports": imports} if seen.released else RULES
     return [
         Finding(file, line, name, message)
-        for name, rule in RULES.items()
+        for name, rule in asked.items()
         for message, (file, line) in rule(seen)
         if not _allowed(name, file, line)
     ]
@@ -188,7 +193,7 @@ def platform(task: Any, seen: Loaded) -> Iterator[str]:
 
 @_of_task
 def image(task: Any, seen: Loaded) -> Iterator[str]:
-    """A task's image is pinned, and is the one version that the catalogue has of it."""
+    """A task's image is pinned, and is the one version that the catalogue has of it; there a digest may follow it."""
     named = _setting(task, "image")
     if named is None:
         return
@@ -197,9 +202,12 @@ def image(task: Any, seen: Loaded) -> Iterator[str]:
         yield f"runs {named}, which may be another image tomorrow; write <name>:<major>.<minor>.<patch>, or a digest"
     elif seen.versions is not None and version is not None:
         known = seen.versions.get(name)
+        says, _, pinned = (known or "").partition("@")
         if known is None:
-            yield f"runs {named}, and {FILE} has no {name}; add the line `{name}: {version}` there"
-        elif str(known) != version:
+            # A digest is enough: it pins the image without the catalogue.
+            if digest is None:
+                yield f"runs {named}, and {FILE} has no {name}; add the line `{name}: {version}` there"
+        elif says != version or (digest and pinned and digest != pinned):
             yield f"runs {named}, and {FILE} says {known}; take the version from there"
 
 

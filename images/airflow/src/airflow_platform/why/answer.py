@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from airflow_platform.diagnosis.verdict import Kind, quoted
+from airflow_platform.release.plan import NOT_SCHEDULED, UP_TO
 from airflow_platform.why.facts import Facts, Pod, Process
 
 #: Seconds for which a task that is queued, and has a slot, may be on its way to it.
@@ -24,6 +25,12 @@ _NAMES = 3
 
 #: Sequences that steer a terminal (ECMA-48), and other characters that are no text.
 _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+
+#: By which trigger rules a task is skipped once all before it have ended, none of them so; or where one has ended so.
+_SKIP_WITHOUT = {"one_failed": {"failed", "upstream_failed"}, "one_done": {"failed", "success"}}
+_SKIP_WITH = {"all_failed": {"success", "skipped"}, "all_skipped": {"success", "failed", "upstream_failed"}}
+#: By which others it is skipped only where all before it were.
+_SKIP_WITH_ALL = {"one_success", "none_failed_min_one_success"}
 
 #: States of a task instance that it leaves by itself.
 UNFINISHED = {
@@ -111,7 +118,7 @@ def _rules(facts: Facts) -> list[Callable[[Facts], _Said | None]]:
     if state in _BY_STATE and not (state == "up_for_retry" and _is_due(facts)):
         return _BY_STATE[state]
     if facts.run.state in ("success", "failed"):
-        return [_run_over]
+        return [_not_in_run if facts.instance is None else _run_over]
     if facts.run.state == "queued":
         return [_file, _paused, _scheduler, _run_later, _backfill_paused, _runs_full, _run_next]
     if facts.instance is None:
@@ -166,6 +173,8 @@ def _no_run(facts: Facts) -> _Said:
     dag = facts.dag
     if dag.next_run is not None and dag.next_run > facts.now:
         begins = f"the next begins by itself {_at(dag.next_run, facts.now)}"
+    elif dag.next_run is None and (dag.schedule == NOT_SCHEDULED or UP_TO in dag.schedule):
+        begins = "it is a release that is not scheduled: promote it, or trigger a run"
     elif dag.schedule and dag.schedule not in ("None", "Never, external triggers only"):
         begins = f"the next begins by its schedule ({dag.schedule})"
     else:
@@ -567,15 +576,50 @@ def _upstream_failed(facts: Facts) -> _Said:
 
 
 def _skipped(facts: Facts) -> _Said:
-    skipped = [one.task_id for one in facts.upstream if "skipped" in one.states]
-    if facts.end.marked_by:
-        why = f"{facts.end.marked_by} set it to skipped by hand"
-    elif skipped:
-        why = f"{_list(skipped)} before it was skipped"
-    else:
-        why = "it skipped itself, or a task before it took another branch; its log says which"
-    sentence = f"{_initial(_what(facts))} was skipped: {why}."
+    sentence = f"{_initial(_what(facts))} was skipped: {_why_it_was_skipped(facts)}."
     return _Said(cause="skipped", kind=None, sentence=sentence, of=("task", facts.task_id))
+
+
+def _why_it_was_skipped(facts: Facts) -> str:
+    end, instance, ran = facts.end, facts.instance, facts.instance.try_number > 0
+    if end.marked_by:
+        return f"{end.marked_by} {'ended its run' if end.marked_run else 'set it to skipped'} by hand"
+    if "fail_fast" in end.scheduler_said:
+        return "another task of its run failed, and the DAG has fail_fast"
+    reasons = []
+    if instance.ended is None:
+        # What Airflow skips in these cases, and only that, has no end.
+        if facts.run.state == "failed":
+            reasons.append(f"its run was ended before {'it was done' if ran else 'its turn came'}, by dagrun_timeout")
+        if facts.expands and not ran:
+            reasons.append("the list over which it is expanded is empty")
+    elif by_rule := _skipped_by_rule(facts):
+        return by_rule
+    elif ran:
+        over = ", or its run was ended before its next try" if facts.run.state == "failed" else ""
+        return f"it skipped itself{over}; its log says why"
+    else:
+        if facts.upstream:
+            reasons.append("a task before it skipped it, as a branch does")
+        if facts.run.state == "failed":
+            reasons.append("its run was ended before its turn came (a timeout, fail_fast, or by hand)")
+    return ", or ".join(reasons) or "Airflow keeps no reason"
+
+
+def _skipped_by_rule(facts: Facts) -> str | None:
+    """How its trigger rule has skipped a task, if what comes before it ended so that it does."""
+    rule, states = facts.trigger_rule, {state for one in facts.upstream for state in one.states}
+    if rule in _SKIP_WITHOUT or rule in _SKIP_WITH:
+        is_over = all(one.states for one in facts.upstream) and not states & UNFINISHED
+        without = rule in _SKIP_WITHOUT and is_over and not states & _SKIP_WITHOUT[rule]
+        if not facts.upstream or facts.instance.try_number or not (without or states & _SKIP_WITH.get(rule, set())):
+            return None
+        names = _list([f"{one.task_id} ({_states(one.states)})" for one in facts.upstream])
+        return f"what comes before it does not meet its trigger rule, {rule}: {names}"
+    if (rule != "all_success" and facts.instance.try_number) or (rule in _SKIP_WITH_ALL and states != {"skipped"}):
+        return None
+    skipped = [one.task_id for one in facts.upstream if "skipped" in one.states]
+    return f"{_list(skipped)} before it was skipped" if skipped else None
 
 
 def _succeeded(facts: Facts) -> _Said:

@@ -53,8 +53,8 @@ _SAID_ELSEWHERE = {
     "Ready To Reschedule", "Dag Not Paused", "Dagrun Running", "Pool Slots Available", "Task Concurrency",
     "Task Instance Slots Available", "Task Instance State", "Task Instance Not Running",
 }  # fmt: skip
-#: What the scheduler notes of a try that it ends (airflow.jobs.scheduler_job_runner).
-_SCHEDULER_EVENTS = ("state mismatch", "stuck in queued tries exceeded", "heartbeat timeout")
+#: What Airflow notes of a try that it ends (airflow.jobs.scheduler_job_runner), or skips (airflow.models.taskinstance).
+_SCHEDULER_EVENTS = ("state mismatch", "stuck in queued tries exceeded", "heartbeat timeout", "skip task")
 #: What the api-server notes of states that people set (airflow.api_fastapi.core_api.routes.public).
 _BY_HAND = ("patch_task_instance", "patch_task_group_instances", "bulk_task_instances", "patch_dag_run")
 #: Names that are proposed for one that is not known.
@@ -112,7 +112,7 @@ def look(request: Request, session: Session, now: float) -> Found:
     definition = _definition(request, run, session)
     instances = _instances(request, run, session)
     instance = _choose(request, instances)
-    if definition is None and instance is None:
+    if definition is None and instance is None and _definition(request, None, session) is None:
         raise NotFoundError(_unknown_task(request, run, session))
     found = facts.Facts(
         now=now,
@@ -124,6 +124,7 @@ def look(request: Request, session: Session, now: float) -> Found:
         dag_processor=_process("DagProcessorJob", session),
         heartbeat_timeout=conf.getfloat("scheduler", "task_instance_heartbeat_timeout"),
         known_pools=sorted(pool.pool for pool in PoolModel.get_pools(session=session)),
+        expands=_expands(definition),
         trigger_rule=str(getattr(definition, "trigger_rule", "all_success")),
         upstream=_upstream(definition, run, session),
         failed_before=_failed_before(definition, run, session),
@@ -266,13 +267,19 @@ def _how_many(session: Session, *conditions: Any) -> int:
 
 
 def _definition(request: Request, run: DagRun | None, session: Session) -> Any:
-    """The task as the run has it; None where that DAG has no such task."""
+    """The task as the run has it, or without one the DAG's latest version; None where there is no such task."""
     dag = _dags().get_dag_for_run(run, session=session) if run else None
     dag = dag or _dags().get_latest_version_of_dag(request.dag_id, session=session)
     try:
         return dag.get_task(request.task_id) if dag else None
     except TaskNotFound:
         return None
+
+
+def _expands(definition: Any) -> bool:
+    if definition is None:
+        return False
+    return definition.is_mapped or any(True for _ in definition.iter_mapped_task_groups())
 
 
 def _instances(request: Request, run: DagRun | None, session: Session) -> list[TaskInstance]:
@@ -517,7 +524,8 @@ def _alive(job_type: str, session: Session) -> int:
 def _end(instance: TaskInstance, state: str | None, session: Session) -> facts.End:
     if state in UNFINISHED and state != "up_for_retry":
         return facts.End()
-    return facts.End(marked_by=_marked_by(instance, state, session), scheduler_said=_scheduler_said(instance, session))
+    marked_by, marked_run = _marked(instance, state, session)
+    return facts.End(marked_by=marked_by, marked_run=marked_run, scheduler_said=_scheduler_said(instance, session))
 
 
 def _scheduler_said(instance: TaskInstance, session: Session) -> str:
@@ -527,25 +535,29 @@ def _scheduler_said(instance: TaskInstance, session: Session) -> str:
     return session.scalar(query.order_by(Log.id.desc()).limit(1)) or ""
 
 
-def _marked_by(instance: TaskInstance, state: str | None, session: Session) -> str:
-    """Who set the state by hand, where the end of the task instance is that of such a request."""
+def _marked(instance: TaskInstance, state: str | None, session: Session) -> tuple[str, bool]:
+    """Who set the state by hand, where the end of the task instance is that of such a request; whether the run's."""
     if instance.end_date is None:
-        return ""
+        return "", False
     moment = timedelta(seconds=30)
-    query = select(Log.owner, Log.task_id, Log.extra).where(
+    query = select(Log.owner, Log.event, Log.task_id, Log.extra).where(
         Log.dag_id == instance.dag_id,
         Log.run_id == instance.run_id,
         Log.event.in_(_BY_HAND),
         Log.dttm.between(instance.end_date - moment, instance.end_date + moment),
     )
-    for owner, task_id, extra in session.execute(query.order_by(Log.id.desc())):
+    for owner, event, task_id, extra in session.execute(query.order_by(Log.id.desc())):
         if task_id not in (None, instance.task_id):
             continue
         said = _json(extra)
-        index = said.get("map_index")
-        if state in (said.get("new_state"), said.get("state")) and index in (None, instance.map_index, "-1", -1):
-            return owner or "somebody"
-    return ""
+        index, of_run = said.get("map_index"), event == "patch_dag_run"
+        to = [said.get("new_state"), said.get("state")]
+        if of_run and ("success" in to or "failed" in to):
+            # What has not begun when a run is ended so is skipped, in either case.
+            to.append("skipped")
+        if state in to and index in (None, instance.map_index, "-1", -1):
+            return owner or "somebody", of_run
+    return "", False
 
 
 def _log_of(instance: TaskInstance) -> tuple[Any, ...]:

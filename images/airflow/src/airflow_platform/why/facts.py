@@ -166,12 +166,13 @@ class End:
     """How the last try ended.
 
     ``evidence`` is what lies beside its log; ``error`` the last error in the log; ``marked_by`` the user who set the
-    state by hand; ``scheduler_said`` what the scheduler noted of it.
+    state by hand, ``marked_run``: that of the whole run; ``scheduler_said`` what the scheduler noted of it.
     """
 
     evidence: Mapping[str, Any] | None = None
     error: str = ""
     marked_by: str = ""
+    marked_run: bool = False
     scheduler_said: str = ""
 
 
@@ -180,7 +181,8 @@ class Facts:
     """All of it.
 
     ``instance`` is None where the run has none of the task. ``unmet`` are conditions in Airflow's own words that are
-    not among the others here; ``counts`` the states of all instances of a mapped task.
+    not among the others here; ``counts`` the states of all instances of a mapped task; ``expands``: the task is
+    expanded over a list, or a group is that it is in.
     """
 
     now: float
@@ -189,6 +191,7 @@ class Facts:
     run: Run | None = None
     instance: Instance | None = None
     counts: Mapping[str | None, int] | None = None
+    expands: bool = False
     trigger_rule: str = "all_success"
     upstream: Sequence[Upstream] = ()
     failed_before: Sequence[str] = ()

@@ -17,9 +17,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_platform.yaml_dag.text import DeclarationError, Text, fill, read
+from airflow_platform.yaml_dag.text import DeclarationError, Text, fill, names, read
 
 if TYPE_CHECKING:
+    from airflow.sdk import DAG
+
     from airflow_platform.clients import Client
 
 __all__ = ["DeclarationError", "load"]
@@ -43,12 +45,18 @@ def load(file: str) -> None:
     if not isinstance(parameters, dict):
         raise DeclarationError(f"{declared.at(('parameters',))}: a mapping is expected, as {{batches: 2}}")
     if clients is None:
+        for where, name in names(parameters, ("parameters",)):
+            raise DeclarationError(
+                f"{declared.at(where)}: ${{{name}}} is filled in a parameter only where there are clients; write it out"
+            )
         build.dag(declared, _declaration(declared, parameters))
     else:
         _load_clients(declared, declared.file.with_name(str(clients)), parameters)
 
 
 def _load_clients(declared: Text, file: Path, parameters: Mapping[str, Any]) -> None:
+    from airflow.sdk.definitions._internal.contextmanager import DagContext
+
     from airflow_platform.clients import make_dags
     from airflow_platform.yaml_dag import build
 
@@ -56,18 +64,40 @@ def _load_clients(declared: Text, file: Path, parameters: Mapping[str, Any]) -> 
         build.dag(declared, _declaration(declared, _words(client, parameters)), client.name)
 
     said = declared.value
-    make_dags(file, str(said.get("dag")), make, owner=str(said.get("owner")), **_of_all(said))
+    dag, schedule = str(said.get("dag")), said.get("schedule")
+    before = set(DagContext.autoregistered_dags)
+    # What is known of every client's DAG, for those that cannot be made.
+    schedule = "@daily" if isinstance(schedule, str) and "${" in schedule else schedule
+    make_dags(file, dag, make, owner=str(said.get("owner")), schedule=schedule)
+    for made, _ in DagContext.autoregistered_dags - before:
+        if hasattr(made, "declared_error"):
+            _tell(made, made.dag_id.removeprefix(f"{dag}__"), declared, parameters)
 
 
-def _of_all(said: Mapping[str, Any]) -> dict[str, Any]:
-    """What is known of every client's DAG, for those that cannot be made: a schedule, and whom to tell."""
+def _tell(broken: DAG, client: str, declared: Text, parameters: Mapping[str, Any]) -> None:
+    """Have the DAG in place of a client's tell those whom the defaults name: the client's own line may be wrong."""
     from airflow_platform.yaml_dag import build, model
 
-    options: dict[str, Any] = {}
-    schedule = said.get("schedule")
+    own = {"client": client}
     with contextlib.suppress(ValueError):
-        options |= build.notify(model.Notify.model_validate(said.get("notify") or {}))
-    return options | {"schedule": "@daily" if isinstance(schedule, str) and "${" in schedule else schedule}
+        words = {
+            name: f"${{{name}}}" if default is None else fill(default, own, declared)
+            for name, default in parameters.items()
+        }
+        told = _known(fill(declared.value.get("notify") or {}, own | words, declared))
+        for name, callbacks in build.notify(model.Notify.model_validate(told)).items():
+            setattr(broken, name, callbacks)
+            # By this the scheduler knows that there are any.
+            setattr(broken, f"has_{name}", True)
+
+
+def _known(value: Any) -> Any:
+    """A value without what only a client says, in which a ``${name}`` is left."""
+    if isinstance(value, dict):
+        return {key: known for key, one in value.items() if (known := _known(one)) is not None}
+    if isinstance(value, list):
+        return [known for one in value if (known := _known(one)) is not None]
+    return None if isinstance(value, str) and "${" in value else value
 
 
 def _words(client: Client, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,11 +130,18 @@ def _declaration(declared: Text, words: Mapping[str, Any]) -> Any:
 
     said = {key: value for key, value in declared.value.items() if key not in ("parameters", "clients")}
     # The index of a pod is known where there is more than one.
-    words = {**words, "index": "${index}"}
+    filled = fill(said, {**words, "index": "${index}"}, declared)
     try:
-        return Declaration.model_validate(fill(said, words, declared))
+        found = Declaration.model_validate(filled)
     except ValidationError as error:
         raise DeclarationError("\n".join(_describe(declared, one) for one in error.errors())) from error
+    indexed = {("tasks", name, "arguments") for name, task in found.tasks.items() if task.times is not None}
+    for where, name in names(filled):
+        if where[:3] not in indexed:
+            raise DeclarationError(
+                f"{declared.at(where)}: ${{{name}}} is known only in `arguments` of a task with `times`; take it out"
+            )
+    return found
 
 
 def _describe(declared: Text, detail: Mapping[str, Any]) -> str:

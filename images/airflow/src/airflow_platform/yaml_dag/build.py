@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, datetime, time, timezone
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk import DAG, Param
+from airflow.sdk.exceptions import AirflowTimetableInvalid
 from kubernetes.client import V1EnvVar, V1EnvVarSource, V1ResourceRequirements, V1SecretKeySelector
 
 from airflow_platform import catalogue, notifications
@@ -28,8 +30,10 @@ def dag(declared: Text, found: Declaration, client: str | None = None) -> DAG:
         client: whose DAG it is.
 
     Raises:
-        DeclarationError: an image is not in the catalogue.
+        DeclarationError: an image is not in the catalogue, tasks come after each other in a circle, or the schedule is
+            none.
     """
+    _check_order(declared, found)
     root = catalogue.root_of(declared.file)
     versions = catalogue.versions(root)
     with DAG(
@@ -52,8 +56,31 @@ def dag(declared: Text, found: Declaration, client: str | None = None) -> DAG:
         for name, task in found.tasks.items():
             for before in task.after:
                 tasks[before] >> tasks[name]
+    try:
+        made.timetable.validate()
+    except AirflowTimetableInvalid as error:
+        raise DeclarationError(
+            f"{declared.at(('schedule',))}: schedule: @daily and the like, or a cron expression is expected; "
+            f"found {found.schedule!r}: {error}"
+        ) from error
     made.declared_at = {name: _place(declared, ("tasks", name)) for name in tasks} | {None: _place(declared, ("dag",))}
     return made
+
+
+def _check_order(declared: Text, found: Declaration) -> None:
+    """Say where tasks come after each other in a circle: of Airflow's own words none has a place.
+
+    Raises:
+        DeclarationError: they do.
+    """
+    try:
+        TopologicalSorter({name: task.after for name, task in found.tasks.items()}).prepare()
+    except CycleError as error:
+        circle = error.args[1]
+        raise DeclarationError(
+            f"{declared.at(('tasks', circle[-1], 'after'))}: tasks run in a circle: {' before '.join(circle)}; "
+            "take one out of an `after`"
+        ) from error
 
 
 def _task(name: str, task: Task, defaults: TaskDefaults, image: str, declared: Text) -> Any:
@@ -61,6 +88,12 @@ def _task(name: str, task: Task, defaults: TaskDefaults, image: str, declared: T
         own = getattr(task, setting)
         return getattr(defaults, setting) if own is None else own
 
+    # Of one name the task's own holds, whichever of the two it is: a pod that had both would take the later.
+    own = task.env_vars | task.secrets
+    env_vars, secrets = (
+        {name: value for name, value in given.items() if name not in own}
+        for given in (defaults.env_vars, defaults.secrets)
+    )
     resources = of("container_resources")
     startup = of("startup_timeout")
     options = {
@@ -68,8 +101,8 @@ def _task(name: str, task: Task, defaults: TaskDefaults, image: str, declared: T
         "image": image,
         "cmds": task.command,
         "env_vars": [
-            *(V1EnvVar(name=key, value=value) for key, value in (defaults.env_vars | task.env_vars).items()),
-            *(_secret(key, value) for key, value in (defaults.secrets | task.secrets).items()),
+            *(V1EnvVar(name=key, value=value) for key, value in (env_vars | task.env_vars).items()),
+            *(_secret(key, value) for key, value in (secrets | task.secrets).items()),
         ],
         "pool": of("pool"),
         "retries": of("retries"),

@@ -10,7 +10,17 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from airflow_platform import config
 
@@ -42,7 +52,7 @@ class Resources(_Part):
 
 
 class TaskDefaults(_Part):
-    """What all tasks are given that do not say it themselves. Of `env_vars` and `secrets` they get both."""
+    """What all tasks are given that do not say it themselves; of `env_vars` and `secrets`, each name by itself."""
 
     pool: str | None = None
     """The node pool."""
@@ -64,6 +74,13 @@ class TaskDefaults(_Part):
     """Whether it waits for the same task of the run before."""
     do_xcom_push: bool | None = None
     """Whether `/airflow/xcom/return.json` is its result for other tasks; by default not."""
+
+    @field_validator("secrets")
+    @classmethod
+    def _is_no_variable_too(cls, secrets: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        if both := [name for name in secrets if name in info.data.get("env_vars", {})]:
+            raise ValueError(f"env_vars has {', '.join(both)}, too; keep one")
+        return secrets
 
 
 class Task(TaskDefaults):

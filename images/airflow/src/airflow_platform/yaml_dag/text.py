@@ -51,7 +51,7 @@ def read(file: Path) -> Text:
     """Read a file.
 
     Raises:
-        DeclarationError: there is no such file, or it is not YAML.
+        DeclarationError: there is no such file, it is not YAML, or a number in it is not as it is written.
     """
     content = _content(file)
     lines: dict[Where, int] = {(): 1}
@@ -101,6 +101,18 @@ def fill(value: Any, words: Mapping[str, Any], text: Text, where: Where = ()) ->
     if alone := _NAME.fullmatch(value):
         return word(alone[1])
     return _NAME.sub(lambda match: str(word(match[1])), value)
+
+
+def names(value: Any, where: Where = ()) -> Iterator[tuple[Where, str]]:
+    """Each ``${name}`` in a value, and what leads to it."""
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield from names(one, (*where, str(key)))
+    elif isinstance(value, list):
+        for index, one in enumerate(value):
+            yield from names(one, (*where, index))
+    elif isinstance(value, str):
+        yield from ((where, name) for name in _NAME.findall(value))
 
 
 def _content(file: Path) -> str:
@@ -194,8 +206,12 @@ def _note(node: Any, where: Where, lines: dict[Where, int], file: Path, first: i
 
 
 def _check(scalar: yaml.ScalarNode, file: Path, line: int) -> None:
+    read = scalar.value
     try:
-        SafeConstructor().construct_object(scalar)
+        value = SafeConstructor().construct_object(scalar)
+        # What str() writes with an exponent, 1e-06, YAML does not read back: there is no better way to write it.
+        if type(value) in (int, float) and "e" not in str(value):
+            read = str(value)
     except (yaml.YAMLError, RecursionError):
         pass  # Said when the whole is made; a merge key, `<<`, is well there.
     except Exception as error:
@@ -203,3 +219,9 @@ def _check(scalar: yaml.ScalarNode, file: Path, line: int) -> None:
         raise DeclarationError(
             f"{file}:{line}: {scalar.value} cannot be read: {error}; correct it, or write it in quotes"
         ) from error
+    if read != scalar.value:
+        # 1.10, 01234 and 12:30 are 1.1, 668 and 750: what was a version, a postcode or a time is none any more.
+        raise DeclarationError(
+            f"{file}:{line}: {scalar.value} is the number {read} in YAML; write it in quotes, "
+            f"or as {read} where a number is meant"
+        )
