@@ -172,7 +172,9 @@ def test_a_phase_that_has_ended_is_not_lost(executor, look):
     assert [look(set()), look(set())] == [set()] * 2
 
 
-def test_what_another_scheduler_has_sent_is_kept_while_the_broker_is_away(executor, monkeypatch):
+def test_what_another_scheduler_has_sent_is_kept_while_the_broker_is_away(executor, monkeypatch, tmp_path):
+    executor.celery_app.conf.result_backend = f"db+sqlite:///{tmp_path}/results.db"
+
     def away(*_):
         raise ConnectionError("away")
 
