@@ -108,12 +108,20 @@ def scaled(namespace: str, workload: str, replicas: int) -> Iterator[None]:
         yield
     finally:
         _scale(namespace, workload, before)
+        _disown_replicas(namespace, workload)
+
+
+def _disown_replicas(namespace: str, workload: str) -> None:
+    """What `kubectl scale` has written is its own, and Helm 4 would refuse to set another number of pods."""
+    found = json.loads(kubectl("get", workload, "-n", namespace, "-o", "json", "--show-managed-fields"))
+    for number, owner in enumerate(found["metadata"]["managedFields"]):
+        if owner.get("subresource") == "scale":
+            step = {"op": "remove", "path": f"/metadata/managedFields/{number}"}
+            kubectl("patch", workload, "-n", namespace, "--type=json", "--patch", json.dumps([step]))
 
 
 def _scale(namespace: str, workload: str, replicas: int) -> None:
-    # As Helm's: what `kubectl scale` has written, Helm 4 would refuse to change.
-    patch = json.dumps({"spec": {"replicas": replicas}})
-    kubectl("patch", workload, "-n", namespace, "--type=merge", "--patch", patch, "--field-manager=helm")
+    kubectl("scale", workload, "-n", namespace, f"--replicas={replicas}")
 
     def done() -> bool:
         status = json.loads(kubectl("get", workload, "-n", namespace, "-o", "json"))["status"]
