@@ -183,21 +183,12 @@ class CeleryLauncher(CeleryExecutor):
 
 def main() -> None:
     """Import first, then run Airflow's Celery worker in this process."""
-    # Here, not above: the scheduler and the api-server import this module too.
-    from airflow_platform import supervisor, validators
-
-    platform = config.load().launcher
-    launcher.preload(platform.preload)
-    supervisor.notice_ends()
-    supervisor.spare_first_heartbeat()
-    supervisor.send_evidence()
-    supervisor.fail_unheard()
-    validators.build()
+    launcher.prepare()
     celery_heartbeat.keep()
     unsent.start()
     from airflow.__main__ import main as airflow
 
-    sys.argv = ["airflow", "celery", "worker", "--concurrency", str(platform.slots), *sys.argv[1:]]
+    sys.argv = ["airflow", "celery", "worker", "--concurrency", str(config.load().launcher.slots), *sys.argv[1:]]
     airflow()
 
 

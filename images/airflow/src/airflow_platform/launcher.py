@@ -73,6 +73,22 @@ def preload(further: Iterable[str] = ()) -> None:
             log.warning("launcher.preload names %s, which cannot be imported: %s", name, error)
 
 
+def prepare() -> None:
+    """What is done once, for all processes that phases are forked from; a second call changes nothing.
+
+    Raises:
+        ImportError: as `preload`.
+    """
+    from airflow_platform import supervisor, validators
+
+    preload(config.load().launcher.preload)
+    supervisor.notice_ends()
+    supervisor.spare_first_heartbeat()
+    supervisor.send_evidence()
+    supervisor.fail_unheard()
+    validators.build()
+
+
 #: Bytes of phases that wait for a process and have not been read by one; Linux gives an account that much unasked. A
 #: scheduler that had to wait for room would notice nothing else, not even that a process was killed.
 PIPE = 2**20
@@ -130,14 +146,9 @@ class LocalLauncher(LocalExecutor):
     def start(self) -> None:
         """Import, then fork."""
         # Here, not above: the api-server imports this module too, and none of the scheduler's.
-        from airflow_platform import limits, supervisor, validators
+        from airflow_platform import limits
 
-        preload(config.load().launcher.preload)
-        supervisor.notice_ends()
-        supervisor.spare_first_heartbeat()
-        supervisor.send_evidence()
-        supervisor.fail_unheard()
-        validators.build()
+        prepare()
         limits.count_deferred()
         pace.look_soon()
         unsent.start()
