@@ -177,6 +177,7 @@ TYPES["nodePools"] = {
             "slots": _COUNT,
             "nodeSelector": {"type": "object", "additionalProperties": {"type": "string"}},
             "tolerations": TYPES["tolerations"],
+            "podAnnotations": {"type": "object", "additionalProperties": {"type": "string"}},
             "resources": {
                 "type": "object",
                 "additionalProperties": False,

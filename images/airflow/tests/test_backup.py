@@ -132,6 +132,27 @@ def test_a_user_who_could_not_restore_it_has_none(monkeypatch, folders, s3):
     assert list(folders.connection.iterdir()) == []
 
 
+def test_a_probe_tries_what_a_dump_needs_and_makes_none(monkeypatch, folders, s3, capsys):
+    make(s3, folders)
+    (folders.connection / "needed").unlink()
+    before = set(s3.objects)
+    database(monkeypatch, HEADS)
+    backup.probe(folders.connection, timeout=0)
+    assert set(s3.objects) - before == {"production/airflow/probe"}
+    assert [path.name for path in folders.connection.iterdir()] == ["service"]
+    assert "it has 1 backups, the newest 20260101T000000Z" in capsys.readouterr().out
+
+
+def test_a_probe_fails_where_a_dump_would(monkeypatch, folders, s3):
+    database(monkeypatch, HEADS, owns_schema=True)
+    with pytest.raises(BackupError, match="owns the schema public"):
+        backup.probe(folders.connection, timeout=0)
+    database(monkeypatch, HEADS)
+    s3.away = True
+    with pytest.raises(BackupError, match="s3://dumps/production/airflow: .*AccessDenied.*PutObject"):
+        backup.probe(folders.connection, timeout=0)
+
+
 @pytest.mark.parametrize(
     ("heads", "said"), [({}, "the database is empty"), (schema.expected_heads(), "the schema stays")]
 )

@@ -22,17 +22,23 @@ class Again:
     def __init__(self):
         self.given_up, self.without_heartbeat, self.forgotten = set(), set(), []
         self.errors, self.later, self.here, self.given_back, self.begun = [], set(), None, set(), set()
+        self.of_another, self.messages = set(), []
 
-    def cut_off(self, keys, error=None):
+    def cut_off(self, keys, error=None, *, message=None):
         self.errors.append(error)
+        self.messages.append(message)
         return self.given_up & set(keys)
 
     def look_again(self, here):
         self.here = here
         return self.later
 
-    def give_back(self, keys):
-        self.given_back |= set(keys)
+    def give_back(self, keys, messages=None):
+        self.messages.append(messages)
+        self.given_back |= set(keys) - self.of_another
+        return set(keys) - self.begun - self.of_another
+
+    def over(self, keys):
         return set(keys) - self.begun
 
     def silent(self):
@@ -64,8 +70,9 @@ def test_an_end_is_told(executor, again):
     assert again.forgotten == [KEY]
 
 
-def test_a_phase_that_was_cut_off_is_launched_again_and_not_told(executor):
+def test_a_phase_that_was_cut_off_is_launched_again_and_not_told(executor, again):
     executor.change_state(KEY, FAILED)
+    assert again.messages == ["id"]
     assert executor.get_event_buffer() == {}
     assert not executor.running
     assert not executor.workloads
@@ -144,6 +151,14 @@ def test_a_phase_whose_message_is_lost_is_sent_again(executor, look):
     """Its scheduler was killed before it had sent it, or the broker has lost it."""
     assert look(set()) == set()
     assert look({"of another"}) == {KEY}
+    assert not executor.running
+    assert not executor.workloads
+
+
+def test_a_phase_that_another_scheduler_has_had_repeated_is_left_to_it(executor, look, again):
+    again.of_another = {KEY}
+    assert [look(set()), look(set())] == [set()] * 2
+    assert again.messages[-1] == {KEY: "id"}
     assert not executor.running
     assert not executor.workloads
 

@@ -247,6 +247,44 @@ def test_what_has_not_begun_is_given_back_and_what_has_is_not(add, session, stat
     assert found.one() == (2, "trigger_reentry")
 
 
+@pytest.mark.parametrize("state", ["queued", "running", "restarting"])
+def test_a_failure_is_that_of_its_own_message_alone(add, states, state):
+    """A later phase of the key may be another scheduler's by now."""
+    key, again = add(state=state, external_executor_id="later"), Relaunch()
+    assert again.cut_off([key], message="earlier") == again.look_again(set()) == set()
+    assert states() == {"task": state}
+    assert again.cut_off([key], message="later") == ({key} if state == "restarting" else set())
+    assert states() == {"task": "restarting" if state == "restarting" else "scheduled"}
+
+
+def test_it_is_also_where_its_row_was_locked(add, session, states, locked):
+    key, again = add(external_executor_id="earlier"), Relaunch()
+    again.cut_off([key], message="earlier")
+    session.execute(sa.update(TaskInstance).values(external_executor_id="later"))
+    session.commit()
+    locked()
+    assert again.look_again(set()) == set()
+    assert states() == {"task": "running"}
+
+
+def test_what_another_scheduler_has_sent_since_is_not_given_back(add, states):
+    keys = [add("mine", "queued", external_executor_id="1"), add("another's", "queued", external_executor_id="3")]
+    assert Relaunch().give_back(keys, dict(zip(keys, ["1", "2"], strict=True))) == {keys[0]}
+    assert states() == {"mine": "scheduled", "another's": "queued"}
+
+
+def test_a_phase_that_does_not_run_is_over(add):
+    keys = {add(state, state) for state in ("queued", "running", "restarting", "success", "deferred")}
+    gone = TaskInstanceKey("dag", "gone", "run", 1, -1)
+    assert {key.task_id for key in Relaunch().over({*keys, gone, "the key of a callback"})} == {
+        "queued",
+        "success",
+        "deferred",
+        "gone",
+    }
+    assert Relaunch().over(["the key of a callback"]) == set()
+
+
 def test_nothing_is_asked_where_nothing_was_cut_off():
     assert Relaunch().cut_off([]) == set()
     assert Relaunch().give_back([]) == set()

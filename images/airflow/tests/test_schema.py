@@ -113,7 +113,13 @@ def test_a_password_that_is_not_encoded_is_not_repeated(password):
 
 def test_a_password_that_is_encoded_reaches_the_database():
     with pytest.raises(NotReady, match="does not answer: .*refused"):
-        schema.connect("postgresql://me:h%25u%2Fn%40@127.0.0.1:1,127.0.0.1:2/airflow?sslmode=disable").__enter__()
+        schema.connect("postgresql://me:h%25u%2Fn%40@127.0.0.1:1,127.0.0.1:2/airflow?connect_timeout=3").__enter__()
+
+
+def test_tls_in_the_url_is_refused_as_a_part_of_airflow_does_not_know_it_there():
+    with pytest.raises(NotReady, match=r"has sslmode, sslrootcert, which .* set database.sslMode") as raised:
+        schema.connect("postgresql://me:hunter2@127.0.0.1:1/airflow?sslrootcert=/ca.crt&sslmode=require").__enter__()
+    assert "hunter2" not in str(raised.value)
 
 
 class Clock:

@@ -56,6 +56,14 @@ def test_a_pod_has_the_name_of_its_pool_and_no_other(platform):
     assert pod.metadata.labels == {"team": "support", POOL_LABEL: "gpu"}
 
 
+def test_the_pool_annotates_the_pod_and_the_task_wins(platform):
+    pod, pool = make_pod(), platform.node_pool("gpu")
+    pod.metadata.annotations = {"team": "support"}
+    own = pool.model_copy(update={"pod_annotations": {"team": "any", "karpenter.sh/do-not-disrupt": "true"}})
+    fill_in(pod, platform, own)
+    assert pod.metadata.annotations == {"team": "support", "karpenter.sh/do-not-disrupt": "true"}
+
+
 def test_a_pod_of_no_pool_may_run_anywhere(platform):
     pod = make_pod()
     pod.metadata.labels = {POOL_LABEL: "gpu"}

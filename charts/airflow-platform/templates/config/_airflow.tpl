@@ -155,6 +155,7 @@ nodePools:
     slots: {{ .slots | int }}
     nodeSelector: {{ .nodeSelector | default dict | toJson }}
     tolerations: {{ .tolerations | default list | toJson }}
+    podAnnotations: {{ .podAnnotations | default dict | toJson }}
     {{- $resources := .resources | default dict }}
     resources:
       requests: {{ include "airflow-platform.quantities" $resources.requests }}

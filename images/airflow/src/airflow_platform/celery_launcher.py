@@ -58,7 +58,7 @@ class CeleryLauncher(CeleryExecutor):
 
     def sync(self) -> None:
         """Read results; while the broker is away they are read later. Airflow's own would end the scheduler."""
-        look, lost = time.monotonic() > self._looked + _LOOK, set()
+        look, lost = time.monotonic() > self._looked + _LOOK, {}
         try:
             super().sync()
             if look:
@@ -73,8 +73,10 @@ class CeleryLauncher(CeleryExecutor):
             for key in self._relaunch.silent() | self._send_again(lost):
                 self._forget(key)
 
-    def _lost(self) -> set[Any]:
-        """Phases that have not ended, and whose message was nowhere in two looks; some may have begun.
+    def _lost(self) -> dict[Any, str]:
+        """Phases, with their messages' ids, that have not ended, and whose message was nowhere in two looks.
+
+        Some may have begun.
 
         Their scheduler was killed before it had sent them, their worker before it began, or the broker has lost what it
         had: one that was replaced by its replica, say. Airflow waits for them until ``scheduler.task_queued_timeout``.
@@ -82,19 +84,22 @@ class CeleryLauncher(CeleryExecutor):
         there = broker.ids(self.celery_app, self._queue) if self.workloads else None
         if there is None:
             self._missing.clear()
-            return set()
+            return {}
         absent = {one.task_id: (key, one) for key, one in self.workloads.items() if one.task_id not in there}
         # Read after the broker: what was acknowledged before that look has a state.
         states = self.bulk_state_fetcher.get_many([one for _, one in absent.values()])
         missing = {task_id for task_id, (state, _) in states.items() if state in (PENDING, STARTED)}
         lost, self._missing = missing & self._missing, missing - self._missing
-        return {absent[task_id][0] for task_id in lost} - self.queued_tasks.keys()
+        return {key: task_id for task_id in lost if (key := absent[task_id][0]) not in self.queued_tasks}
 
-    def _send_again(self, lost: set[Any]) -> set[Any]:
-        """Have those of these phases queued again that have not begun; which they are."""
-        if again := self._relaunch.give_back(lost):
+    def _send_again(self, lost: dict[Any, str]) -> set[Any]:
+        """Have those of these phases queued again that have not begun; all whose result need not be waited for.
+
+        Another scheduler may have had one repeated, which has ended since.
+        """
+        if again := self._relaunch.give_back(lost, lost):
             self.log.warning("The messages of %s phases are not with the broker; they are sent again", len(again))
-        return again
+        return again | self._relaunch.over(lost)
 
     def try_adopt_task_instances(self, tis: Sequence[TaskInstance]) -> Sequence[TaskInstance]:
         """Wait for what a scheduler that is gone has sent.
@@ -115,9 +120,10 @@ class CeleryLauncher(CeleryExecutor):
         """Tell the scheduler of a phase's end; one that was cut off is launched again instead."""
         pace.moved()
         if state == TaskInstanceState.FAILED:
+            sent = self.workloads.get(key)
             # Airflow's own hands over none where it asks the backend for many results at once.
-            info = info or getattr(self.workloads.get(key), "result", None)
-            if not self._relaunch.cut_off([key], info):
+            info = info or getattr(sent, "result", None)
+            if not self._relaunch.cut_off([key], info, message=getattr(sent, "task_id", None)):
                 self._forget(key)
                 return
         if state == TaskInstanceState.SUCCESS:

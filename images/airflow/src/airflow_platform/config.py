@@ -86,7 +86,7 @@ class NodePool(_Section):
     """A pool of nodes and the Airflow pool of the same name.
 
     ``slots`` is the size of the Airflow pool; ``node_selector`` and ``tolerations`` are what a task pod needs
-    to run on these nodes. ``resources`` are those of a container that sets none, ``largest`` is what one task may ask
+    to run on these nodes, ``pod_annotations`` its annotations. ``resources`` are those of a container that sets none, ``largest`` is what one task may ask
     for. ``priority_class_name`` is the pool's own PriorityClass (empty: it has none), by which ``quota``, the ``hard``
     of its ResourceQuota in each namespace of tasks, tells its pods; ``local_queue`` is the LocalQueue of Kueue by which
     that keeps the quota instead (empty: it does not). ``min_nodes`` is how many nodes it has to have.
@@ -98,6 +98,7 @@ class NodePool(_Section):
     slots: NonNegativeInt
     node_selector: dict[str, str] = {}
     tolerations: tuple[Toleration, ...] = ()
+    pod_annotations: dict[str, str] = {}
     resources: Resources = Resources()
     largest: dict[str, Quantity] = {}
     priority_class_name: str = ""

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow._shared.timezones import timezone
 from airflow.models.log import Log
@@ -47,15 +47,30 @@ class NoAnswer(Exception):
     """A phase has failed as the API server did not answer it. A text is all that it has: it travels as a result."""
 
 
+class _Phase(NamedTuple):
+    """How a phase was cut off."""
+
+    #: Whether its repetition is counted; None: where it has begun.
+    counted: bool | None
+    #: Its id with Celery, where it is known.
+    message: str | None = None
+
+    def is_last(self, instance: TaskInstance) -> bool:
+        """Whether no later phase of its key, of another scheduler perhaps, has taken its place."""
+        return self.message in (None, instance.external_executor_id)
+
+
 class Relaunch:
     """Repeats phases, each key's a few times."""
 
     def __init__(self) -> None:
         self._times: Counter[TaskInstanceKey] = Counter()
-        #: Phases whose rows were locked, and whether they are counted; None: where they have begun.
-        self._later: dict[TaskInstanceKey, bool | None] = {}
+        #: Phases whose rows were locked.
+        self._later: dict[TaskInstanceKey, _Phase] = {}
 
-    def cut_off(self, keys: Iterable[Any], error: Any = None, *, killed: bool = False) -> set[Any]:
+    def cut_off(
+        self, keys: Iterable[Any], error: Any = None, *, killed: bool = False, message: str | None = None
+    ) -> set[Any]:
         """Queue phases again that have ended without Airflow being told; what is to be told as failed instead.
 
         That is a phase that was repeated often enough, one whose task was cleared meanwhile, and what is no task's
@@ -65,18 +80,19 @@ class Relaunch:
             keys: of anything that an executor runs.
             error: what they have failed with; the server may be away for any time, so `NoAnswer` is not counted.
             killed: their processes were, and what had not begun has not caused it.
+            message: the id with Celery of the one phase that it is.
         """
         keys = set(keys)
-        counted = None if killed else not isinstance(error, NoAnswer)
-        phases = {key: counted for key in keys if isinstance(key, TaskInstanceKey)}
+        phase = _Phase(None if killed else not isinstance(error, NoAnswer), message)
+        phases = {key: phase for key in keys if isinstance(key, TaskInstanceKey)}
         return (keys - phases.keys()) | self._look(phases)
 
     def look_again(self, here: set[Any]) -> set[TaskInstanceKey]:
         """`cut_off` of those whose rows were locked then, unless a later phase is queued or running here."""
-        self._later = {key: counted for key, counted in self._later.items() if key not in here}
+        self._later = {key: phase for key, phase in self._later.items() if key not in here}
         return self._look(self._later)
 
-    def _look(self, phases: dict[TaskInstanceKey, bool | None]) -> set[TaskInstanceKey]:
+    def _look(self, phases: dict[TaskInstanceKey, _Phase]) -> set[TaskInstanceKey]:
         if not phases:
             return set()
         names = [getattr(TaskInstance, name) for name in TaskInstanceKey._fields]
@@ -87,13 +103,14 @@ class Relaunch:
             given_up = {
                 key
                 for key, one in found.items()
-                if one.state == _CLEARED or not self._repeat(one, "was cut off", phases[key])
+                if phases[key].is_last(one)
+                and (one.state == _CLEARED or not self._repeat(one, "was cut off", phases[key].counted))
             }
             # Locked by the API server, which may still be at what its client has given up, or by who adopts tasks. The
             # scheduler waits for neither.
             left = {TaskInstanceKey(*row) for row in session.execute(select(*names).where(*ended))} - found.keys()
         looked = {**self._later, **phases}
-        self._later = {key: counted for key, counted in looked.items() if key in left or key not in phases}
+        self._later = {key: phase for key, phase in looked.items() if key in left or key not in phases}
         return given_up
 
     def silent(self) -> set[TaskInstanceKey]:
@@ -134,15 +151,32 @@ class Relaunch:
             session.add(Log(_LOST, **whose))
         return self._repeat(instance, "has lost its scheduler", counted=False)
 
-    def give_back(self, keys: Iterable[TaskInstanceKey]) -> set[TaskInstanceKey]:
-        """Have phases that have not begun queued again, by whichever scheduler comes round to it; those that are."""
+    def over(self, keys: Iterable[Any]) -> set[TaskInstanceKey]:
+        """Those of which no phase runs."""
+        keys = {key for key in keys if isinstance(key, TaskInstanceKey)}
+        if not keys:
+            return set()
+        names = [getattr(TaskInstance, name) for name in TaskInstanceKey._fields]
+        running = TaskInstance.state.in_((TaskInstanceState.RUNNING, _CLEARED))
+        with create_session() as session:
+            rows = session.execute(select(*names).where(TaskInstance.filter_for_tis(keys), running))
+            return keys - {TaskInstanceKey(*row) for row in rows}
+
+    def give_back(self, keys: Iterable[Any], messages: Mapping[Any, str] | None = None) -> set[TaskInstanceKey]:
+        """Have phases that have not begun queued again, by whichever scheduler comes round to it; those that are.
+
+        Args:
+            keys: of anything that an executor runs.
+            messages: the phases' ids with Celery: one that was sent since by another scheduler is left to it.
+        """
         keys = {key for key in keys if isinstance(key, TaskInstanceKey)}
         if not keys:
             return set()
         with create_session() as session:
             queued = TaskInstance.state == TaskInstanceState.QUEUED
             query = select(TaskInstance).where(TaskInstance.filter_for_tis(keys), queued)
-            found = [one for one in _locked(query, session) if one.key in keys]
+            phases = {key: _Phase(None, (messages or {}).get(key)) for key in keys}
+            found = [one for one in _locked(query, session) if one.key in keys and phases[one.key].is_last(one)]
             for instance in found:
                 _schedule(instance)
             return {one.key for one in found}

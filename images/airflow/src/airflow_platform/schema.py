@@ -104,6 +104,12 @@ def connect(url: str | None = None) -> Iterator[Any]:
         raise NotReady(f"{URL_VARIABLE} is no PostgreSQL URL: {scheme + separator + '…' if separator else 'not set'}")
     if not _well_formed(rest):
         raise NotReady(f"{URL_VARIABLE} is not a valid URL: percent-encode user and password")
+    if tls := sorted(option for option in parse_dsn(f"postgresql://{rest}") if option.startswith("ssl")):
+        # Airflow gives the same URL to asyncpg, which raises TypeError at the first use: hours later, maybe.
+        raise NotReady(
+            f"{URL_VARIABLE} has {', '.join(tls)}, which a part of Airflow does not know there: take it out of the URL, "
+            "and set database.sslMode and database.sslRootCert in the chart's values"
+        )
     try:
         connection = psycopg2.connect(f"postgresql://{rest}", connect_timeout=5, **_HOST_IS_THERE)
     except psycopg2.Error as error:

@@ -59,6 +59,7 @@ def fill_in(pod: k8s.V1Pod, platform: PlatformConfig, pool: NodePool | None) -> 
     own = {key: value for key, value in (pod.metadata.labels or {}).items() if key != POOL_LABEL}
     pod.metadata.labels = own | ({POOL_LABEL: pool.name} if pool else {})
     if pool:
+        pod.metadata.annotations = {**pool.pod_annotations, **(pod.metadata.annotations or {})}
         spec.node_selector = {**pool.node_selector, **(spec.node_selector or {})}
         wanted = [_toleration(toleration) for toleration in pool.tolerations]
         present = spec.tolerations or []

@@ -1,4 +1,4 @@
-"""``python -m airflow_platform.backup prepare | store | fetch``."""
+"""``python -m airflow_platform.backup prepare | store | probe | fetch``."""
 
 from __future__ import annotations
 
@@ -52,6 +52,37 @@ def prepare(connection: Path, timeout: float) -> None:
         BackupError: the dump could not be restored by the database's user, or the bucket cannot be read.
         NotReady: the database does not answer for ``timeout`` seconds.
     """
+    heads = _look(connection, timeout)
+    expected = expected_heads()
+    if not heads:
+        print("the database is empty: there is nothing to dump")
+    elif heads == expected:
+        print("the schema stays: no dump is needed")
+    elif before := _made_before(heads, expected):
+        print(f"the schema is at {_of(heads)}, where a migration ended halfway: its backup is {before.name}")
+    else:
+        with connect() as database, database.cursor() as cursor:
+            keys = fernet.in_use(cursor, os.environ.get(_KEYS_VARIABLE, ""))
+        (connection / "needed").write_text(json.dumps({"heads": heads, "fernet_keys": keys}))
+        print(f"the schema moves from {_of(heads)} to {_of(expected)}: the database is dumped first")
+
+
+def probe(connection: Path, timeout: float) -> None:
+    """Try what a dump needs, but for ``pg_dump`` itself, and write how the database is reached.
+
+    Raises:
+        BackupError: a dump could not be restored by the database's user, or the bucket not be read or written.
+        NotReady: the database does not answer for ``timeout`` seconds.
+    """
+    _look(connection, timeout)
+    bucket = Bucket.of()
+    bucket.probe()
+    names = bucket.names()
+    print(f"{bucket} can be written and read; it has {len(names)} backups{f', the newest {names[-1]}' * bool(names)}")
+
+
+def _look(connection: Path, timeout: float) -> dict[str, str]:
+    """The revisions of the schema, and how the database is reached as a file ``service``."""
     heads: dict[str, str] = {}
     cannot = (False, False)
 
@@ -74,18 +105,7 @@ def prepare(connection: Path, timeout: float) -> None:
             "it CREATE on the database, or set backup.enabled to false"
         )
     write_service(connection / "service", os.environ[URL_VARIABLE])
-    expected = expected_heads()
-    if not heads:
-        print("the database is empty: there is nothing to dump")
-    elif heads == expected:
-        print("the schema stays: no dump is needed")
-    elif before := _made_before(heads, expected):
-        print(f"the schema is at {_of(heads)}, where a migration ended halfway: its backup is {before.name}")
-    else:
-        with connect() as database, database.cursor() as cursor:
-            keys = fernet.in_use(cursor, os.environ.get(_KEYS_VARIABLE, ""))
-        (connection / "needed").write_text(json.dumps({"heads": heads, "fernet_keys": keys}))
-        print(f"the schema moves from {_of(heads)} to {_of(expected)}: the database is dumped first")
+    return heads
 
 
 def _made_before(heads: dict[str, str], expected: dict[str, str]) -> Record | None:
@@ -172,7 +192,7 @@ def _of(heads: Any) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m airflow_platform.backup", description=__doc__)
-    parser.add_argument("step", choices=["prepare", "store", "fetch"])
+    parser.add_argument("step", choices=["prepare", "store", "probe", "fetch"])
     parser.add_argument("--database-timeout", type=float, default=300, help="seconds (default: %(default)s)")
     options = parser.parse_args(arguments)
     try:
@@ -180,6 +200,8 @@ def main(arguments: list[str] | None = None) -> None:
             prepare(CONNECTION, options.database_timeout)
         elif options.step == "store":
             store(CONNECTION, BACKUP)
+        elif options.step == "probe":
+            probe(CONNECTION, options.database_timeout)
         else:
             fetch(CONNECTION, BACKUP)
     except (BackupError, NotReady) as error:

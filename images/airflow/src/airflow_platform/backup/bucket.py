@@ -15,6 +15,8 @@ from typing import Any
 VARIABLE = "AIRFLOW_PLATFORM_BACKUP"
 
 _DUMP, _RECORD = "dump", "backup.json"
+#: What `Bucket.probe` writes, again and again: a bucket that keeps backups may refuse that anything is deleted.
+_PROBE = "probe"
 
 
 class BackupError(Exception):
@@ -95,6 +97,17 @@ class Bucket:
             self._client.upload_file(str(dump), self._bucket, self._key(record.name, _DUMP))
             body = json.dumps(asdict(record), indent=2).encode()
             self._client.put_object(Bucket=self._bucket, Key=self._key(record.name, _RECORD), Body=body)
+
+    def probe(self) -> None:
+        """Write something, and read it.
+
+        Raises:
+            BackupError: S3 refused, or was not there.
+        """
+        key = f"{self._prefix}/{_PROBE}"
+        with _said(self):
+            self._client.put_object(Bucket=self._bucket, Key=key, Body=b"A dump could be written.")
+            self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
 
     def names(self) -> list[str]:
         """The names of whole backups, the oldest first.
