@@ -86,12 +86,12 @@ class NodePool(_Section):
     """A pool of nodes and the Airflow pool of the same name.
 
     ``slots`` is the size of the Airflow pool; ``node_selector`` and ``tolerations`` are what a task pod needs
-    to run on these nodes, ``pod_annotations`` its annotations. ``resources`` are those of a container that sets none, ``largest`` is what one task may ask
-    for. ``priority_class_name`` is the pool's own PriorityClass (empty: it has none), by which ``quota``, the ``hard``
-    of its ResourceQuota in each namespace of tasks, tells its pods; ``local_queue`` is the LocalQueue of Kueue by which
-    that keeps the quota instead (empty: it does not). ``min_nodes`` is how many nodes it has to have.
-    ``out_of_memory_factor`` is how many times the memory a try gets of the one before that ran out of it (1: the same),
-    up to ``largest``.
+    to run on these nodes, ``pod_annotations`` its annotations. ``resources`` are those of a container that sets none,
+    ``largest`` is what one task may ask for. ``priority_class_name`` is the pool's own PriorityClass (empty: it has
+    none), by which ``quota``, the ``hard`` of its ResourceQuota in each namespace of tasks, tells its pods;
+    ``local_queue`` is the LocalQueue of Kueue by which that keeps the quota instead (empty: it does not).
+    ``min_nodes`` is how many nodes it has to have. ``out_of_memory_factor`` is how many times the memory a try gets of
+    the one before that ran out of it (1: the same), up to ``largest``.
     """
 
     name: str = Field(min_length=1)

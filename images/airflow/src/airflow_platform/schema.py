@@ -107,8 +107,8 @@ def connect(url: str | None = None) -> Iterator[Any]:
     if tls := sorted(option for option in parse_dsn(f"postgresql://{rest}") if option.startswith("ssl")):
         # Airflow gives the same URL to asyncpg, which raises TypeError at the first use: hours later, maybe.
         raise NotReady(
-            f"{URL_VARIABLE} has {', '.join(tls)}, which a part of Airflow does not know there: take it out of the URL, "
-            "and set database.sslMode and database.sslRootCert in the chart's values"
+            f"{URL_VARIABLE} has {', '.join(tls)}, which a part of Airflow does not know there: take it out of the "
+            "URL, and set database.sslMode and database.sslRootCert in the chart's values"
         )
     try:
         connection = psycopg2.connect(f"postgresql://{rest}", connect_timeout=5, **_HOST_IS_THERE)
