@@ -7,11 +7,14 @@ from importlib.metadata import entry_points
 from types import SimpleNamespace
 
 import pytest
+from airflow.api_fastapi import app as airflow_app
 from airflow.api_fastapi.core_api import security
+from airflow.api_fastapi.execution_api.app import create_task_execution_api_app
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from airflow_platform import why
-from airflow_platform.ui import api, plugin, state
+from airflow_platform.ui import api, plugin, state, warm
 from airflow_platform.why.database import NotFoundError
 
 
@@ -145,3 +148,30 @@ def test_the_plugin_costs_other_processes_nothing():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_the_api_of_tasks_is_built_before_the_api_server_listens(monkeypatch):
+    monkeypatch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "0" * 64)
+    tasks, served = create_task_execution_api_app(), FastAPI(lifespan=airflow_app.lifespan)
+    served.mount("/execution", tasks)
+    served.mount("/airflow-platform", api.app)
+    monkeypatch.setitem(sys.modules, warm._SERVED, SimpleNamespace(app=served))
+    # Of Cadwyn's own: its first request does not build it twice.
+    assert not tasks._cadwyn_initialized
+    with TestClient(served):
+        assert tasks._cadwyn_initialized
+
+
+def test_without_that_api_the_server_starts_all_the_same(monkeypatch):
+    async def broken(scope, receive, send):
+        raise RuntimeError("broken")
+
+    served = FastAPI(lifespan=airflow_app.lifespan)
+    served.mount("/execution", broken)
+    served.mount("/airflow-platform", api.app)
+    monkeypatch.setitem(sys.modules, warm._SERVED, SimpleNamespace(app=served))
+    with TestClient(served) as client:
+        assert client.get("/airflow-platform/pages.js").status_code == 200
+    monkeypatch.delitem(sys.modules, warm._SERVED)
+    with TestClient(served) as client:
+        assert client.get("/airflow-platform/pages.js").status_code == 200

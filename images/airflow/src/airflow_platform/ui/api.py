@@ -14,9 +14,11 @@ from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_da
 from fastapi import Depends, FastAPI, HTTPException, Response
 from fastapi.responses import FileResponse
 
+from airflow_platform.ui import warm
+
 _PAGES = Path(__file__).with_name("pages.js")
 
-app = FastAPI(title="airflow-platform", docs_url=None, redoc_url=None, openapi_url=None)
+app = FastAPI(title="airflow-platform", docs_url=None, redoc_url=None, openapi_url=None, lifespan=warm.lifespan)
 
 
 def _readable(user: GetUserDep) -> set[str]:
