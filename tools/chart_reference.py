@@ -199,6 +199,11 @@ TYPES["nodePools"] = {
             "quota": _amounts("^(pods|((requests|limits)[.])?(cpu|memory)|requests[.][^/]+/[^/]+)$"),
             "shares": {"type": "object", "additionalProperties": {"type": "number", "minimum": 0.001}},
             "minNodes": _COUNT,
+            "scheduleTimeout": {
+                "type": "string",
+                "pattern": "^([1-9][0-9]*h)?([1-9][0-9]*m)?([1-9][0-9]*s)?$",
+                "minLength": 2,
+            },
             "outOfMemoryFactor": {"type": "number", "minimum": 1},
         },
     },

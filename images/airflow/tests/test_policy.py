@@ -1,6 +1,7 @@
 """The policies as Airflow runs them: a DAG file goes through a DagBag, its tasks build their pods."""
 
 import json
+from datetime import timedelta
 from unittest.mock import MagicMock
 
 import pytest
@@ -12,6 +13,7 @@ from airflow.sdk.execution_time import task_runner
 from airflow.settings import get_policy_plugin_manager, pod_mutation_hook
 from kubernetes.client import models as k8s
 
+from airflow_platform import config
 from airflow_platform.policy import DAG_FILE_ANNOTATION, POOL_ANNOTATION, task_policy
 from airflow_platform.task_pod import POOL_LABEL
 
@@ -78,6 +80,48 @@ def test_pods_of_plain_and_mapped_tasks_run_in_their_pool(platform, load):
         POOL_ANNOTATION: "gpu",
         DAG_FILE_ANNOTATION: "support/example.py",
     }
+
+
+WAITS = """
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator as Pod
+from airflow.sdk import DAG
+
+with DAG("waits", schedule=None):
+    of = {"image": "report:1.0.0", "pool": "gpu"}
+    before = Pod(task_id="plain", **of)
+    Pod(task_id="own", schedule_timeout_seconds=60, **of)
+    Pod(task_id="longer", startup_timeout_seconds=7200, **of)
+    Pod(task_id="other_pool", image="report:1.0.0", pool="light")
+    Pod(task_id="elsewhere", in_cluster=False, **of)
+    Pod.partial(task_id="mapped", **of).expand(arguments=[["a"]])
+    Pod.partial(task_id="mapped_own", schedule_timeout_seconds=60, **of).expand(arguments=[["a"]])
+    Pod.partial(task_id="maps_it", **of).expand(schedule_timeout_seconds=[60])
+    Pod.partial(task_id="of_xcom", **of).expand_kwargs(before.output)
+with DAG("defaults", schedule=None, default_args={"schedule_timeout_seconds": 60}):
+    Pod(task_id="default", **of)
+"""
+
+
+def test_a_pod_waits_as_long_as_nodes_of_its_pool_take(platform, monkeypatch, tmp_path):
+    pools = [
+        pool.model_copy(update={"schedule_timeout": timedelta(minutes=30)} if pool.name == "gpu" else {})
+        for pool in platform.node_pools
+    ]
+    monkeypatch.setattr(config, "load", lambda: platform.model_copy(update={"node_pools": tuple(pools)}))
+    (tmp_path / "waits.py").write_text(WAITS)
+    dags = DagBag(tmp_path / "waits.py")
+    assert dags.import_errors == {}
+    tasks = [task for dag in dags.dags.values() for task in dag.tasks]
+    waits = {
+        one.task_id: one.partial_kwargs.get("schedule_timeout_seconds")
+        if one.is_mapped
+        else one.schedule_timeout_seconds
+        for one in tasks
+    }
+    assert waits == {
+        "plain": 1800, "own": 60, "longer": 7200, "other_pool": 120, "elsewhere": 120, "mapped": 1800,
+        "mapped_own": 60, "maps_it": None, "of_xcom": None, "default": 60,
+    }  # fmt: skip
 
 
 REFUSED = """

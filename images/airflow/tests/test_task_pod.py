@@ -1,9 +1,12 @@
+from datetime import timedelta
+
 import pytest
 from airflow.exceptions import AirflowClusterPolicyViolation
 from airflow.sdk.exceptions import AirflowFailException
 from kubernetes.client import models as k8s
 
 from airflow_platform.config import PlatformConfig
+from airflow_platform.diagnosis.placement import ADDED, NODES_ANNOTATION
 from airflow_platform.task_pod import POOL_LABEL, fill_in, is_past_its_queue, with_registry
 
 
@@ -62,6 +65,16 @@ def test_the_pool_annotates_the_pod_and_the_task_wins(platform):
     own = pool.model_copy(update={"pod_annotations": {"team": "any", "karpenter.sh/do-not-disrupt": "true"}})
     fill_in(pod, platform, own)
     assert pod.metadata.annotations == {"team": "support", "karpenter.sh/do-not-disrupt": "true"}
+
+
+def test_a_pod_says_that_its_nodes_are_added_as_they_are_needed(platform):
+    grows = platform.node_pool("gpu").model_copy(update={"schedule_timeout": timedelta(minutes=30)})
+    found = []
+    for pool in (platform.node_pool("gpu"), grows):
+        pod = make_pod()
+        fill_in(pod, platform, pool)
+        found.append(pod.metadata.annotations or {})
+    assert found == [{}, {NODES_ANNOTATION: ADDED}]
 
 
 def test_a_pod_of_no_pool_may_run_anywhere(platform):

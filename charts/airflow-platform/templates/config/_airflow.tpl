@@ -164,7 +164,9 @@ nodePools:
     priorityClassName: {{ include "airflow-platform.priority-class.name" (dict "root" $ "pool" .) | quote }}
     quota: {{ include "airflow-platform.quantities" .quota }}
     localQueue: {{ include "airflow-platform.local-queue.name" (dict "root" $ "pool" .) | quote }}
-    minNodes: {{ hasKey . "minNodes" | ternary .minNodes 1 | int }}
+    {{- $minNodes := hasKey . "minNodes" | ternary .minNodes 1 | int }}
+    minNodes: {{ $minNodes }}
+    scheduleTimeout: {{ .scheduleTimeout | default (eq $minNodes 0 | ternary "30m" "") | default "null" }}
     outOfMemoryFactor: {{ .outOfMemoryFactor | default 1 }}
   {{- else }} []
   {{- end }}

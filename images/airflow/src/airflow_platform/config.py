@@ -90,8 +90,10 @@ class NodePool(_Section):
     ``largest`` is what one task may ask for. ``priority_class_name`` is the pool's own PriorityClass (empty: it has
     none), by which ``quota``, the ``hard`` of its ResourceQuota in each namespace of tasks, tells its pods;
     ``local_queue`` is the LocalQueue of Kueue by which that keeps the quota instead (empty: it does not).
-    ``min_nodes`` is how many nodes it has to have. ``out_of_memory_factor`` is how many times the memory a try gets of
-    the one before that ran out of it (1: the same), up to ``largest``.
+    ``min_nodes`` is how many nodes it has to have. ``schedule_timeout`` is how long a pod may wait for a node where its
+    task says nothing: the pool's nodes are added as they are needed (None: they are not, and Airflow's default holds).
+    ``out_of_memory_factor`` is how many times the memory a try gets of the one before that ran out of it (1: the same),
+    up to ``largest``.
     """
 
     name: str = Field(min_length=1)
@@ -105,6 +107,7 @@ class NodePool(_Section):
     quota: dict[str, Quantity] = {}
     local_queue: str = ""
     min_nodes: NonNegativeInt = 1
+    schedule_timeout: Duration | None = None
     out_of_memory_factor: float = Field(default=1, ge=1)
 
 

@@ -18,6 +18,7 @@ from kubernetes.client import models as k8s
 from airflow_platform import task_resources
 from airflow_platform.config import NodePool, PlatformConfig, Toleration
 from airflow_platform.diagnosis.crowd import POOL_ANNOTATION
+from airflow_platform.diagnosis.placement import ADDED, NODES_ANNOTATION
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,8 @@ def fill_in(pod: k8s.V1Pod, platform: PlatformConfig, pool: NodePool | None) -> 
     own = {key: value for key, value in (pod.metadata.labels or {}).items() if key != POOL_LABEL}
     pod.metadata.labels = own | ({POOL_LABEL: pool.name} if pool else {})
     if pool:
-        pod.metadata.annotations = {**pool.pod_annotations, **(pod.metadata.annotations or {})}
+        nodes = {NODES_ANNOTATION: ADDED} if pool.schedule_timeout else {}
+        pod.metadata.annotations = {**pool.pod_annotations, **(pod.metadata.annotations or {}), **nodes}
         spec.node_selector = {**pool.node_selector, **(spec.node_selector or {})}
         wanted = [_toleration(toleration) for toleration in pool.tolerations]
         present = spec.tolerations or []

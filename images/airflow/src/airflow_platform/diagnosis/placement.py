@@ -61,6 +61,9 @@ _NODE_COMES = ("TriggeredScaleUp", "Nominated")
 #: Seconds for which such an event holds.
 _NODE_TAKES = 900
 
+#: The annotation of a pod whose nodes are added as they are needed, and its value.
+NODES_ANNOTATION, ADDED = "airflow-platform/nodes", "added-as-needed"
+
 #: Seconds until a pod that is held back is told. Who holds it back may let it go at once, or is asked for more by then.
 _GATED = 8
 
@@ -157,6 +160,19 @@ class _Search:
         """
         same = [one for one in self.case.said("FailedScheduling") if _same(one.get("message") or "", self.message)]
         return any(self.case.lasts(first_seen(one)) for one in same)
+
+    @property
+    def grows(self) -> bool:
+        """Whether nodes are added as they are needed: then nothing that the present ones lack is final."""
+        return (self.case.metadata.get("annotations") or {}).get(NODES_ANNOTATION) == ADDED
+
+    def no_node_yet(self, what: str) -> Verdict:
+        return self.verdict(
+            "no-node-yet", "capacity",
+            f"Pod {self.case.name} waits until a node is added that {what}; no present one does. If none comes, "
+            "whoever runs the cluster must look at what adds them.",
+            retry_helps=None,
+        )  # fmt: skip
 
     def count(self, *reasons: str) -> int:
         return sum(self.reasons.get(reason, 0) for reason in reasons)
@@ -294,6 +310,8 @@ def _no_label(search: _Search) -> Verdict | None:
     if not none_has_it and not (search.total and search.count(_AFFINITY) == search.total):
         return None
     selector = case.spec.get("nodeSelector") or {}
+    if search.grows:
+        return search.no_node_yet(f"has the label {selector_phrase(selector)}" if selector else "has what it asks for")
     if selector and not any(has_labels(one, {"nodeSelector": selector}) for one in search.nodes):
         object_kind, wanted = "label", selector_phrase(selector)
         known = known_values(search.nodes, selector)
@@ -348,6 +366,8 @@ def _too_big(search: _Search) -> Verdict | None:
         return None
     if any(all(amount <= size.get(name, 0) for name, amount in search.asked.items()) for size in sizes):
         return None
+    if search.grows:
+        return search.no_node_yet(f"has {together(search.asked)}")
     for name, amount in search.asked.items():
         largest = max(size.get(name, Decimal(0)) for size in sizes)
         if amount <= largest:
