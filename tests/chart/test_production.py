@@ -36,11 +36,13 @@ def test_a_drain_takes_one_at_a_time(objects, component):
 
 
 @pytest.mark.parametrize("component", STAYS_UP)
-def test_a_node_holds_one_as_far_as_there_is_room(objects, component):
+def test_a_zone_and_a_node_hold_one_as_far_as_there_is_room(objects, component):
     template = objects["Deployment", component]["spec"]["template"]
-    (constraint,) = template["spec"]["topologySpreadConstraints"]
-    assert (constraint["topologyKey"], constraint["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "ScheduleAnyway")
-    assert constraint["labelSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    constraints = template["spec"]["topologySpreadConstraints"]
+    assert [one["topologyKey"] for one in constraints] == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+    for one in constraints:
+        assert one["whenUnsatisfiable"] == "ScheduleAnyway"
+        assert one["labelSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
 
 
 @pytest.mark.parametrize("component", STAYS_UP)

@@ -115,6 +115,8 @@ looks for them. Without a Secret the SDK finds the pod's identity.
 {{- $extra := dict "config_kwargs" (dict "connect_timeout" 5 "read_timeout" 30 "retries" $retries) -}}
 {{- with .endpoint }}{{ $_ := set $extra "endpoint_url" . }}{{ end -}}
 {{- with .region }}{{ $_ := set $extra "region_name" . }}{{ end -}}
+{{ with include "airflow-platform.env.s3-checksums" . }}{{ . }}
+{{ end -}}
 - name: AIRFLOW_CONN_AWS_LOGS
   value: {{ dict "conn_type" "aws" "extra" $extra | toJson | squote }}
 {{- if .existingSecret }}
@@ -132,6 +134,19 @@ looks for them. Without a Secret the SDK finds the pod's identity.
 {{- end }}
 {{- end }}
 {{- end }}
+{{- end -}}
+
+{{/*
+Servers other than AWS' that speak S3, as Google's and older ones, refuse uploads with the checksums that AWS' SDK adds by default.
+Takes what has the `endpoint`.
+*/}}
+{{- define "airflow-platform.env.s3-checksums" -}}
+{{- if .endpoint -}}
+- name: AWS_REQUEST_CHECKSUM_CALCULATION
+  value: when_required
+- name: AWS_RESPONSE_CHECKSUM_VALIDATION
+  value: when_required
+{{- end -}}
 {{- end -}}
 
 {{/* The connection that KubernetesPodOperator and its trigger use by default. */}}

@@ -2,7 +2,7 @@
 What the pods of all components share. Each takes a map that a component's template makes once: `root`, `component`, `values`
 (the component's), `token` (its own container has the API token), `gitSync` (it reads DAGs that git-sync fetches), `upstream` (from the
 repository itself, where the others have what dags.gitSync.guard accepts), `migrated` (it waits for the
-database's migration), `database` ("itself" where it goes past PgBouncer), `platform` (the parts of platform.yaml that it reads) and `podTemplate` (it makes worker pods).
+database's migration), `database` ("itself" where it goes past PgBouncer), `broker` (it talks to Celery's), `platform` (the parts of platform.yaml that it reads) and `podTemplate` (it makes worker pods).
 */}}
 
 {{/* Metadata of a component's pod. The checksums restart the pods when what they have read changes. */}}
@@ -106,8 +106,10 @@ that fails, or that the database's schema does not fit yet. */}}
 {{- if .gitSync }}
 {{ include "airflow-platform.git-sync.mount" .root }}
 {{- end }}
-{{- with include "airflow-platform.database.mounts" . }}
+{{- range list "database" "broker" }}
+{{- with include (printf "airflow-platform.%s.mounts" .) $ }}
 {{ . }}
+{{- end }}
 {{- end }}
 {{- with .values.extraVolumeMounts }}
 {{ toYaml . }}
@@ -138,8 +140,10 @@ that fails, or that the database's schema does not fit yet. */}}
 {{- if .gitSync }}
 {{ include "airflow-platform.git-sync.volumes" . }}
 {{- end }}
-{{- with include "airflow-platform.database.volumes" . }}
+{{- range list "database" "broker" }}
+{{- with include (printf "airflow-platform.%s.volumes" .) $ }}
 {{ . }}
+{{- end }}
 {{- end }}
 {{- with .values.extraVolumes }}
 {{ toYaml . }}

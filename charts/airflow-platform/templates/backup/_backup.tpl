@@ -6,6 +6,8 @@ programs, of an image as new as the server, dump and restore. Between them lie t
 {{/* Where dumps are, and whose. */}}
 {{- define "airflow-platform.env.backup" -}}
 {{- with .Values.backup.s3 -}}
+{{ with include "airflow-platform.env.s3-checksums" . }}{{ . }}
+{{ end -}}
 - name: AIRFLOW_PLATFORM_BACKUP
   value: {{ dict "bucket" .bucket "prefix" (.prefix | trimSuffix "/") "endpoint" .endpoint "region" .region
     "release" (include "airflow-platform.fullname" $) | toJson | squote }}

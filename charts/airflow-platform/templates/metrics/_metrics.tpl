@@ -57,6 +57,9 @@ scheduler:
 {{- fail (printf "metrics.enabled is true, and config.metrics.%s too, and Airflow sends its metrics one way only. Set one of them to false." .) -}}
 {{- end -}}
 {{- end -}}
+{{- if and $values.enabled (hasKey $sent "statsd_on") (eq (toString $sent.statsd_on | lower) "false") -}}
+{{- fail "metrics.enabled is true, but config.metrics.statsd_on is false: Airflow would send nothing, and no alert fire. Take config.metrics.statsd_on out, or set metrics.enabled to false." -}}
+{{- end -}}
 {{- /* A cluster serves the API of API services; "helm template" alone knows no cluster. */ -}}
 {{- $installed := .Capabilities.APIVersions.Has "monitoring.coreos.com/v1" -}}
 {{- if and (.Capabilities.APIVersions.Has "apiregistration.k8s.io/v1") (not $installed) -}}

@@ -14,10 +14,10 @@ metadata:
     {{- with merge (dict) ($values.podLabels | default dict) (.Values.podLabels | default dict) }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
-  {{- with merge (dict) ($values.podAnnotations | default dict) (.Values.podAnnotations | default dict) }}
+  {{- /* Argo CD that tracks by the label "instance" would take a running worker for what is left over, and delete it. */}}
+  {{- $argocd := dict "argocd.argoproj.io/sync-options" "Prune=false" "argocd.argoproj.io/compare-options" "IgnoreExtraneous" }}
   annotations:
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
+    {{- toYaml (merge (dict) ($values.podAnnotations | default dict) (.Values.podAnnotations | default dict) $argocd) | nindent 4 }}
 spec:
   restartPolicy: Never
   {{- include "airflow-platform.pod-spec" $pod | nindent 2 }}
