@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import hashlib
 import json
 import logging
 
@@ -24,10 +25,11 @@ def quick(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def home(monkeypatch, tmp_path):
-    """The namespace that this Airflow runs in."""
-    monkeypatch.setattr(finisher, "_NAMESPACE", tmp_path / "namespace")
+    """What tells this Airflow from others, as a pod has it."""
+    monkeypatch.setattr(finisher, "_ACCOUNT", tmp_path)
     (tmp_path / "namespace").write_text("airflow")
-    return tmp_path / "namespace"
+    (tmp_path / "ca.crt").write_text("authority")
+    return tmp_path
 
 
 @pytest.fixture
@@ -194,7 +196,11 @@ async def test_what_cannot_be_asked_is_left_out(airflow):
     assert await finisher.states([instance()]) == {}
 
 
-def left(on_finish="delete_pod", on_kill="delete_pod", age=600, of="airflow", **metadata):
+#: With what `home` has.
+HOME = f"airflow/@{hashlib.sha256(b'authority').hexdigest()[:12]}"
+
+
+def left(on_finish="delete_pod", on_kill="delete_pod", age=600, of=HOME, **metadata):
     owner = finisher.Owner("dag", "run", "task", -1, of, "base", on_finish, on_kill)
     annotations = {finisher.OWNER: json.dumps(owner._asdict())}
     return {"creationTimestamp": ago(age), "annotations": annotations, **metadata}
@@ -230,7 +236,7 @@ async def test_a_pod_that_was_left_over_goes(sweep, state):
         await until(lambda: "p" not in api.pods)
 
 
-@pytest.mark.parametrize("state", ["deferred", "running", "queued", "scheduled", "up_for_retry", "restarting", None])
+@pytest.mark.parametrize("state", ["deferred", "running", "queued", "scheduled", "up_for_retry", "restarting"])
 @asynchronous
 async def test_the_pod_of_a_task_that_goes_on_stays(sweep, airflow, state):
     async with sweep(state=state) as (api, _):
@@ -250,6 +256,8 @@ async def test_the_pod_of_a_task_that_goes_on_stays(sweep, airflow, state):
         ("Succeeded", 0, left(age=-3600)),
         # Of another Airflow, whose tasks have the same names.
         ("Succeeded", 0, left(of="airflow-staging")),
+        ("Succeeded", 0, left(of="airflow/@0123456789ab")),
+        ("Succeeded", 0, left(of=HOME.replace("/", "/second"))),
         # Of another release, or not ours.
         ("Succeeded", 0, {"creationTimestamp": ago(600)}),
         ("Succeeded", 0, {"creationTimestamp": ago(600), "annotations": {finisher.OWNER: '{"of": "another release"}'}}),
@@ -292,7 +300,7 @@ async def test_a_pod_that_nobody_waits_for_goes(sweep, phase, code, metadata):
 
 @asynchronous
 async def test_an_airflow_without_a_name_leaves_all_pods(sweep, home, airflow, monkeypatch):
-    home.unlink()
+    (home / "namespace").unlink()
     looked = []
     async with sweep(metadata=left(of="")) as (api, _):
         monkeypatch.setattr(finisher, "_sweep", _counted(finisher._sweep, looked))
@@ -309,10 +317,26 @@ def _counted(function, calls):
 
 
 @asynchronous
-async def test_the_pod_of_a_task_that_this_airflow_does_not_know_stays(cluster, airflow):
+async def test_the_pod_of_a_task_that_was_cleared_or_whose_run_was_deleted_goes(sweep, airflow):
+    async with sweep("Running", None, state=None) as (api, _):
+        await until(lambda: "p" not in api.pods)
+    async with sweep("Running", None, state="deferred") as (api, _):
+        airflow.states.clear()
+        await until(lambda: "p" not in api.pods)
+
+
+@asynchronous
+async def test_a_pod_of_before_goes_by_the_name_of_the_namespace(sweep):
+    async with sweep(metadata=left(of="airflow")) as (api, _):
+        await until(lambda: "p" not in api.pods)
+
+
+@asynchronous
+async def test_such_a_pod_of_a_task_that_this_airflow_does_not_know_stays(cluster, airflow):
+    """It may be that of another cluster."""
     airflow.states.clear()
     async with cluster() as (api, there):
-        await api.run("p", "Succeeded", 0, metadata=left())
+        await api.run("p", "Succeeded", 0, metadata=left(of="airflow"))
         watch = PodWatch(there, "team")
         async with watch.follow("another"):
             await until(lambda: watch.unfollowed())
@@ -487,7 +511,7 @@ def test_whose_a_pod_is_is_written_in_full():
     long = instance("t" * 250, "manual__2026-01-01T00:00:00+00:00", 7)
     found = json.loads(finisher.owner(long, "base", "keep_pod", "delete_pod"))
     assert (found["task_id"], found["run_id"], found["map_index"]) == (long.task_id, long.run_id, 7)
-    assert found["airflow"] == "airflow"
+    assert found["airflow"] == HOME
 
 
 @asynchronous

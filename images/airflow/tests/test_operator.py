@@ -1,5 +1,6 @@
 """The phases of a task as Airflow's task runner calls them, with a Kubernetes API that keeps pods in memory."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -8,6 +9,7 @@ import uuid
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 from airflow.exceptions import AirflowException
@@ -30,6 +32,7 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from kubernetes.client import ApiException
 from kubernetes.client import models as k8s
 from urllib3.exceptions import HTTPError
+from websocket import WebSocketException
 
 from airflow_platform import evidence, finisher, full_quota, operator, policy
 from airflow_platform.attempt import Attempt
@@ -166,7 +169,7 @@ def test_a_pod_that_kueue_leaves_out_of_its_queue_is_told(make, capsys, taken_in
 
 
 def test_the_pod_says_whose_it_is(make, cluster, monkeypatch, tmp_path):
-    monkeypatch.setattr(finisher, "_NAMESPACE", tmp_path / "outside of a pod")
+    monkeypatch.setattr(finisher, "_ACCOUNT", tmp_path / "outside of a pod")
     found = context(max_tries=2, map_index=4)
     launch(make(annotations={"team": "support"}, on_finish_action="keep_pod"), found)
     (pod,) = cluster.pods.values()
@@ -943,6 +946,52 @@ def test_where_airflow_fails_the_task_the_pod_goes_first(make, cluster):
     assert list(cluster.pods) == [kept]
 
 
+@pytest.mark.parametrize(
+    ("error", "minutes"),
+    [(refusal(503, "ServiceUnavailable", "leader changed"), 30), (HTTPError("refused"), 30), (refusal(403, "", ""), 2)],
+)
+def test_a_pod_that_has_ended_and_cannot_be_read_is_waited_for(make, cluster, monkeypatch, capsys, error, minutes):
+    event, now = ended(cluster, launch(make()), 0) | {"seen": "all"}, time.time()
+    cluster.fails["read"] = [error] * 3
+    first = defer(make().trigger_reentry, context(), event)
+    assert first.timeout is None
+    assert f"is finished once it can; for {minutes} min" in capsys.readouterr().out
+    (again,) = run_to_its_turn(first.trigger)
+    assert {key: again[key] for key in event} == event
+    # What is said once is not said again, and the time runs on.
+    second = defer(make().trigger_reentry, context(), again).trigger
+    assert (second.attempt["since"], second.attempt["refused"]) == (first.trigger.attempt["since"], 2)
+    assert "is finished once" not in capsys.readouterr().out
+    monkeypatch.setattr(operator.time, "time", lambda: now + minutes * 60 + 1)
+    with pytest.raises(type(error)):
+        make().trigger_reentry(context(), again)
+    assert len(cluster.pods) == 1
+    monkeypatch.undo()
+    make().trigger_reentry(context(), again)
+    assert cluster.pods == {}
+
+
+def run_to_its_turn(trigger):
+    """The events of a trigger whose turn is at once, as Airflow stores and hands them on."""
+
+    async def run():
+        with mock.patch.object(WaitTrigger, "_turn", mock.AsyncMock()):
+            _, arguments = trigger.serialize()
+            return [event.payload async for event in WaitTrigger(**json.loads(json.dumps(arguments))).run()]
+
+    return asyncio.run(run())
+
+
+def test_what_a_trigger_that_failed_says_has_no_pod_in_it(make, cluster):
+    """Its environment would be in the log, and in the mail."""
+    trigger = launch(make(env_vars={"PASSWORD": "hunter2"}))
+    ended(cluster, trigger, 3)
+    with pytest.raises(AirflowException) as raised:
+        make(get_logs=False).trigger_reentry(context(), error_event(trigger.name, 0))
+    assert str(raised.value) == "no\nLog: https://airflow/log"
+    assert raised.value.__suppress_context__
+
+
 @pytest.fixture
 def airflow(monkeypatch):
     """The state that Airflow says the task has."""
@@ -1086,6 +1135,23 @@ def test_an_xcom_that_cannot_be_stored_stays_where_it_is(with_xcom):
     with pytest.raises(ConnectionError):
         with_xcom(sidecar, found)
     assert sidecar.calls == ["read"]
+
+
+@pytest.mark.parametrize(
+    "error", [ApiException(status=0, reason="Handshake status 500"), WebSocketException("closed"), OSError("reset")]
+)
+def test_an_xcom_that_cannot_be_read_now_is_read_later(with_xcom, error):
+    sidecar, found = Sidecar('{"rows": 3}'), context()
+
+    def read(pod):
+        raise error
+
+    sidecar.extract_xcom_json = read
+    again = defer(with_xcom, sidecar, found).trigger
+    assert isinstance(again, WaitTrigger)
+    assert again.then["status"] == "success"
+    # Neither the pod nor what holds the value.
+    assert sidecar.calls == []
 
 
 @pytest.mark.parametrize("gone", [False, True])

@@ -487,6 +487,33 @@ async def test_a_pod_that_is_deleted_while_it_runs_fails_the_task(follow, lines,
         assert any(line.startswith("Pod p was deleted while it ran on node n1") for line in lines())
 
 
+@pytest.mark.parametrize(
+    ("code", "ends", "found"),
+    [(0, True, TaskSuccessEvent()), (99, True, TaskSkippedEvent()), (0, False, "success")],
+)
+@asynchronous
+async def test_a_pod_whose_end_and_removal_come_together_has_ended(follow, monkeypatch, code, ends, found):
+    gate = asyncio.Event()
+
+    async def late(self, pod):
+        await gate.wait()
+
+    monkeypatch.setattr(evidence.Evidence, "look_around", late)
+    async with follow(ends=ends, skip_on_exit_code=[99]) as (api, one, event):
+        await until(lambda: one._uid)
+        await api.run("p", "Failed" if code else "Succeeded", code)
+        await api.delete("p")
+        await until(lambda: not one_watch(api).known("p"))
+        gate.set()
+        event = await result(event)
+        assert (event if ends else event.payload["status"]) == found
+
+
+def one_watch(api):
+    """The watch of the one namespace that is watched."""
+    return next(one for one in finisher._watches if one.in_sync)
+
+
 def no_image(seconds_ago):
     """The status of a pod whose image could not be pulled since then."""
     message = 'failed to pull and unpack image "i:1": failed to resolve reference "i:1": i:1: not found'
@@ -926,6 +953,26 @@ async def test_a_person_who_ends_the_task_ends_the_pod(follow, airflow, state):
         airflow.states[RUNNING] = state
         await killed(one, event)
         assert api.deleted == [(uid, {"preconditions": {"uid": uid}, "gracePeriodSeconds": 3})]
+
+
+@asynchronous
+async def test_a_pod_goes_however_often_airflow_cancels_its_deletion(follow, airflow):
+    """It does in each round, until the trigger is gone (``TriggerRunner.cancel_triggers``)."""
+    async with follow() as (api, one, event):
+        await api.run("p", "Running")
+        await until(lambda: one._uid)
+        airflow.states[RUNNING] = "failed"
+        event.cancel()
+        await asyncio.wait([event])
+        for _ in range(3):
+            ending = asyncio.ensure_future(one.on_kill())
+            await asyncio.sleep(0)
+            ending.cancel()
+            await asyncio.wait([ending])
+            assert ending.cancelled()
+        await until(lambda: api.deleted)
+        await until(lambda: not trigger._kills)
+        assert len(api.deleted) == 1
 
 
 @asynchronous

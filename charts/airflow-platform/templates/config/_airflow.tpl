@@ -129,6 +129,7 @@ false, a 0 or an empty string should replace.
 
 {{/* What airflow_platform reads: the launcher, node pools, defaults of task pods. */}}
 {{- define "airflow-platform.platform-yaml" -}}
+release: {{ include "airflow-platform.fullname" . }}
 imageRegistry: {{ .Values.tasks.imageRegistry | default "" | quote }}
 triggerers: {{ max 1 (.Values.triggerer.replicas | int) }}
 tasks:

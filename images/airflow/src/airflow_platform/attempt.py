@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 
@@ -40,6 +40,18 @@ class Attempt:
     def after(self, over: str) -> Attempt:
         """The one that follows where this one's pod, of that ``uid``, was taken away; it has waited for nothing yet."""
         return Attempt(again=self.again + 1, over=over, memory=self.memory)
+
+    def refused_by(self, what: str, now: float) -> Attempt:
+        """The one that follows where something, or the same thing once more, keeps this one from going on."""
+        same = self.waits_for == what
+        return replace(
+            self,
+            waits_for=what,
+            since=self.since if same else now,
+            told=self.told if same else None,
+            refused=self.refused + 1 if same else 1,
+            first=self.first or now,
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """The attempt as JSON has it."""

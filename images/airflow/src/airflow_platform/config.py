@@ -157,10 +157,11 @@ class WorkerSet(_Section):
 class PlatformConfig(_Section):
     """The whole file.
 
-    ``image_registry`` is put before images that name no registry; empty means: leave them. ``triggerers`` is the number
-    of triggerers, which share what all of them together may do.
+    ``release`` is the name of the release's objects. ``image_registry`` is put before images that name no registry;
+    empty means: leave them. ``triggerers`` is the number of triggerers, which share what all of them together may do.
     """
 
+    release: str = ""
     image_registry: str = ""
     triggerers: PositiveInt = 1
     tasks: Tasks = Tasks()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import hashlib
 import json
 import logging
 import time
@@ -46,8 +47,8 @@ OWNER = "airflow-platform/task"
 #: States of a task instance after which nothing more happens to its pod.
 _OVER = {"success", "failed", "skipped", "upstream_failed", "removed"}
 
-#: The namespace that this Airflow runs in: it tells its pods from those of another that has the same DAGs.
-_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+#: Where a pod has the namespace that it runs in, and the authority of its cluster.
+_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 Key = tuple[str, str, str, int]
 
@@ -236,7 +237,7 @@ async def _sweep(watch: PodWatch, before: set[str]) -> set[str]:
     :param before: the ``uid``s that the look before has returned.
     :return: the ``uid``s of all pods that are to go.
     """
-    if not (home := _home()):
+    if not _home():
         return set()
     now = datetime.now(timezone.utc)
     owners = [
@@ -246,7 +247,7 @@ async def _sweep(watch: PodWatch, before: set[str]) -> set[str]:
         and not pod["metadata"].get("deletionTimestamp")
         and not _rests(pod, now)
         and (found := owner_of(pod)) is not None
-        and found.airflow == home
+        and _is_home(found)
         and _goes(pod, found)
     ]
     if config.load().tasks.keep_failed_pods:
@@ -270,7 +271,11 @@ async def _sweep(watch: PodWatch, before: set[str]) -> set[str]:
 def _because(pod: dict[str, Any], owner: Owner, state: str | None) -> str | None:
     """Why the pod of a task in this state is to go: a key of `_REASONS`; None where it stays."""
     was_kept = config.load().tasks.keep_failed_pods and pod_status.phase(pod) == "Failed"
-    if state in _OVER:
+    # The task was cleared, and nobody follows the pod of the try before; or its run was deleted.
+    forgotten = state == "gone" or (state == "none" and not memory.is_remembered(pod, owner.base))
+    # What has the namespace's name alone may be another cluster's.
+    forgotten = forgotten and owner.airflow == _home()
+    if state in _OVER or forgotten:
         return "kept" if was_kept else "left_over"
     # Of a try that has ended, as the task has another one; which may need to know of its memory.
     ended = (pod["metadata"].get("labels") or {}).get("already_checked") == "True"
@@ -290,7 +295,7 @@ def is_to_go(pod: dict[str, Any]) -> bool:
     """Whether whoever has seen this pod's end will delete the pod in a moment."""
     found, now = owner_of(pod), datetime.now(timezone.utc)
     ended = pod_status.phase(pod) in ("Succeeded", "Failed") and _has_just_ended(pod, now)
-    return ended and found is not None and found.airflow == _home() and _goes(pod, found)
+    return ended and found is not None and _is_home(found) and _goes(pod, found)
 
 
 def makes_room(pod: dict[str, Any], instance: Any) -> bool:
@@ -301,7 +306,8 @@ def makes_room(pod: dict[str, Any], instance: Any) -> bool:
     found, labels = owner_of(pod), pod["metadata"].get("labels") or {}
     return (
         found is not None
-        and (found.airflow, found.dag_id, found.task_id) == (_home(), instance.dag_id, instance.task_id)
+        and _is_home(found)
+        and (found.dag_id, found.task_id) == (instance.dag_id, instance.task_id)
         and found.on_finish_action == "delete_pod"
         and labels.get("already_checked") == "True"
         and kept_until(pod) is not None
@@ -311,7 +317,7 @@ def makes_room(pod: dict[str, Any], instance: Any) -> bool:
 def is_of_another(pod: dict[str, Any]) -> bool:
     """Whether the pod is one of another Airflow, which may have the same DAGs."""
     found = owner_of(pod)
-    return found is not None and found.airflow != _home()
+    return found is not None and not _is_home(found)
 
 
 def outlives_its_task(pod: dict[str, Any]) -> bool:
@@ -321,8 +327,21 @@ def outlives_its_task(pod: dict[str, Any]) -> bool:
 
 
 def _home() -> str:
-    """Which Airflow this is; empty where it does not run in a pod."""
-    return _NAMESPACE.read_text().strip() if _NAMESPACE.is_file() else ""
+    """Which Airflow this is, which tells its pods from those of another that has the same DAGs; empty outside of a pod.
+
+    Two clusters may have a namespace of the same name, and each has an authority of its own.
+    """
+    namespace, authority = _ACCOUNT / "namespace", _ACCOUNT / "ca.crt"
+    if not namespace.is_file() or not authority.is_file():
+        return ""
+    cluster = hashlib.sha256(authority.read_bytes()).hexdigest()[:12]
+    return f"{namespace.read_text().strip()}/{config.load().release}@{cluster}"
+
+
+def _is_home(owner: Owner) -> bool:
+    """Whether that is this Airflow; pods of before have its namespace alone."""
+    home = _home()
+    return owner.airflow in (home, home.partition("/")[0])
 
 
 def owner_of(pod: dict[str, Any]) -> Owner | None:

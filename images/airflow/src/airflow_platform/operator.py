@@ -39,6 +39,7 @@ from airflow.sdk.listener import get_listener_manager
 from kubernetes.client import ApiClient, ApiException
 from kubernetes.client import models as k8s
 from tenacity import stop_after_attempt
+from websocket import WebSocketException
 
 from airflow_platform import config, evidence, finisher, launch, memory, pod_status, refusal, task_pod
 from airflow_platform.attempt import Attempt
@@ -106,9 +107,17 @@ class PodTask(KubernetesPodOperator):
         Raises:
             AirflowException: the pod failed, with what the trigger saw.
             AirflowTaskTimeout: ``execution_timeout`` has passed.
+            TaskDeferred: the pod is followed on, or it could not be read, and the task is finished later.
+            ApiException, HTTPError: it could not be read for too long.
         """
         self._this_instance = context["ti"]
         self._attempt = Attempt.of(event.get("attempt"))
+        try:
+            return self._resumed(context, event)
+        except refusal.NO_ANSWER as error:
+            self._finish_later(error, context, event)
+
+    def _resumed(self, context: Any, event: dict[str, Any]) -> Any:
         match event["status"]:
             case "relaunch":
                 return self.execute(context)
@@ -137,7 +146,7 @@ class PodTask(KubernetesPodOperator):
         except AirflowSkipException:
             raise
         except AirflowException as error:
-            if event["status"] != "failed":
+            if event["status"] not in ("failed", "error"):
                 raise
             code = (event.get("verdict") or {}).get("exit_code")
             if isinstance(error, PodNotFoundException) and code is not None and code in self.skip_on_exit_code:
@@ -236,6 +245,12 @@ class PodTask(KubernetesPodOperator):
         try:
             text = manager.extract_xcom_json(pod)
             value = None if text.rstrip() == EMPTY_XCOM_RESULT else json.loads(text)
+        except (*refusal.NO_ANSWER, WebSocketException, OSError) as error:
+            # The pod alone has the value.
+            self._unstored = True
+            if isinstance(error, refusal.NO_ANSWER):
+                raise
+            raise ApiException(status=0, reason=f"{type(error).__name__}: {error}") from error
         except Exception:
             # It fails again, in the operator's words, and ends the sidecar.
             return super().extract_xcom(pod, ignore_kill_failure=ignore_kill_failure)
@@ -521,6 +536,37 @@ class PodTask(KubernetesPodOperator):
             verdict=verdict.as_dict(),
         )
 
+    def _finish_later(self, error: Exception, context: Any, event: dict[str, Any]) -> NoReturn:
+        """Come back to what the trigger has seen where the pod cannot be read now; it stays until then.
+
+        Raises:
+            TaskDeferred: the task waits.
+            Exception: the error, where that has lasted.
+        """
+        answer, name = refusal.read(error), event.get("name")
+        if name is None:
+            raise error  # it has no pod yet
+        attempt = self._attempt.refused_by(f"not-finished {name}", time.time())
+        budget = refusal.budget_of_reading(answer)
+        if time.time() - attempt.since >= budget:
+            raise error
+        message = f"Pod {name} cannot be read now, and its task is finished once it can; for {budget / 60:.0f} min."
+        if attempt.refused == 1:
+            self.log.warning(f"{message} {refusal.in_its_words(answer)}")
+        self.defer(
+            trigger=WaitTrigger(
+                cluster=self._cluster_ref(),
+                namespace=event["namespace"],
+                name=name,
+                reason=message,
+                seconds=refusal.pause_of_reading(time.time() - attempt.since),
+                priority=self.priority_weight,
+                attempt=attempt.as_dict(),
+                then={key: value for key, value in event.items() if key != "attempt"},
+            ),
+            method_name="trigger_reentry",
+        )
+
     def _full_quota(self, request: k8s.V1Pod) -> FullQuota:
         return FullQuota(self._cluster_ref(), request.metadata.namespace, request.spec.priority_class_name)
 
@@ -602,17 +648,9 @@ class PodTask(KubernetesPodOperator):
         now, before, deadline = time.time(), self._attempt, self._deadline(context)
         if deadline and deadline < now:
             self._time_is_over(f"execution_timeout has passed. {message}", until.get("verdict"), context)
-        same = before.waits_for == what
-        if not same:
+        attempt = before.refused_by(what, now)
+        if attempt.refused == 1:
             self.log.info(message)
-        attempt = replace(
-            before,
-            waits_for=what,
-            since=before.since if same else now,
-            told=before.told if same else None,
-            refused=before.refused + 1 if same else 1,
-            first=before.first or now,
-        )
         self.defer(
             trigger=WaitTrigger(
                 cluster=self._cluster_ref(),

@@ -52,4 +52,14 @@ def pause(verdict: Verdict, refused: int, waited: float) -> float:
     """Seconds until the next try, at least: ``refused`` is how often it was, ``waited`` the seconds since the first."""
     if verdict.kind == "capacity":
         return min(refused, _AT_MOST_FOR_QUOTA)
+    return pause_of_reading(waited)
+
+
+def budget_of_reading(answer: Refusal) -> float:
+    """Seconds for which a pod that was created is asked for again: a server that answers no is not asked as long."""
+    return _PASSES if answer.status in (0, 429) or answer.status >= 500 else _MAY_HEAL
+
+
+def pause_of_reading(waited: float) -> float:
+    """Seconds until it is asked for again, at least; ``waited`` are the seconds since the first time."""
     return min(max(waited / 4, _SHORTEST), _LONGEST)

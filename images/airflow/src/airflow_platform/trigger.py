@@ -67,6 +67,9 @@ _NO_ANSWER = (ApiError, aiohttp.ClientError, OSError)
 
 log = structlog.get_logger("task")
 
+#: What triggers still do whose tasks a person has ended; Airflow forgets the triggers before.
+_kills: set[asyncio.Task] = set()
+
 
 @dataclass(frozen=True)
 class _Followed:
@@ -163,6 +166,7 @@ class PodTrigger(BaseTrigger):
         self.grows = grows
         self.version = version
         self._fired = False
+        self._killing: asyncio.Task | None = None
         self._uid = uid
         #: When the pod was last known to be held by Kueue, or may have been; in seconds since the epoch.
         self._held = 0.0
@@ -203,9 +207,19 @@ class PodTrigger(BaseTrigger):
         Airflow also calls this on a triggerer that was late and whose triggers another has taken over
         (airflow.jobs.triggerer_job_runner, ``update_triggers``). The task is still deferred then, or has ended by what
         the other one saw, and the pod stays.
+
+        Where a person has, Airflow cancels this as well, in each of its rounds until the trigger is gone: so it is done
+        apart, once, and goes on.
         """
         if self._fired:
             return
+        if self._killing is None:
+            self._killing = asyncio.create_task(self._kill())
+            _kills.add(self._killing)
+            self._killing.add_done_callback(_kills.discard)
+        await asyncio.shield(self._killing)
+
+    async def _kill(self) -> None:
         states = await finisher.states([self.task_instance])
         state = states.get(finisher.key(self.task_instance), "unknown")
         cluster = await Cluster.get(self.cluster)
@@ -400,6 +414,8 @@ class PodTrigger(BaseTrigger):
 
     async def _gone(self, at: _Followed, pod: dict[str, Any] | None) -> TriggerEvent:
         await at.log.finish(1, at_most=_RUNS_ON)
+        if pod is not None and self._has_done_well(pod):
+            return await self._ended(at, pod)  # its end and its removal came together
         if pod is not None:
             await at.evidence.gather(pod)
         verdict = at.evidence.diagnose(pod, deleted=True)
@@ -409,6 +425,12 @@ class PodTrigger(BaseTrigger):
         self._save(at, pod, verdict, message)
         log.error(message)
         return self._fails(at, "gone", message, verdict)
+
+    def _has_done_well(self, pod: dict[str, Any]) -> bool:
+        """Whether a pod that was last seen so had ended, with the task's success or as one that is skipped."""
+        ended = pod_status.ended(pod, self.base, self.xcom_sidecar)
+        skips = pod_status.exit_code(pod, self.base) in self.skip_on_exit_code
+        return ended and (skips or pod_status.succeeded(pod, self.base, self.xcom_sidecar))
 
     async def _ended(self, at: _Followed, pod: dict[str, Any]) -> TriggerEvent:
         code = pod_status.exit_code(pod, self.base)

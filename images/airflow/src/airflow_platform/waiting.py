@@ -68,6 +68,7 @@ class WaitTrigger(BaseTrigger):
         deadline: seconds since the epoch, when the task has run for its ``execution_timeout``.
         attempt: `airflow_platform.attempt.Attempt`, for the next launch.
         verdict: on what it waits for, as JSON; None where that is no fault.
+        then: the event to give then, of a pod that was created and cannot be read now; None: that for another try.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class WaitTrigger(BaseTrigger):
         deadline: float | None = None,
         attempt: dict[str, Any] | None = None,
         verdict: dict[str, Any] | None = None,
+        then: dict[str, Any] | None = None,
         **_of_a_newer_release: Any,
     ) -> None:
         super().__init__()
@@ -99,12 +101,13 @@ class WaitTrigger(BaseTrigger):
         self.deadline = deadline
         self.attempt = attempt or {}
         self.verdict = verdict
+        self.then = then
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path and arguments, all of them JSON."""
         names = (
             "namespace", "name", "reason", "seconds", "quota", "requested", "gone", "priority", "deadline", "attempt",
-            "verdict",
+            "verdict", "then",
         )  # fmt: skip
         arguments = {name: getattr(self, name) for name in names}
         return f"{__name__}.WaitTrigger", {**arguments, "cluster": asdict(self.cluster)}
@@ -121,7 +124,7 @@ class WaitTrigger(BaseTrigger):
         await handed_on()
         if over:
             attempt = {**self.attempt, **({"told": told.at} if told.at else {})}
-            yield TriggerEvent({"status": "relaunch", "attempt": attempt})
+            yield TriggerEvent({**(self.then or {"status": "relaunch"}), "attempt": attempt})
         else:
             message = f"execution_timeout has passed. {self.reason}"
             yield TriggerEvent({"status": "timeout", "message": message, "waited": True, "verdict": self.verdict})
@@ -148,6 +151,8 @@ class WaitTrigger(BaseTrigger):
     @property
     def _cause(self) -> str:
         """What it waits for, in the diagnosis' words."""
+        if self.then:
+            return "not-finished"
         return (self.verdict or {}).get("cause") or ("quota-full" if self.quota else "not-created")
 
     def _tell(self, place: _Place, told: Told) -> None:
