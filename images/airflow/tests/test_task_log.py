@@ -56,6 +56,10 @@ class Hook:
         self._ask()
         self.objects[Key] = Body.decode()
 
+    def download_fileobj(self, bucket, key, file):
+        self._ask()
+        file.write(self.objects[key].encode())
+
     def upload_file(self, name, bucket, key, ExtraArgs):
         self._ask()
         self.objects[key] = Path(name).read_text()
@@ -217,6 +221,15 @@ def test_a_large_log_is_not_read_into_memory(task_log, written, monkeypatch):
     made = task_log()
     made.upload(written("dag/attempt=1.log", "x" * 11))
     assert made.hook.objects == {"dag/attempt=1.log": "x" * 11}
+
+
+@pytest.mark.parametrize(("first", "second"), [("x" * 11, "y"), ("x", "y" * 11)])
+def test_a_large_log_of_a_later_phase_goes_behind_that_of_the_first(task_log, written, monkeypatch, first, second):
+    monkeypatch.setattr(module, "LARGE", 10)
+    made = task_log()
+    made.upload(written("dag/attempt=1.log", first))
+    made.upload(written("dag/attempt=1.log", second))
+    assert made.hook.objects == {"dag/attempt=1.log": first + second}
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ import asyncio.sslproto
 import gc
 import ssl
 import sys
+from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from unittest.mock import AsyncMock
 
@@ -13,7 +14,7 @@ from airflow.callbacks.database_callback_sink import DatabaseCallbackSink
 from airflow.jobs import triggerer_job_runner
 from airflow.jobs.triggerer_job_runner import TriggerRunner
 from airflow.models import trigger as models
-from airflow.triggers.base import BaseTaskEndEvent, TaskSuccessEvent, TriggerEvent
+from airflow.triggers.base import BaseTaskEndEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
 from airflow_platform import config, dag_processor, finisher, launcher, trigger, trigger_supervisor, triggerer, waiting
 
@@ -34,7 +35,10 @@ def sent(monkeypatch):
     return sent
 
 
-def submit(event, classpath):
+BEGAN = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+def submit(event, classpath, stored=None):
     """The end that a trigger of this class has fired; the task's state then."""
     instance = SimpleNamespace(
         trigger=SimpleNamespace(classpath=classpath),
@@ -44,9 +48,12 @@ def submit(event, classpath):
         next_kwargs={},
         dag_model=SimpleNamespace(relative_fileloc="dag.py", bundle_name="dags"),
         dag_run=SimpleNamespace(bundle_version=None),
-    )
+        dag_id="dag", task_id="task", run_id="run", map_index=-1, try_number=2, operator="KubernetesPodOperator",
+        stats_tags={"dag_id": "dag", "task_id": "task"}, start_date=BEGAN, end_date=BEGAN + timedelta(seconds=90),
+    )  # fmt: skip
     instance.set_state = lambda state, session: setattr(instance, "state", state)
-    models.handle_event_submit(event, task_instance=instance, session=SimpleNamespace(flush=lambda: None))
+    session = SimpleNamespace(flush=lambda: None, add=[].append if stored is None else stored.append)
+    models.handle_event_submit(event, task_instance=instance, session=session)
     assert instance.trigger_id is None
     return instance
 
@@ -61,6 +68,29 @@ def test_none_is_requested_for_what_a_pod_trigger_ends(sent):
     triggerer.change_events()
     assert submit(TaskSuccessEvent(), triggerer.POD_TRIGGER).state == "success"
     assert not sent
+
+
+@pytest.mark.parametrize(("event", "counted"), [(TaskSuccessEvent(), "successes"), (TaskSkippedEvent(), None)])
+def test_an_end_is_counted_and_noted_as_that_of_a_task_with_a_process(sent, monkeypatch, event, counted):
+    told, stored = [], []
+    monkeypatch.setattr(triggerer.stats, "incr", lambda name, tags: told.append((name, tags)))
+    monkeypatch.setattr(triggerer.stats, "timing", lambda name, dt, tags: told.append((name, dt, tags)))
+    triggerer.change_events()
+    state, tags = event.task_instance_state.value, {"dag_id": "dag", "task_id": "task"}
+    submit(event, triggerer.POD_TRIGGER, stored)
+    by_kind = [
+        (f"operator_{counted}", tags | {"operator_name": "KubernetesPodOperator"}),
+        (f"ti_{counted}", tags),
+    ]
+    assert told == [
+        ("ti.finish", tags | {"state": state}),
+        *(by_kind if counted else []),
+        ("task.duration", 90_000.0, tags),
+    ]
+    (row,) = stored
+    assert (row.event, row.dag_id, row.task_id, row.run_id, row.map_index, row.try_number) == (
+        state, "dag", "task", "run", -1, 2,
+    )  # fmt: skip
 
 
 def test_other_triggers_keep_theirs(sent):

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import tempfile
 import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -106,13 +108,21 @@ class TaskLog(S3RemoteLogIO):
         extra = {"ServerSideEncryption": "AES256"} if conf.getboolean("logging", "encrypt_s3_logs") else {}
         if self.acl_policy:
             extra["ACL"] = self.acl_policy
-        if size > LARGE:
-            # Not read into memory, and not put behind what is there: a large log is one pod's.
+        # A worker's second phase goes on with the log of the first.
+        goes_on = there and key.endswith(".log") and OF_TRIGGER not in key
+        if goes_on and size + there > LARGE:
+            with tempfile.NamedTemporaryFile(dir=local.parent) as whole:
+                client.download_fileobj(bucket, key, whole)
+                with local.open("rb") as new:
+                    shutil.copyfileobj(new, whole)
+                whole.flush()
+                client.upload_file(whole.name, bucket, key, ExtraArgs=extra)
+            return
+        if size > LARGE:  # not read into memory
             client.upload_file(str(local), bucket, key, ExtraArgs=extra)
             return
         body = local.read_bytes()
-        if there and key.endswith(".log") and OF_TRIGGER not in key:
-            # A worker's second phase goes on with the log of the first.
+        if goes_on:
             body = client.get_object(Bucket=bucket, Key=key)["Body"].read() + body
         client.put_object(Bucket=bucket, Key=key, Body=body, **extra)
 

@@ -10,15 +10,19 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import httpx
+from airflow._shared.observability.metrics import stats
 from airflow.callbacks.database_callback_sink import DatabaseCallbackSink
 from airflow.jobs import triggerer_job_runner
 from airflow.jobs.triggerer_job_runner import TriggerRunner
+from airflow.models.log import Log
 from airflow.models.trigger import handle_event_submit
 from airflow.triggers.base import BaseTaskEndEvent, TriggerEvent
 from airflow.utils.state import TaskInstanceState
+from sqlalchemy.orm import Session
 
 from airflow_platform import (
     config,
@@ -36,6 +40,9 @@ from airflow_platform import (
 POD_TRIGGER = "airflow_platform.trigger.PodTrigger"
 #: Triggers of tasks that the launcher resumes.
 _OF_LAUNCHER = (POD_TRIGGER, "airflow_platform.waiting.WaitTrigger")
+
+#: How Airflow counts the end of a try, by the state after it.
+_COUNTED = {"success": "successes", "failed": "failures", "up_for_retry": "failures"}
 
 _END = handle_event_submit.dispatch(BaseTaskEndEvent)
 _RESUME = handle_event_submit.dispatch(TriggerEvent)
@@ -57,8 +64,28 @@ def _end(event: BaseTaskEndEvent, *, task_instance: Any, session: Any) -> None:
     if _classpath(task_instance) != POD_TRIGGER:
         _END(event, task_instance=task_instance, session=session)
         return
+    try_number, began = task_instance.try_number, task_instance.start_date
     with _no_callbacks():
         _END(event, task_instance=task_instance, session=session)
+    _tell(task_instance, try_number, began, session)
+
+
+def _tell(task_instance: Any, try_number: int, began: datetime | None, session: Session) -> None:
+    """Count the end of a try, and note it in the audit log.
+
+    Of other tasks, their own process does the one (airflow.sdk.execution_time.task_runner, ``run`` and ``finalize``),
+    and the Execution API the other (``ti_update_state``).
+    """
+    state, tags = str(task_instance.state), task_instance.stats_tags
+    stats.incr("ti.finish", tags={**tags, "state": state})
+    if kind := _COUNTED.get(state):
+        stats.incr(f"operator_{kind}", tags={**tags, "operator_name": task_instance.operator})
+        stats.incr(f"ti_{kind}", tags=tags)
+    if began and task_instance.end_date:
+        stats.timing("task.duration", (task_instance.end_date - began).total_seconds() * 1000, tags=tags)
+    names = ("dag_id", "task_id", "run_id", "map_index")
+    whose = {name: getattr(task_instance, name) for name in names}
+    session.add(Log(state, try_number=try_number, **whose))
 
 
 def _resume(event: TriggerEvent, *, task_instance: Any, session: Any) -> None:
