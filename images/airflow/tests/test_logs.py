@@ -362,6 +362,18 @@ def test_what_a_rotation_may_have_taken_is_said_where_it_would_be():
     asyncio.run(play())
 
 
+@pytest.mark.parametrize(("started", "told"), [(None, False), (-59, False), (-61, True)])
+def test_whoever_takes_a_log_over_says_where_it_begins_late(started, told):
+    async def play():
+        since = None if started is None else 1_800_000_000 + started
+        async with container(started=since) as (kubelet, reader):
+            await kubelet.print((stamp(0), b"one\n"), (stamp(100), b"two\n"))
+            note = "[platform] If the container has printed lines before this one, its node has them no more"
+            assert await reader.rest() == [note] * told + ["one", "two"]
+
+    asyncio.run(play())
+
+
 def test_a_rotation_that_took_only_what_was_read_is_no_loss():
     async def play():
         async with container() as (kubelet, reader):

@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import logging
+from datetime import datetime, timedelta, timezone
 
 import pytest
 import structlog
@@ -22,10 +23,11 @@ class Containers:
     """Containers whose lines the test says; each says "end" when it has ended, and then its reader returns."""
 
     def __init__(self):
-        self.opened, self.closed, self.emits, self.late = [], [], {}, set()
+        self.opened, self.closed, self.emits, self.late, self.started = [], [], {}, set(), {}
 
-    async def follow(self, cluster, namespace, pod, container, *, emit, finished):
+    async def follow(self, cluster, namespace, pod, container, *, emit, finished, started):
         self.opened.append(container)
+        self.started[container] = started
         self.emits[container] = emit
         try:
             await finished.wait()
@@ -81,6 +83,16 @@ async def test_a_log_is_opened_once_when_its_container_starts(containers):
             log.follow(pod(base=RUNNING))
             await turns()
         assert containers.opened == ["base"]
+
+
+@asynchronous
+async def test_of_a_container_that_others_have_followed_it_is_known_since_when(containers):
+    long_ago, just_now = (datetime.now(timezone.utc) - timedelta(seconds=seconds) for seconds in (600, 5))
+    states = {name: {"running": {"startedAt": f"{at:%FT%TZ}"}} for name, at in (("base", long_ago), ("new", just_now))}
+    async with log_of(containers=["base", "new"]) as log:
+        log.follow(pod(**states))
+        await turns()
+        assert containers.started == {"base": int(long_ago.timestamp()), "new": None}
 
 
 @asynchronous

@@ -56,6 +56,9 @@ _SILENCE_IN_REST, _REST = 15.0, 45.0
 #: How often the end is read, unless a reading brings nothing new before.
 _READINGS = 3
 
+#: Seconds after a container's start from which its first line is late: who takes it over may not see the first.
+LATE = 60
+
 #: Bytes of a timestamp, the space after it, and a newline.
 _OVERHEAD = 32
 
@@ -77,6 +80,7 @@ async def follow(
     emit: Callable[[str, str], None],
     finished: asyncio.Event,
     max_bytes: int = MAX_BYTES,
+    started: float | None = None,
 ) -> None:
     """Emit the lines of a container, each once and in order, until its log has been read to its end.
 
@@ -89,8 +93,9 @@ async def follow(
             the first begin with `CONTINUED`.
         finished: set when the container has ended, or will never start. What is left is read then.
         max_bytes: what is emitted at most. A line then says how to read the rest, and this returns.
+        started: when the container has, in seconds since the epoch, of one that was followed by others before.
     """
-    log = _Log(emit, max_bytes)
+    log = _Log(emit, max_bytes, started)
     try:
         await _to_the_end(cluster, f"/api/v1/namespaces/{namespace}/pods/{pod}", container, log, finished)
     except _Full:
@@ -185,9 +190,10 @@ class _Splitter:
 class _Log:
     """What has been emitted of a log, and so what of a new reading comes again."""
 
-    def __init__(self, emit: Callable[[str, str], None], max_bytes: int) -> None:
+    def __init__(self, emit: Callable[[str, str], None], max_bytes: int, started: float | None = None) -> None:
         self._emit = emit
         self._left = max_bytes
+        self._started = started
         self._splitter = _Splitter()
         #: The timestamp of the last record, and how many records have had it: the place in the file.
         self.last = ""
@@ -261,6 +267,10 @@ class _Log:
             # All that was emitted is before this line, so its place is not in this file.
             self._awaited = 0
             self.note(f"Lines between {self.last} and {stamp} may be missing: the node has begun a new log file", stamp)
+        if self._started is not None:
+            if datetime.fromisoformat(stamp[:19] + "+00:00").timestamp() - self._started > LATE:
+                self.note("If the container has printed lines before this one, its node has them no more", stamp)
+            self._started = None
         if self._left <= 0:
             raise _Full
         self._left -= len(text) + _OVERHEAD

@@ -8,6 +8,7 @@ import math
 import re
 import time
 from collections import deque
+from datetime import datetime
 from types import TracebackType
 from typing import Any
 
@@ -82,7 +83,8 @@ class PodLog:
             if ("running" in state or "terminated" in state) and name not in self._streams:
                 self._finished[name] = asyncio.Event()
                 before = [stream for other, stream in self._streams.items() if other in _init_names(pod)]
-                self._streams[name] = asyncio.create_task(self._stream(name, before), name=f"log of {self._pod}/{name}")
+                stream = self._stream(name, before, _started_long_ago(state))
+                self._streams[name] = asyncio.create_task(stream, name=f"log of {self._pod}/{name}")
             if "terminated" in state and name in self._finished:
                 self._finished[name].set()
 
@@ -103,7 +105,7 @@ class PodLog:
             log.warning(f"There is no container {name} in pod {self._pod}: its log was asked for")
         self._said.update(names)
 
-    async def _stream(self, container: str, before: list[asyncio.Task]) -> None:
+    async def _stream(self, container: str, before: list[asyncio.Task], started: float | None) -> None:
         # The lines of an init container come before those of the containers that it prepares.
         if before:
             await asyncio.wait(before)
@@ -115,6 +117,7 @@ class PodLog:
                 container,
                 emit=lambda timestamp, line: self._emit(container, timestamp, line),
                 finished=self._finished[container],
+                started=started,
             )
         except Exception as error:
             log.warning(f"The log of container {container} could not be read further: {error}")
@@ -131,3 +134,10 @@ class PodLog:
 def _init_names(pod: dict[str, Any]) -> set[str]:
     # One with restartPolicy Always is a sidecar, and never ends before the others.
     return {one["name"] for one in pod["spec"].get("initContainers") or [] if one.get("restartPolicy") != "Always"}
+
+
+def _started_long_ago(state: dict[str, Any]) -> float | None:
+    """When a container has started that another triggerer must have followed; None: not so long ago."""
+    told = next(iter(state.values()), {}).get("startedAt")
+    started = datetime.fromisoformat(told).timestamp() if told else math.inf
+    return started if time.time() - started > logs.LATE else None
