@@ -43,6 +43,8 @@ def run(scenarios: list[Scenario], launches: list[str], n: int | None) -> list[V
     ):
         for one in scenarios:
             for launch in launches:
+                if one.only not in ("", names[launch]):
+                    continue
                 size = n or one.size(launch)
                 name = f"{one.name}, {names[launch]}, {size} tasks"
                 try:

@@ -144,6 +144,14 @@ def frozen(*containers: Container, may_be_gone: bool = False) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def broker_frozen() -> Iterator[None]:
+    """A broker that takes connections, as the kernel does for it, and answers nothing."""
+    pod = json.loads(kubectl("get", "pod", "redis-0", "-n", settings.STAND_INS, "-o", "json"))
+    with frozen(container(pod, "redis")):
+        yield
+
+
 def _thaw(one: Container) -> None:
     # What was killed meanwhile is gone, and need not go on.
     with contextlib.suppress(Problem):

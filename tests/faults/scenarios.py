@@ -42,6 +42,7 @@ class Scenario:
     """``n``: tasks of a run at full size; ``what``: what happens, for the page.
 
     ``stock_n``: as many of the stock operator, where it would take half an hour and more to launch all of them.
+    ``only``: the one way to launch, by its name on the page, that has what goes away.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Scenario:
     what: str
     act: Callable[[Trial], None]
     stock_n: int | None = None
+    only: str = ""
 
     def size(self, launch: str) -> int:
         """How many tasks a run at full size has."""
@@ -257,6 +259,14 @@ SCENARIOS = {
             20,
             f"PostgreSQL is away for {AWAY} s while half of the tasks end and as many more are launched",
             _outage(partial(components.scaled, settings.STAND_INS, POSTGRES, 0)),
+        ),
+        Scenario(
+            "broker",
+            20,
+            f"the broker of the Celery launcher stands still for {AWAY} s, takes connections and answers nothing, while "
+            "half of the tasks end and as many more are launched",
+            _outage(components.broker_frozen),
+            only="celery",
         ),
         Scenario("s3", 30, f"S3 is away while all tasks end, and for {AWAY} s more", s3),
     )

@@ -1,6 +1,9 @@
 """Tasks that something ends: a timeout, a person, a node, a quota."""
 
+import json
 from datetime import datetime, timezone
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 from kubernetes.client import V1Eviction, V1ObjectMeta
@@ -65,6 +68,40 @@ def test_62398_a_task_that_is_marked_while_it_runs_stops(run, airflow, state):
     instance = run.ended_task(state)
     assert (instance["state"], instance["try_number"]) == (state, 1)
     assert len(run.pods(state)) == 1
+
+
+@pytest.fixture
+def right(kubectl, tmp_path):
+    """Take the launcher's right over task pods, and give it back; as Helm, whose object it stays."""
+    name = ("rolebinding", f"{settings.RELEASE}-worker", "-n", settings.TASK_NAMESPACE)
+    found = json.loads(kubectl("get", *name, "-o", "json"))
+    metadata = {key: found["metadata"][key] for key in ("name", "namespace", "labels")}
+    binding = {**{key: found[key] for key in ("apiVersion", "kind", "roleRef")}, "metadata": metadata}
+
+    def put(subjects):
+        (tmp_path / "binding.json").write_text(json.dumps({**binding, "subjects": subjects}))
+        words = ("--server-side", "--field-manager=helm", "--force-conflicts")
+        kubectl("apply", *words, "-f", str(tmp_path / "binding.json"))
+
+    yield SimpleNamespace(take=partial(put, []), give_back=partial(put, found["subjects"]))
+    put(found["subjects"])
+
+
+@pytest.mark.beyond_stock("the task fails")
+def test_a_task_whose_pod_cannot_be_read_at_its_end_is_finished_later(start, right):
+    run = start("semantics_unread")
+
+    def trigger():
+        return ((run.instance("task")["trigger"] or {}).get("classpath") or "").rpartition(".")[2]
+
+    wait_for("the trigger of the pod", lambda: trigger() == "PodTrigger", seconds=120, every=0.2)
+    right.take()
+    wait_for("a task that waits for its pod", lambda: trigger() == "WaitTrigger", seconds=120, every=0.5)
+    right.give_back()
+    instance = run.ended_task("task", seconds=120)
+    assert (instance["state"], instance["try_number"]) == ("success", 1)
+    assert any("cannot be read now, and its task is finished once it can" in line for line in run.log("task"))
+    assert len(run.pods("task")) == 1
 
 
 @pytest.fixture

@@ -52,6 +52,9 @@ with DAG("semantics_marked", default_args=TASK | {"retries": 1}, **MANUAL):
     KubernetesPodOperator(task_id="failed")
     KubernetesPodOperator(task_id="success")
 
+with DAG("semantics_unread", default_args=TASK, **MANUAL):
+    KubernetesPodOperator(task_id="task", cmds=["sleep", "10"], on_success_callback=acknowledged)
+
 with DAG("semantics_unborn", default_args=TASK, **MANUAL):
     # The test makes the ConfigMap once it has deleted the first pod.
     later = V1EnvFromSource(config_map_ref=V1ConfigMapEnvSource(name="semantics-later"))
