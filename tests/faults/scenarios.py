@@ -263,8 +263,8 @@ SCENARIOS = {
         Scenario(
             "broker",
             20,
-            f"the broker of the Celery launcher stands still for {AWAY} s, takes connections and answers nothing, while "
-            "half of the tasks end and as many more are launched",
+            f"the broker of the Celery launcher stands still for {AWAY} s, takes connections and answers nothing, "
+            "while half of the tasks end and as many more are launched",
             _outage(components.broker_frozen),
             only="celery",
         ),
