@@ -236,7 +236,7 @@ async def test_a_pod_that_was_left_over_goes(sweep, state):
         await until(lambda: "p" not in api.pods)
 
 
-@pytest.mark.parametrize("state", ["deferred", "running", "queued", "scheduled", "up_for_retry", "restarting"])
+@pytest.mark.parametrize("state", ["deferred", "running", "queued", "scheduled", "up_for_retry", "restarting", None])
 @asynchronous
 async def test_the_pod_of_a_task_that_goes_on_stays(sweep, airflow, state):
     async with sweep(state=state) as (api, _):
@@ -317,9 +317,7 @@ def _counted(function, calls):
 
 
 @asynchronous
-async def test_the_pod_of_a_task_that_was_cleared_or_whose_run_was_deleted_goes(sweep, airflow):
-    async with sweep("Running", None, state=None) as (api, _):
-        await until(lambda: "p" not in api.pods)
+async def test_the_pod_of_a_run_that_was_deleted_goes(sweep, airflow):
     async with sweep("Running", None, state="deferred") as (api, _):
         airflow.states.clear()
         await until(lambda: "p" not in api.pods)
