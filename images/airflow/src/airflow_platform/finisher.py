@@ -271,8 +271,8 @@ async def _sweep(watch: PodWatch, before: set[str]) -> set[str]:
 def _because(pod: dict[str, Any], owner: Owner, state: str | None) -> str | None:
     """Why the pod of a task in this state is to go: a key of `_REASONS`; None where it stays."""
     was_kept = config.load().tasks.keep_failed_pods and pod_status.phase(pod) == "Failed"
-    # Its run was deleted; but what has the namespace's name alone may be another cluster's. Of a task without a state, the
-    # next launch takes the pod over or deletes it.
+    # Its run was deleted; but what has the namespace's name alone may be another cluster's. Of a task without a state,
+    # the next launch takes the pod over or deletes it.
     deleted = state == "gone" and owner.airflow == _home()
     if state in _OVER or deleted:
         return "kept" if was_kept else "left_over"
