@@ -38,7 +38,7 @@ class Again:
         self.given_back |= set(keys) - self.of_another
         return set(keys) - self.begun - self.of_another
 
-    def over(self, keys):
+    def over(self, keys, messages):
         return set(keys) - self.begun
 
     def silent(self):

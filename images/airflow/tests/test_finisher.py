@@ -197,12 +197,12 @@ async def test_what_cannot_be_asked_is_left_out(airflow):
 
 
 #: With what `home` has.
-HOME = f"airflow/@{hashlib.sha256(b'authority').hexdigest()[:12]}"
+HOME = f"@{hashlib.sha256(b'authority').hexdigest()[:12]}"
 
 
-def left(on_finish="delete_pod", on_kill="delete_pod", age=600, of=HOME, **metadata):
+def left(on_finish="delete_pod", on_kill="delete_pod", age=600, of="airflow", at=HOME, **metadata):
     owner = finisher.Owner("dag", "run", "task", -1, of, "base", on_finish, on_kill)
-    annotations = {finisher.OWNER: json.dumps(owner._asdict())}
+    annotations = {finisher.OWNER: json.dumps(owner._asdict())} | ({finisher.HOME: at} if at else {})
     return {"creationTimestamp": ago(age), "annotations": annotations, **metadata}
 
 
@@ -256,8 +256,8 @@ async def test_the_pod_of_a_task_that_goes_on_stays(sweep, airflow, state):
         ("Succeeded", 0, left(age=-3600)),
         # Of another Airflow, whose tasks have the same names.
         ("Succeeded", 0, left(of="airflow-staging")),
-        ("Succeeded", 0, left(of="airflow/@0123456789ab")),
-        ("Succeeded", 0, left(of=HOME.replace("/", "/second"))),
+        ("Succeeded", 0, left(at="@0123456789ab")),
+        ("Succeeded", 0, left(at=f"second{HOME}")),
         # Of another release, or not ours.
         ("Succeeded", 0, {"creationTimestamp": ago(600)}),
         ("Succeeded", 0, {"creationTimestamp": ago(600), "annotations": {finisher.OWNER: '{"of": "another release"}'}}),
@@ -325,7 +325,14 @@ async def test_the_pod_of_a_run_that_was_deleted_goes(sweep, airflow):
 
 @asynchronous
 async def test_a_pod_of_before_goes_by_the_name_of_the_namespace(sweep):
-    async with sweep(metadata=left(of="airflow")) as (api, _):
+    async with sweep(metadata=left(at=None)) as (api, _):
+        await until(lambda: "p" not in api.pods)
+
+
+@asynchronous
+async def test_a_pod_is_known_while_the_authority_of_the_cluster_is_replaced(sweep, home):
+    (home / "ca.crt").write_text("new-----END CERTIFICATE-----\nauthority-----END CERTIFICATE-----\n")
+    async with sweep() as (api, _):
         await until(lambda: "p" not in api.pods)
 
 
@@ -334,7 +341,7 @@ async def test_such_a_pod_of_a_task_that_this_airflow_does_not_know_stays(cluste
     """It may be that of another cluster."""
     airflow.states.clear()
     async with cluster() as (api, there):
-        await api.run("p", "Succeeded", 0, metadata=left(of="airflow"))
+        await api.run("p", "Succeeded", 0, metadata=left(at=None))
         watch = PodWatch(there, "team")
         async with watch.follow("another"):
             await until(lambda: watch.unfollowed())
@@ -509,7 +516,7 @@ def test_whose_a_pod_is_is_written_in_full():
     long = instance("t" * 250, "manual__2026-01-01T00:00:00+00:00", 7)
     found = json.loads(finisher.owner(long, "base", "keep_pod", "delete_pod"))
     assert (found["task_id"], found["run_id"], found["map_index"]) == (long.task_id, long.run_id, 7)
-    assert found["airflow"] == HOME
+    assert found["airflow"] == "airflow"
 
 
 @asynchronous

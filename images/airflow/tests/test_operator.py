@@ -13,7 +13,10 @@ from unittest import mock
 
 import pytest
 from airflow.exceptions import AirflowException
-from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import WaitRetryAfterOrExponential
+from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import (
+    KubernetesApiException,
+    WaitRetryAfterOrExponential,
+)
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.cncf.kubernetes.utils.pod_manager import (
     EMPTY_XCOM_RESULT,
@@ -948,7 +951,12 @@ def test_where_airflow_fails_the_task_the_pod_goes_first(make, cluster):
 
 @pytest.mark.parametrize(
     ("error", "minutes"),
-    [(refusal(503, "ServiceUnavailable", "leader changed"), 30), (HTTPError("refused"), 30), (refusal(403, "", ""), 2)],
+    [
+        (refusal(503, "ServiceUnavailable", "leader changed"), 30),
+        (HTTPError("refused"), 30),
+        (refusal(403, "", ""), 2),
+        (ApiException(status=0, reason="Handshake status 403 Forbidden -+-+- {}"), 2),
+    ],
 )
 def test_a_pod_that_has_ended_and_cannot_be_read_is_waited_for(make, cluster, monkeypatch, capsys, error, minutes):
     event, now = ended(cluster, launch(make()), 0) | {"seen": "all"}, time.time()
@@ -1137,21 +1145,49 @@ def test_an_xcom_that_cannot_be_stored_stays_where_it_is(with_xcom):
     assert sidecar.calls == ["read"]
 
 
+AWAY = KubernetesApiException("There was an error reading the kubernetes API: refused")
+
+
 @pytest.mark.parametrize(
-    "error", [ApiException(status=0, reason="Handshake status 500"), WebSocketException("closed"), OSError("reset")]
+    ("call", "error"),
+    [
+        ("extract_xcom_json", ApiException(status=0, reason="Handshake status 500")),
+        ("extract_xcom_json", WebSocketException("closed")),
+        ("extract_xcom_json", OSError("reset")),
+        ("container_is_running", AWAY),
+    ],
 )
-def test_an_xcom_that_cannot_be_read_now_is_read_later(with_xcom, error):
+@pytest.mark.parametrize("stays_away", [False, True])
+def test_an_xcom_that_cannot_be_read_now_is_read_later(with_xcom, call, error, stays_away):
     sidecar, found = Sidecar('{"rows": 3}'), context()
 
-    def read(pod):
+    def fail(*_):
         raise error
 
-    sidecar.extract_xcom_json = read
+    def away(*_):
+        raise AWAY
+
+    setattr(sidecar, call, fail)
+    if stays_away:
+        sidecar.await_pod_completion = away
     again = defer(with_xcom, sidecar, found).trigger
     assert isinstance(again, WaitTrigger)
     assert again.then["status"] == "success"
     # Neither the pod nor what holds the value.
     assert sidecar.calls == []
+
+
+def test_the_pod_of_a_task_that_failed_is_done_with_though_its_xcom_cannot_be_read(make, cluster):
+    """Else the next try would take it over, and fail at once."""
+    sidecar, trigger = Sidecar('{"rows": 3}'), launch(make(do_xcom_push=True), context(max_tries=1))
+    event = ended(cluster, trigger, 3)
+    sidecar.extract_xcom_json = mock.Mock(side_effect=ApiException(status=0, reason="Handshake status 403 Forbidden"))
+    task = make(do_xcom_push=True)
+    task.__dict__["pod_manager"] = sidecar
+    sidecar.delete_pod = lambda pod: cluster.delete_namespaced_pod(pod.metadata.name, "team")
+    with pytest.raises(AirflowException, match="^because"):
+        task.trigger_reentry(context(max_tries=1), event)
+    assert cluster.pods == {}
 
 
 @pytest.mark.parametrize("gone", [False, True])

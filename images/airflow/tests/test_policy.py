@@ -13,7 +13,7 @@ from airflow.sdk.execution_time import task_runner
 from airflow.settings import get_policy_plugin_manager, pod_mutation_hook
 from kubernetes.client import models as k8s
 
-from airflow_platform import config
+from airflow_platform import config, launch
 from airflow_platform.policy import DAG_FILE_ANNOTATION, POOL_ANNOTATION, task_policy
 from airflow_platform.task_pod import POOL_LABEL
 
@@ -119,9 +119,22 @@ def test_a_pod_waits_as_long_as_nodes_of_its_pool_take(platform, monkeypatch, tm
         for one in tasks
     }
     assert waits == {
-        "plain": 1800, "own": 60, "longer": 7200, "other_pool": 120, "elsewhere": 120, "mapped": 1800,
+        "plain": 1800, "own": 60, "longer": 7200, "other_pool": 120, "elsewhere": 120, "mapped": None,
         "mapped_own": 60, "maps_it": None, "of_xcom": None, "default": 60,
     }  # fmt: skip
+
+
+def test_a_mapped_pod_waits_as_long_too_where_it_is_launched(platform, monkeypatch, tmp_path):
+    pool = platform.node_pool("gpu").model_copy(update={"schedule_timeout": timedelta(minutes=30)})
+    (tmp_path / "waits.py").write_text(WAITS)
+    dag = DagBag(tmp_path / "waits.py").dags["waits"]
+
+    def waits(name, **arguments):
+        return launch.schedule_timeout(dag.get_task(name).unmap(arguments), pool)
+
+    assert waits("mapped", arguments=["a"]) == waits("of_xcom", arguments=["a"]) == 1800
+    assert waits("mapped_own", arguments=["a"]) == waits("maps_it", schedule_timeout_seconds=60) == 60
+    assert waits("of_xcom", startup_timeout_seconds=7200) == 7200
 
 
 REFUSED = """

@@ -273,16 +273,18 @@ def test_what_another_scheduler_has_sent_since_is_not_given_back(add, states):
     assert states() == {"mine": "scheduled", "another's": "queued"}
 
 
-def test_a_phase_that_does_not_run_is_over(add):
-    keys = {add(state, state) for state in ("queued", "running", "restarting", "success", "deferred")}
+def test_a_phase_that_neither_runs_nor_waits_is_over(add):
+    states = ("queued", "running", "restarting", "success", "deferred")
+    keys = {add(state, state, external_executor_id="its own") for state in states}
     gone = TaskInstanceKey("dag", "gone", "run", 1, -1)
-    assert {key.task_id for key in Relaunch().over({*keys, gone, "the key of a callback"})} == {
-        "queued",
-        "success",
-        "deferred",
-        "gone",
-    }
-    assert Relaunch().over(["the key of a callback"]) == set()
+
+    def over(message):
+        asked = {*keys, gone, "the key of a callback"}
+        return {key.task_id for key in Relaunch().over(asked, dict.fromkeys(asked, message))}
+
+    assert over("its own") == {"success", "deferred", "gone"}
+    assert over("an earlier one") == {"queued", "success", "deferred", "gone"}
+    assert Relaunch().over(["the key of a callback"], {}) == set()
 
 
 def test_nothing_is_asked_where_nothing_was_cut_off():

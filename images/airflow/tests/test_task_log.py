@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import ClientError
+from s3transfer.exceptions import RetriesExceededError
 
 pytest.importorskip("airflow.providers.amazon")
 
@@ -230,6 +231,20 @@ def test_a_large_log_of_a_later_phase_goes_behind_that_of_the_first(task_log, wr
     made.upload(written("dag/attempt=1.log", first))
     made.upload(written("dag/attempt=1.log", second))
     assert made.hook.objects == {"dag/attempt=1.log": first + second}
+
+
+@pytest.mark.parametrize("error", [RetriesExceededError(OSError("reset")), OSError("No space left on device")])
+def test_a_large_log_that_cannot_go_behind_the_first_is_kept(task_log, written, monkeypatch, error):
+    monkeypatch.setattr(module, "LARGE", 10)
+    made = task_log()
+    made.upload(written("dag/attempt=1.log", "x"))
+
+    def fail(*_):
+        raise error
+
+    made.hook.download_fileobj = fail
+    assert not made.send(written("dag/attempt=1.log", "y" * 11), "dag/attempt=1.log")
+    assert made.hook.objects == {"dag/attempt=1.log": "x"}
 
 
 @pytest.fixture

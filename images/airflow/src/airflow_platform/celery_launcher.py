@@ -99,7 +99,7 @@ class CeleryLauncher(CeleryExecutor):
         """
         if again := self._relaunch.give_back(lost, lost):
             self.log.warning("The messages of %s phases are not with the broker; they are sent again", len(again))
-        return again | self._relaunch.over(lost)
+        return again | self._relaunch.over(lost, lost)
 
     def try_adopt_task_instances(self, tis: Sequence[TaskInstance]) -> Sequence[TaskInstance]:
         """Wait for what a scheduler that is gone has sent.

@@ -44,6 +44,8 @@ _LEFT_OVER = timedelta(seconds=10)
 
 #: The annotation that says whose a pod is, in words that are not cut as those of labels are.
 OWNER = "airflow-platform/task"
+#: And that which tells this Airflow from another whose namespace has the same name.
+HOME = "airflow-platform/home"
 #: States of a task instance after which nothing more happens to its pod.
 _OVER = {"success", "failed", "skipped", "upstream_failed", "removed"}
 
@@ -247,7 +249,7 @@ async def _sweep(watch: PodWatch, before: set[str]) -> set[str]:
         and not pod["metadata"].get("deletionTimestamp")
         and not _rests(pod, now)
         and (found := owner_of(pod)) is not None
-        and _is_home(found)
+        and _is_home(pod, found)
         and _goes(pod, found)
     ]
     if config.load().tasks.keep_failed_pods:
@@ -273,7 +275,7 @@ def _because(pod: dict[str, Any], owner: Owner, state: str | None) -> str | None
     was_kept = config.load().tasks.keep_failed_pods and pod_status.phase(pod) == "Failed"
     # Its run was deleted; but what has the namespace's name alone may be another cluster's. Of a task without a state,
     # the next launch takes the pod over or deletes it.
-    deleted = state == "gone" and owner.airflow == _home()
+    deleted = state == "gone" and _home_of(pod) is not None
     if state in _OVER or deleted:
         return "kept" if was_kept else "left_over"
     # Of a try that has ended, as the task has another one; which may need to know of its memory.
@@ -294,7 +296,7 @@ def is_to_go(pod: dict[str, Any]) -> bool:
     """Whether whoever has seen this pod's end will delete the pod in a moment."""
     found, now = owner_of(pod), datetime.now(timezone.utc)
     ended = pod_status.phase(pod) in ("Succeeded", "Failed") and _has_just_ended(pod, now)
-    return ended and found is not None and _is_home(found) and _goes(pod, found)
+    return ended and found is not None and _is_home(pod, found) and _goes(pod, found)
 
 
 def makes_room(pod: dict[str, Any], instance: Any) -> bool:
@@ -305,7 +307,7 @@ def makes_room(pod: dict[str, Any], instance: Any) -> bool:
     found, labels = owner_of(pod), pod["metadata"].get("labels") or {}
     return (
         found is not None
-        and _is_home(found)
+        and _is_home(pod, found)
         and (found.dag_id, found.task_id) == (instance.dag_id, instance.task_id)
         and found.on_finish_action == "delete_pod"
         and labels.get("already_checked") == "True"
@@ -316,7 +318,7 @@ def makes_room(pod: dict[str, Any], instance: Any) -> bool:
 def is_of_another(pod: dict[str, Any]) -> bool:
     """Whether the pod is one of another Airflow, which may have the same DAGs."""
     found = owner_of(pod)
-    return found is not None and not _is_home(found)
+    return found is not None and not _is_home(pod, found)
 
 
 def outlives_its_task(pod: dict[str, Any]) -> bool:
@@ -326,21 +328,36 @@ def outlives_its_task(pod: dict[str, Any]) -> bool:
 
 
 def _home() -> str:
-    """Which Airflow this is, which tells its pods from those of another that has the same DAGs; empty outside of a pod.
+    """The namespace that this Airflow runs in; empty where it does not run in a pod."""
+    namespace = _ACCOUNT / "namespace"
+    return namespace.read_text().strip() if namespace.is_file() else ""
 
-    Two clusters may have a namespace of the same name, and each has an authority of its own.
+
+def home() -> str:
+    """The value of `HOME`: this release, and its cluster by the certificates of its authority."""
+    authority = _ACCOUNT / "ca.crt"
+    bundle = authority.read_text() if authority.is_file() else ""
+    certificates = [one for one in bundle.split("-----END CERTIFICATE-----") if one.strip()]
+    digests = sorted(hashlib.sha256(one.strip().encode()).hexdigest()[:12] for one in certificates)
+    return f"{config.load().release}@{','.join(digests)}"
+
+
+def _is_home(pod: dict[str, Any], owner: Owner) -> bool:
+    """Whether a pod is this Airflow's, and not that of another one with the same DAGs.
+
+    Two clusters may have a namespace of the same name, and each has an authority of its own. While that is replaced,
+    the old certificate is there beside the new one. Pods of before have the namespace's name alone.
     """
-    namespace, authority = _ACCOUNT / "namespace", _ACCOUNT / "ca.crt"
-    if not namespace.is_file() or not authority.is_file():
-        return ""
-    cluster = hashlib.sha256(authority.read_bytes()).hexdigest()[:12]
-    return f"{namespace.read_text().strip()}/{config.load().release}@{cluster}"
+    if owner.airflow != _home():
+        return False
+    if (there := _home_of(pod)) is None:
+        return True
+    (release, _, certificates), (own, _, own_certificates) = there.partition("@"), home().partition("@")
+    return release == own and not set(certificates.split(",")).isdisjoint(own_certificates.split(","))
 
 
-def _is_home(owner: Owner) -> bool:
-    """Whether that is this Airflow; pods of before have its namespace alone."""
-    home = _home()
-    return owner.airflow in (home, home.partition("/")[0])
+def _home_of(pod: dict[str, Any]) -> str | None:
+    return (pod["metadata"].get("annotations") or {}).get(HOME)
 
 
 def owner_of(pod: dict[str, Any]) -> Owner | None:

@@ -15,7 +15,7 @@ from typing import Any
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 
 from airflow_platform import config
-from airflow_platform.config import Launcher
+from airflow_platform.config import Launcher, NodePool
 from airflow_platform.policy import violation
 
 log = logging.getLogger(__name__)
@@ -136,3 +136,20 @@ def _old_way_because(operator: type[KubernetesPodOperator], arguments: Mapping[s
         if arguments.get(name):
             return f"{name} is a file that the triggerer may not have"
     return ""
+
+
+def schedule_timeout(task: Any, pool: NodePool | None) -> int:
+    """Seconds that a task's pod may wait for a node: its own, else as long as nodes of its pool take.
+
+    Without an own one, ``startup_timeout_seconds``, two minutes by default, is for the node, too; a longer one holds.
+
+    Args:
+        task: of KubernetesPodOperator, not mapped.
+        pool: where it runs; None: on any node.
+    """
+    from airflow_platform import task_resources
+
+    given, pool = task._BaseOperator__init_kwargs, None if task_resources.runs_elsewhere(task) else pool
+    if pool is None or pool.schedule_timeout is None or given.get("schedule_timeout_seconds") is not None:
+        return task.schedule_timeout_seconds
+    return max(int(pool.schedule_timeout.total_seconds()), given.get("startup_timeout_seconds") or 0)

@@ -22,7 +22,7 @@ from functools import cache
 from typing import Any, NoReturn
 
 from airflow.exceptions import AirflowException
-from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import generic_api_retry
+from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import KubernetesApiException, generic_api_retry
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.cncf.kubernetes.utils.pod_manager import (
     EMPTY_XCOM_RESULT,
@@ -143,7 +143,7 @@ class PodTask(KubernetesPodOperator):
                     # For the stock operator that is a success: what comes after would work with nothing.
                     raise PodNotFoundException(self._told(f"Pod {event['name']} went before its XCom was read.", event))
             return result
-        except AirflowSkipException:
+        except (AirflowSkipException, KubernetesApiException):
             raise
         except AirflowException as error:
             if event["status"] not in ("failed", "error"):
@@ -189,6 +189,7 @@ class PodTask(KubernetesPodOperator):
             **(pod.metadata.annotations or {}),
             TASK_INSTANCE: str(instance.id),
             MAX_TRIES: str(instance.max_tries),
+            finisher.HOME: finisher.home(),
             finisher.OWNER: finisher.owner(
                 instance, self.base_container_name, self.on_finish_action.value, self.on_kill_action.value
             ),
@@ -212,7 +213,7 @@ class PodTask(KubernetesPodOperator):
                 container_logs=_names(self.container_logs),
                 init_container_logs=_names(self.init_container_logs),
                 prefix=self.container_name_log_prefix_enabled,
-                schedule_timeout=self.schedule_timeout_seconds,
+                schedule_timeout=launch.schedule_timeout(self, _pool(self.pod)),
                 startup_timeout=self.startup_timeout_seconds,
                 execution_deadline=deadline,
                 on_finish_action=self.on_finish_action.value,
@@ -238,14 +239,17 @@ class PodTask(KubernetesPodOperator):
     def extract_xcom(self, pod: k8s.V1Pod, *, ignore_kill_failure: bool = True) -> Any:
         """As the operator's; but the value is stored before what holds it ends, as this phase may be repeated."""
         self._asked, manager = True, self.pod_manager
-        if not manager.container_is_running(pod, PodDefaults.SIDECAR_CONTAINER_NAME):
-            if (stored := self._stored_xcom()) is not None:
-                return stored
-            return super().extract_xcom(pod, ignore_kill_failure=ignore_kill_failure)
         try:
+            if not manager.container_is_running(pod, PodDefaults.SIDECAR_CONTAINER_NAME):
+                if (stored := self._stored_xcom()) is not None:
+                    return stored
+                return super().extract_xcom(pod, ignore_kill_failure=ignore_kill_failure)
             text = manager.extract_xcom_json(pod)
             value = None if text.rstrip() == EMPTY_XCOM_RESULT else json.loads(text)
         except (*refusal.NO_ANSWER, WebSocketException, OSError) as error:
+            if pod_status.exit_code(_as_dict(pod), self.base_container_name) != 0:
+                # It fails anyhow, and the next try is not to find this one's pod.
+                return super().extract_xcom(pod, ignore_kill_failure=ignore_kill_failure)
             # The pod alone has the value.
             self._unstored = True
             if isinstance(error, refusal.NO_ANSWER):
@@ -490,6 +494,8 @@ class PodTask(KubernetesPodOperator):
             raise AirflowException(event["message"])
         self.log.warning("%s It is followed again (%d of %d).", event["message"], failed + 1, self.MAX_REDEFER_ATTEMPTS)
         self.pod = pod
+        # What it has waited for is over.
+        self._attempt = replace(self._attempt, waits_for="", since=None, refused=0)
         self.trigger_kwargs = {**(self.trigger_kwargs or {}), "_redefer_count": failed + 1}
         self.invoke_defer_method(context=context)
 

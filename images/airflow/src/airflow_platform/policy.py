@@ -31,9 +31,6 @@ DAG_FILE_ANNOTATION = "airflow-platform/dag-file"
 #: The bundle of the folder of DAGs: `airflow-platform.bundles` of the chart.
 MAIN_BUNDLE = "dags"
 
-#: The operator's argument; without it ``startup_timeout_seconds``, two minutes by default, is for the node, too.
-_SCHEDULE_TIMEOUT = "schedule_timeout_seconds"
-
 #: What has been noted on the pods of DAGs that this process has parsed.
 _noted: set[str] = set()
 
@@ -184,21 +181,12 @@ def _note_pool(task: Any) -> None:
 def _wait_for_nodes(task: Any, platform: config.PlatformConfig) -> None:
     """Have the pod wait as long as nodes of its pool take, where the task does not say how long.
 
-    Not where an XCom brings the arguments, which may be said in one place alone.
+    What maps a task may bring any of its arguments: that of a mapped one is known where it is launched.
     """
-    from airflow_platform import task_resources
+    from airflow_platform import launch
 
-    pool = platform.node_pool(task.pool)
-    if pool is None or pool.schedule_timeout is None or task_resources.runs_elsewhere(task):
-        return
-    given = task.partial_kwargs if task.is_mapped else task._BaseOperator__init_kwargs
-    if given.get(_SCHEDULE_TIMEOUT) is not None:
-        return
-    seconds = max(int(pool.schedule_timeout.total_seconds()), given.get("startup_timeout_seconds") or 0)
     if not task.is_mapped:
-        task.schedule_timeout_seconds = seconds
-    elif isinstance(task.expand_input.value, Mapping | Sequence) and _SCHEDULE_TIMEOUT not in _mapped_arguments(task):
-        given[_SCHEDULE_TIMEOUT] = seconds
+        task.schedule_timeout_seconds = launch.schedule_timeout(task, platform.node_pool(task.pool))
 
 
 def _note_file(task: Any) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 
+from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import KubernetesApiException
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
 from airflow_platform.diagnosis import Refusal, Verdict
 
 #: What a request to the API server raises, by the operator's client.
-NO_ANSWER = (ApiException, HTTPError)
+NO_ANSWER = (ApiException, HTTPError, KubernetesApiException)
+
+#: How the client words the refusal of a command in a pod, which has no status of its own (kubernetes.stream).
+_HANDSHAKE = re.compile(r"Handshake status (\d{3})")
 
 #: Seconds for which is waited: for what passes by itself, as a busy API server; and for what somebody may put right, as
 #: a namespace or a right that is missing.
@@ -23,6 +28,8 @@ _AT_MOST_FOR_QUOTA = 15
 
 def read(error: Exception) -> Refusal:
     """The API server's answer, or that there is none."""
+    if isinstance(error, ApiException) and (found := _HANDSHAKE.search(str(error.reason))):
+        return Refusal(int(found[1]), message=str(error.reason))
     if not isinstance(error, ApiException) or not error.status:
         return Refusal(0, message=f"{type(error).__name__}: {error}")
     try:

@@ -151,16 +151,20 @@ class Relaunch:
             session.add(Log(_LOST, **whose))
         return self._repeat(instance, "has lost its scheduler", counted=False)
 
-    def over(self, keys: Iterable[Any]) -> set[TaskInstanceKey]:
-        """Those of which no phase runs."""
+    def over(self, keys: Iterable[Any], messages: Mapping[Any, str]) -> set[TaskInstanceKey]:
+        """Those of which no phase runs, nor waits by the id with Celery that is given for it."""
         keys = {key for key in keys if isinstance(key, TaskInstanceKey)}
         if not keys:
             return set()
         names = [getattr(TaskInstance, name) for name in TaskInstanceKey._fields]
-        running = TaskInstance.state.in_((TaskInstanceState.RUNNING, _CLEARED))
+        under_way = TaskInstance.filter_for_tis(keys), TaskInstance.state.in_((*_UNDER_WAY, _CLEARED))
         with create_session() as session:
-            rows = session.execute(select(*names).where(TaskInstance.filter_for_tis(keys), running))
-            return keys - {TaskInstanceKey(*row) for row in rows}
+            rows = session.execute(
+                select(TaskInstance.state, TaskInstance.external_executor_id, *names).where(*under_way)
+            )
+            found = {TaskInstanceKey(*names): (state, message) for state, message, *names in rows}
+        waits = TaskInstanceState.QUEUED
+        return keys - {key for key, (state, one) in found.items() if state != waits or one == messages.get(key)}
 
     def give_back(self, keys: Iterable[Any], messages: Mapping[Any, str] | None = None) -> set[TaskInstanceKey]:
         """Have phases that have not begun queued again, by whichever scheduler comes round to it; those that are.

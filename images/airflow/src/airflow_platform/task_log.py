@@ -22,6 +22,7 @@ from airflow.providers.common.compat.sdk import conf
 from airflow.sdk.observability import stats
 from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import BotoCoreError, ClientError
+from s3transfer.exceptions import RetriesExceededError
 
 from airflow_platform import metrics, unsent
 from airflow_platform.pod_log import HANDED_OVER
@@ -77,7 +78,7 @@ class TaskLog(S3RemoteLogIO):
         address = os.path.join(self.remote_base, key)
         try:
             self._put(local, address)
-        except (BotoCoreError, ClientError, S3UploadFailedError) as error:
+        except (BotoCoreError, ClientError, S3UploadFailedError, RetriesExceededError, OSError) as error:
             self._away_until = time.monotonic() + unsent.PERIOD
             stats.incr(metrics.UPLOADS_FAILED)
             self.log.error(
