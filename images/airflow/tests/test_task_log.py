@@ -243,7 +243,7 @@ def test_a_large_log_that_cannot_go_behind_the_first_is_kept(task_log, written, 
         raise error
 
     made.hook.download_fileobj = fail
-    assert not made.send(written("dag/attempt=1.log", "y" * 11), "dag/attempt=1.log")
+    assert not made.send(made.base_log_folder / written("dag/attempt=1.log", "y" * 11), "dag/attempt=1.log")
     assert made.hook.objects == {"dag/attempt=1.log": "x"}
 
 
