@@ -239,7 +239,8 @@ async def _sweep(watch: PodWatch, before: set[str]) -> set[str]:
     :param before: the ``uid``s that the look before has returned.
     :return: the ``uid``s of all pods that are to go.
     """
-    if not _home():
+    here = _home(), home()
+    if not here[0]:
         return set()
     now = datetime.now(timezone.utc)
     owners = [
@@ -249,7 +250,7 @@ async def _sweep(watch: PodWatch, before: set[str]) -> set[str]:
         and not pod["metadata"].get("deletionTimestamp")
         and not _rests(pod, now)
         and (found := owner_of(pod)) is not None
-        and _is_home(pod, found)
+        and _is_home(pod, found, here)
         and _goes(pod, found)
     ]
     if config.load().tasks.keep_failed_pods:
@@ -342,17 +343,22 @@ def home() -> str:
     return f"{config.load().release}@{','.join(digests)}"
 
 
-def _is_home(pod: dict[str, Any], owner: Owner) -> bool:
+def _is_home(pod: dict[str, Any], owner: Owner, here: tuple[str, str] | None = None) -> bool:
     """Whether a pod is this Airflow's, and not that of another one with the same DAGs.
 
     Two clusters may have a namespace of the same name, and each has an authority of its own. While that is replaced,
     the old certificate is there beside the new one. Pods of before have the namespace's name alone.
+
+    Args:
+        pod, owner: the pod, and what it says of itself.
+        here: `_home` and `home`, for whoever asks of many pods: both read files.
     """
-    if owner.airflow != _home():
+    namespace, this = here or (_home(), home())
+    if owner.airflow != namespace:
         return False
     if (there := _home_of(pod)) is None:
         return True
-    (release, _, certificates), (own, _, own_certificates) = there.partition("@"), home().partition("@")
+    (release, _, certificates), (own, _, own_certificates) = there.partition("@"), this.partition("@")
     return release == own and not set(certificates.split(",")).isdisjoint(own_certificates.split(","))
 
 

@@ -8,7 +8,6 @@ import math
 import re
 import time
 from collections import deque
-from datetime import datetime
 from types import TracebackType
 from typing import Any
 
@@ -16,6 +15,7 @@ import structlog
 
 from airflow_platform import logs, pod_status
 from airflow_platform.cluster import Cluster
+from airflow_platform.diagnosis.case import seconds
 
 #: Ends the log of a triggerer that follows the pod no more: another one does, unless somebody has ended the try.
 HANDED_OVER = "another triggerer follows it, and has its log"
@@ -138,6 +138,5 @@ def _init_names(pod: dict[str, Any]) -> set[str]:
 
 def _started_long_ago(state: dict[str, Any]) -> float | None:
     """When a container has started that another triggerer must have followed; None: not so long ago."""
-    told = next(iter(state.values()), {}).get("startedAt")
-    started = datetime.fromisoformat(told).timestamp() if told else math.inf
-    return started if time.time() - started > logs.LATE else None
+    started = seconds(next(iter(state.values()), {}).get("startedAt"))
+    return started if started and time.time() - started > logs.LATE else None

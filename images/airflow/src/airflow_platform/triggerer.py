@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-import httpx
 from airflow._shared.observability.metrics import stats
 from airflow.callbacks.database_callback_sink import DatabaseCallbackSink
 from airflow.jobs import triggerer_job_runner
@@ -35,6 +34,7 @@ from airflow_platform import (
     unsent,
     waits,
 )
+from airflow_platform.ui import warm
 
 #: The trigger that ends a task only where no callback is to run (`airflow_platform.operator.PodTask._needs_phase`).
 POD_TRIGGER = "airflow_platform.trigger.PodTrigger"
@@ -122,13 +122,7 @@ def prepare_api() -> None:
     """
     api = triggerer_job_runner.in_process_api_server()
     triggerer_job_runner.in_process_api_server = lambda: api
-
-    async def ask() -> None:
-        transport = httpx.ASGITransport(app=api.app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://triggerer") as client:
-            await client.get("/health")
-
-    asyncio.run(ask())
+    asyncio.run(warm.build(api.app))
 
 
 #: Seconds in which events are gathered before they are told: one look serves a burst.

@@ -21,6 +21,13 @@ log = logging.getLogger(__name__)
 _SERVED = "airflow.api_fastapi.main"
 
 
+async def build(app: FastAPI) -> None:
+    """Ask the API of tasks once, in this process."""
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app)) as client:
+        answer = await client.get("http://localhost/health")
+    log.info("The API of tasks is built: %s", answer.status_code)
+
+
 @contextlib.asynccontextmanager
 async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
     """Of an app that the api-server mounts: uvicorn listens once all of these have begun."""
@@ -29,7 +36,5 @@ async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         if isinstance(route, Mount) and route.path == "/execution":
             # Without it the first to ask waits, as with Airflow alone.
             with contextlib.suppress(Exception):
-                async with httpx.AsyncClient(transport=httpx.ASGITransport(app=route.app)) as client:
-                    answer = await client.get("http://localhost/health")
-                    log.info("The API of tasks is built: %s", answer.status_code)
+                await build(route.app)
     yield
