@@ -103,6 +103,14 @@ kueue: ## Kueue divides a pool between two teams: its controller is built (once;
 argocd: ## Argo CD installs and upgrades the platform from git: it is built (once; minutes), installed, and removed again
 	@$(PYTHON) -m pytest tests/argocd --durations=5 $(TEST)
 
+.PHONY: keda
+keda: ## KEDA scales Celery's launchers from none and back: it is built (once; minutes), installed, and removed again
+	@$(PYTHON) -m pytest tests/keda --durations=5 $(TEST)
+
+.PHONY: secret-stores
+secret-stores: ## All Secrets, connections and variables from a Vault: it and the External Secrets operator are built, installed, removed
+	@$(PYTHON) -m pytest tests/secret_stores --durations=5 $(TEST)
+
 .PHONY: monitoring
 monitoring: ## Metrics, alerts and the canary, scraped by a real Prometheus on the cluster that is up
 	@$(PYTHON) -m pytest tests/monitoring --durations=5 $(TEST)

@@ -5,14 +5,21 @@ The folder has the same name in the DAGs' repository. Its DAGs have the suite's 
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import shutil
 import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import yaml
 from local.cluster import dags
-from local.cluster.airflow import Airflow
-from local.cluster.console import Problem
+from local.cluster.airflow import ENDED, Airflow
+from local.cluster.console import Problem, wait_for
+from tests.observe.pods import PodRecord
+from tests.semantics.run import Run
 
 
 def push(source: Path, suite: dict | None) -> None:
@@ -36,3 +43,32 @@ def is_parsed(airflow: Airflow, source: Path, dag_id: str, revision: str) -> boo
     if mine := [one["stack_trace"] for one in errors if f"{source.name}/" in one["filename"]]:
         raise Problem(f"the DAGs were not imported:\n{mine[0]}", f"Mend {source}/dag.py.")
     return False
+
+
+@contextlib.contextmanager
+def runs(airflow: Airflow, source: Path) -> Iterator[Callable[[str, PodRecord, dict], Run]]:
+    """Starts runs of the folder's DAGs, by DAG, record of the pods' namespace, and conf.
+
+    At the end those that have not ended are marked failed, and the folder is taken away.
+    """
+    revision = hashlib.sha256((source / "dag.py").read_bytes()).hexdigest()[:12]
+    push(source, {"revision": revision})
+    started = []
+
+    def start(dag_id: str, record: PodRecord, conf: dict) -> Run:
+        wait_for(f"DAG {dag_id}", lambda: is_parsed(airflow, source, dag_id, revision), seconds=180)
+        airflow.call("PATCH", f"dags/{dag_id}", is_paused=False)
+        # Short, so that the pods' label is the run's id.
+        run_id = f"{time.strftime('%H%M%S')}-{uuid.uuid4().hex[:6]}"
+        airflow.call("POST", f"dags/{dag_id}/dagRuns", dag_run_id=run_id, logical_date=None, conf=conf)
+        started.append(Run(airflow, record, dag_id, run_id))
+        return started[-1]
+
+    try:
+        yield start
+    finally:
+        for run in started:
+            if airflow.run(run.dag_id, run.run_id)["state"] not in ENDED:
+                airflow.call("PATCH", run.path, state="failed")
+            airflow.call("PATCH", f"dags/{run.dag_id}", is_paused=True)
+        push(source, None)

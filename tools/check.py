@@ -22,11 +22,13 @@ VALUES = REPO / "values"
 ENVIRONMENTS = (
     ("common", "kind"),
     ("common", "kind", "kind-celery"),
+    ("common", "kind", "kind-celery", "kind-keda"),
     ("common", "kind", "kind-kueue"),
     ("common", "kind", "kind-pgbouncer"),
     ("common", "kind", "kind-backup"),
     ("common", "kind", "kind-security"),
     ("common", "kind", "kind-metrics"),
+    ("common", "kind", "kind-vault"),
     ("common", "production"),
 )
 #: Scenarios of the chart, each a file by itself; `make scenarios` installs them.

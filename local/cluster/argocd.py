@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import yaml
-from local.cluster import dags, registry, releases, settings, toolchain
+from local.cluster import dags, kind, registry, releases, settings, toolchain
 from local.cluster.console import Problem, step, wait_for
 from local.cluster.images import Image
 from local.cluster.kind import kubectl
@@ -80,7 +80,8 @@ def apply(values: Sequence[Path], named: Mapping[str, Image], *, automated: bool
     if automated:
         spec["syncPolicy"] = {"automated": {"prune": True, "selfHeal": True}}
     meta = {"name": settings.RELEASE, "namespace": NAMESPACE, "finalizers": ["resources-finalizer.argocd.argoproj.io"]}
-    _apply([{"apiVersion": "argoproj.io/v1alpha1", "kind": "Application", "metadata": meta, "spec": spec}])
+    application = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Application", "metadata": meta, "spec": spec}
+    kind.apply([application], "--namespace", NAMESPACE)
 
 
 def wait_until(commit: str, *, health: str | None = "Healthy") -> dict:
@@ -132,14 +133,16 @@ def _install() -> None:
     manifests = source / "manifests" / "core-install.yaml"
     with step("Argo CD: the manifests of its Go module"):
         objects = [_adapted(one, image) for one in yaml.safe_load_all(manifests.read_text())]
-        _apply([one for one in objects if "applicationset" not in one["metadata"]["name"]])
+        kind.apply(
+            [one for one in objects if "applicationset" not in one["metadata"]["name"]], "--namespace", NAMESPACE
+        )
         for name in (
             "deployment/argocd-redis",
             "deployment/argocd-repo-server",
             "statefulset/argocd-application-controller",
         ):
             kubectl("rollout", "status", name, "-n", NAMESPACE, "--timeout=180s")
-        _apply([_project(), _repository()])
+        kind.apply([_project(), _repository()], "--namespace", NAMESPACE)
 
 
 def _adapted(manifest: dict, image: Image) -> dict:
@@ -180,12 +183,6 @@ def _repository() -> dict:
     content = {key: releases.secret(settings.NAMESPACE, "git-credentials", key) for key in keys}
     content |= {"type": "git", "url": _GIT}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": content}
-
-
-def _apply(objects: list[dict]) -> None:
-    """Server-side: a CustomResourceDefinition is too large for the annotation of the other way."""
-    listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
-    kubectl("apply", "--server-side", "--force-conflicts", "-n", NAMESPACE, "-f", "-", stdin=listed)
 
 
 def _remove() -> None:

@@ -36,6 +36,17 @@ def kubectl(*words: str, stdin: str | None = None) -> str:
     return done.stdout
 
 
+def apply(objects: list[dict], *words: str) -> None:
+    """Server-side: a CustomResourceDefinition is too large for the annotation of the other way.
+
+    :param words: more for kubectl, such as a namespace.
+
+    :raises Problem: kubectl's own words.
+    """
+    listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    kubectl("apply", "--server-side", "--force-conflicts", *words, "-f", "-", stdin=listed)
+
+
 def is_up() -> bool:
     """Whether the cluster is there, all its nodes are Ready and so is its network."""
     return _exists() and _write_kubeconfig() and _ready() and _network_is_ready()

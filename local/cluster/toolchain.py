@@ -27,6 +27,10 @@ TAGS = {
     "containerd": "no_btrfs,no_devmapper,no_zfs",
     "kueue": "",
     "argocd": "",
+    "keda": "",
+    "external-secrets": "",
+    # With the engines and logins that every Vault has: keys and values, tokens of Kubernetes.
+    "vault": "minimal",
     "security": "",
     "monitoring": "",
 }

@@ -6,6 +6,7 @@ import sys
 import pytest
 import yaml
 from tests.chart.release import CHART, ROOT, needs_helm, render
+from tools.check import ENVIRONMENTS
 
 sys.path.append(str(ROOT / "images" / "airflow" / "src"))
 
@@ -73,17 +74,7 @@ def test_an_option_that_the_chart_knows_no_reader_of_restarts_all(before):
         assert all(new[component] != old for component, old in pods(before["celery"]).items()), option
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        ("common", "kind"),
-        ("common", "kind", "kind-celery"),
-        ("common", "kind", "kind-kueue"),
-        ("common", "kind", "kind-pgbouncer"),
-        ("common", "kind", "kind-backup"),
-        ("common", "production"),
-    ],
-)
+@pytest.mark.parametrize("values", ENVIRONMENTS, ids="-".join)
 def test_the_same_values_render_the_same(values):
     assert render(values=values) == render(values=values)
 
@@ -120,13 +111,7 @@ def test_every_environment_names_only_what_differs():
     def read(path):
         return dict(leaves(yaml.safe_load(path.read_text())))
 
-    for names in (
-        ("common", "kind", "kind-celery"),
-        ("common", "kind", "kind-kueue"),
-        ("common", "kind", "kind-pgbouncer"),
-        ("common", "kind", "kind-backup"),
-        ("common", "production"),
-    ):
+    for names in ENVIRONMENTS:
         known = read(CHART / "values.yaml")
         for name in names:
             own = read(ROOT / "values" / f"{name}.yaml")
