@@ -36,7 +36,7 @@ def install() -> None:
         kubectl("apply", "-f", "-", stdin=json.dumps(listed))
         kubectl("wait", "--for=condition=Ready", "pod/vault", "-n", NAMESPACE, "--timeout=120s")
         made = json.loads(_run("operator", "init", "-key-shares=1", "-key-threshold=1", "-format=json"))
-        _run("operator", "unseal", "-", stdin=made["unseal_keys_b64"][0])
+        _run("write", "sys/unseal", "-", stdin=json.dumps({"key": made["unseal_keys_b64"][0]}))
         _exec("sh", "-c", f"umask 077; cat > {_TOKEN}", stdin=made["root_token"])
         _run("secrets", "enable", f"-path={MOUNT}", "-version=2", "kv")
         _trust_cluster()
