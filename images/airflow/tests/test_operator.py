@@ -24,6 +24,7 @@ from airflow.providers.cncf.kubernetes.utils.pod_manager import (
     XComRetrievalError,
 )
 from airflow.sdk import DAG, Asset
+from airflow.sdk._shared.secrets_masker import secrets_masker
 from airflow.sdk.exceptions import (
     AirflowFailException,
     AirflowSkipException,
@@ -37,7 +38,7 @@ from kubernetes.client import models as k8s
 from urllib3.exceptions import HTTPError
 from websocket import WebSocketException
 
-from airflow_platform import evidence, finisher, full_quota, operator, policy
+from airflow_platform import evidence, finisher, full_quota, masks, operator, policy
 from airflow_platform.attempt import Attempt
 from airflow_platform.cluster import ClusterRef
 from airflow_platform.operator import MAX_TRIES, TASK_INSTANCE, PodTask, pod_name, pod_task
@@ -162,6 +163,15 @@ def test_a_launch_creates_the_pod_and_defers(make, cluster, deferrable):
     assert (trigger.name, trigger.namespace) == (pod.metadata.name, "team")
     assert found["ti"].pushed == {"pod_name": pod.metadata.name, "pod_namespace": "team"}
     assert cluster.calls == ["create"]
+
+
+def test_the_pod_says_where_a_template_put_a_secret(make, cluster, monkeypatch):
+    masker = secrets_masker.SecretsMasker()
+    masker.add_mask("hunter22")
+    monkeypatch.setattr(masks, "_secrets_masker", lambda: masker)
+    launch(make(env_vars={"URL": "x://me:hunter22@host"}))
+    (pod,) = cluster.pods.values()
+    assert json.loads(pod.metadata.annotations[masks.ANNOTATION]) == [["base", "env", "URL", 7, 15]]
 
 
 @pytest.mark.parametrize("taken_in", [True, False])

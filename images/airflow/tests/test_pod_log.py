@@ -8,6 +8,7 @@ import structlog
 from api_server import asynchronous
 
 from airflow_platform import logs, pod_log
+from airflow_platform.masks import Masks
 from airflow_platform.pod_log import PodLog
 
 RUNNING, ENDED = {"running": {}}, {"terminated": {"exitCode": 0}}
@@ -49,7 +50,10 @@ def containers(monkeypatch):
 
 
 def log_of(containers="base", init_containers=None, prefix=True):
-    return PodLog(None, "team", "p", base="base", containers=containers, init_containers=init_containers, prefix=prefix)
+    words = {"base": "base", "containers": containers, "init_containers": init_containers, "prefix": prefix}
+    masks = Masks(None, "team", "p")
+    masks.known = True
+    return PodLog(None, "team", "p", **words, masks=masks)
 
 
 def pod(init=(), sidecar=None, **states):

@@ -11,7 +11,7 @@ from airflow.triggers.base import TaskFailedEvent, TaskSkippedEvent, TaskSuccess
 from api_server import asynchronous
 from task_server import ago, ask, instance, serve, until
 
-from airflow_platform import crowd, evidence, finisher, pod_events, told, trigger, waits
+from airflow_platform import crowd, evidence, finisher, masks, pod_events, told, trigger, waits
 from airflow_platform.attempt import Attempt
 from airflow_platform.cluster import ApiError, Cluster, ClusterRef
 from airflow_platform.pod_log import HANDED_OVER
@@ -202,6 +202,61 @@ async def test_the_pods_log_is_the_tasks_line_by_line_while_it_runs(follow, line
         await api.run("p", "Succeeded", 0)
         await result(event)
         assert [line for line in lines() if line.startswith("[base]")] == ["[base] one", "[base] ERROR: two"]
+
+
+@pytest.fixture
+def secret(monkeypatch):
+    """A pod with a secret in its environment, which only the API server's own answer shows: (metadata, spec)."""
+    value = "postgres://etl:hunter22@warehouse"
+    spec = {"containers": [{"name": "base", "image": "i", "env": [{"name": "URL", "value": value}]}]}
+    return {"annotations": {masks.ANNOTATION: json.dumps([["base", "env", "URL", 15, 23]])}}, spec
+
+
+@asynchronous
+async def test_what_a_pod_prints_of_a_secret_that_a_template_put_into_it_is_masked(follow, lines, secret, monkeypatch):
+    saved = {}
+    monkeypatch.setattr(evidence, "save", saved.__setitem__)
+    metadata, spec = secret
+    async with follow(pod=False, ends=True, pod_on_failure=True) as (api, _, event):
+        api.log = [b"2026-01-01T00:00:01.000000000Z cannot log in by hunter22"]
+        state = {"terminated": {"exitCode": 3, "reason": "Error", "message": "hunter22 is wrong"}}
+        statuses = [{"name": "base", "image": "i", "state": state}]
+        await api.run("p", "Failed", metadata=metadata, spec=spec, containerStatuses=statuses)
+        found = await result(event)
+    assert "[base] cannot log in by ***" in lines()
+    assert "*** is wrong" in lines()[-1]
+    for text in (*lines(), json.dumps([*saved.values()]), json.dumps(found.xcoms)):
+        assert "hunter22" not in text
+
+
+@asynchronous
+async def test_a_log_waits_until_it_is_known_what_of_it_is_secret(follow, lines, secret):
+    metadata, spec = secret
+    async with follow(pod=False, ends=True) as (api, _, event):
+        api.log = [b"2026-01-01T00:00:01.000000000Z hunter22"]
+        api.refuse["/pods/p$"] = 500
+        await api.run("p", "Running", metadata=metadata, spec=spec)
+        await until(lambda: api.count("/pods/p") >= 2)
+        assert api.count("/log") == 0
+        api.refuse.clear()
+        await until(lambda: "[base] ***" in lines())
+        await api.run("p", "Succeeded", 0, metadata=metadata, spec=spec)
+        await result(event)
+
+
+@asynchronous
+async def test_a_log_is_left_out_where_it_stays_unknown_what_of_it_is_secret(follow, lines, secret, monkeypatch):
+    monkeypatch.setattr(trigger, "_LOG_END", 0.1)
+    metadata, spec = secret
+    async with follow(pod=False, ends=True) as (api, _, event):
+        api.log = [b"2026-01-01T00:00:01.000000000Z hunter22"]
+        api.refuse["/pods/p$"] = 500
+        state = {"terminated": {"exitCode": 3, "reason": "Error", "message": "hunter22 is wrong"}}
+        statuses = [{"name": "base", "image": "i", "state": state}]
+        await api.run("p", "Failed", metadata=metadata, spec=spec, containerStatuses=statuses)
+        await result(event)
+    assert any("is not shown, as what of it is secret is not known" in line for line in lines())
+    assert not any("hunter22" in line for line in lines())
 
 
 @asynchronous

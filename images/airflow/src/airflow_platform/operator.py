@@ -41,7 +41,7 @@ from kubernetes.client import models as k8s
 from tenacity import stop_after_attempt
 from websocket import WebSocketException
 
-from airflow_platform import config, evidence, finisher, launch, memory, pod_status, refusal, task_pod
+from airflow_platform import config, evidence, finisher, launch, masks, memory, pod_status, refusal, task_pod
 from airflow_platform.attempt import Attempt
 from airflow_platform.cluster import ClusterRef
 from airflow_platform.diagnosis import Verdict, diagnose
@@ -317,6 +317,7 @@ class PodTask(KubernetesPodOperator):
         if self.pod_request_obj is None:
             self.pod_request_obj = self.build_pod_request_obj(context)
         request = self.pod_request_obj
+        request.metadata.annotations = {**(request.metadata.annotations or {}), **masks.places(request)}
         try:
             earlier = self._pods_of(request.metadata.namespace, context) if instance.try_number > 1 else []
             self._give_memory(request, earlier)

@@ -16,6 +16,7 @@ import structlog
 from airflow_platform import logs, pod_status
 from airflow_platform.cluster import Cluster
 from airflow_platform.diagnosis.case import seconds
+from airflow_platform.masks import Masks
 
 #: Ends the log of a triggerer that follows the pod no more: another one does, unless somebody has ended the try.
 HANDED_OVER = "another triggerer follows it, and has its log"
@@ -40,6 +41,7 @@ class PodLog:
         base: the container that is followed where nothing else is asked for.
         containers, init_containers: the operator's ``container_logs`` and ``init_container_logs``.
         prefix: whether a line begins with its container's name in brackets.
+        masks: what of the lines is secret; nothing is read before that is known.
     """
 
     def __init__(
@@ -52,9 +54,11 @@ class PodLog:
         containers: Any,
         init_containers: Any,
         prefix: bool,
+        masks: Masks,
     ) -> None:
         self._cluster, self._namespace, self._pod = cluster, namespace, pod
         self._base, self._containers, self._init_containers, self._prefix = base, containers, init_containers, prefix
+        self._masks = masks
         self._streams: dict[str, asyncio.Task] = {}
         self._finished: dict[str, asyncio.Event] = {}
         self._said: set[str] = set()
@@ -75,6 +79,8 @@ class PodLog:
 
     def follow(self, pod: dict[str, Any]) -> None:
         """Open the streams of containers that have started since, and tell those of containers that have ended."""
+        if not self._masks.known:
+            return
         if not self._finished:
             self._say_what_is_unknown(pod)
         states = {one["name"]: one.get("state") or {} for one in pod_status.statuses(pod)}
@@ -126,7 +132,7 @@ class PodLog:
         self._heard = time.monotonic()
         match = _LEVEL.match(line)
         level = _LEVELS[match[1].upper()] if match else logging.INFO
-        formatted = logs.formatted(container, line, prefix=self._prefix)
+        formatted = logs.formatted(container, self._masks.mask(line), prefix=self._prefix)
         self.last.append(formatted[:_LAST_WIDTH])
         log.log(level, formatted, timestamp=timestamp)
 

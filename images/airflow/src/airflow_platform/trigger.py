@@ -34,6 +34,7 @@ from airflow_platform.cluster import ApiError, Cluster, ClusterRef
 from airflow_platform.diagnosis import LASTING, Verdict
 from airflow_platform.evidence import Evidence
 from airflow_platform.log_channel import handed_on
+from airflow_platform.masks import Masks
 from airflow_platform.pod_log import HANDED_OVER, PodLog
 from airflow_platform.told import Told
 from airflow_platform.watch import Feed, PodWatch
@@ -73,11 +74,12 @@ _kills: set[asyncio.Task] = set()
 
 @dataclass(frozen=True)
 class _Followed:
-    """A pod while it is followed: where it runs, its log, and what else is known of it."""
+    """A pod while it is followed: where it runs, its log, what else is known of it, and what of its words is secret."""
 
     cluster: Cluster
     log: PodLog
     evidence: Evidence
+    masks: Masks
 
 
 class PodTrigger(BaseTrigger):
@@ -242,10 +244,11 @@ class PodTrigger(BaseTrigger):
         cluster = await self._find_cluster()
         watch = await PodWatch.get(cluster, self.namespace)
         finisher.look_after(watch)
-        async with watch.follow(self.name, self.uid) as feed, self._pod_log(cluster) as pod_log:
+        masks = Masks(cluster, self.namespace, self.name)
+        async with watch.follow(self.name, self.uid) as feed, self._pod_log(cluster, masks) as pod_log:
             known = Evidence(cluster, self.namespace, self.base)
             with waits.noted(self):
-                return await self._to_the_end(_Followed(cluster, pod_log, known), feed)
+                return await self._to_the_end(_Followed(cluster, pod_log, known, masks), feed)
 
     async def _find_cluster(self) -> Cluster:
         """The cluster; it has been found before, as the pod was created there."""
@@ -314,11 +317,16 @@ class PodTrigger(BaseTrigger):
             if pod_status.ended(pod, self.base, self.xcom_sidecar):
                 if self._is_being_taken(known.diagnose(pod), pod):
                     continue  # it has not stopped yet
+                if why := await at.masks.learn(pod, _LOG_END):
+                    log.warning(f"The log of pod {self.name} is not shown, as what of it is secret is not known: {why}")
+                pod = at.masks.masked(pod)
                 pod_log.follow(pod)
                 await pod_log.finish(_LOG_END)
                 return await self._ended(at, pod)
             await known.look_around(pod)
-            trouble = known.diagnose(pod)
+            await at.masks.learn(pod)
+            shown = at.masks.masked(pod)
+            trouble = known.diagnose(shown)
             waits.note(self, trouble.cause if trouble else None)
             if trouble is None:
                 told = Told()
@@ -327,7 +335,7 @@ class PodTrigger(BaseTrigger):
             # One whose container has ended is about to end by itself, and its log is to be read.
             if trouble and trouble.final and trouble.exit_code is None and pod_status.phase(pod) == "Pending":
                 await known.gather(pod)
-                return await self._failed(at, pod, trouble.sentence, trouble, status="stopped", stop=True)
+                return await self._failed(at, shown, trouble.sentence, trouble, status="stopped", stop=True)
             pod_log.follow(pod)
 
     def _is_own(self, pod: dict[str, Any] | None) -> bool:
@@ -352,7 +360,7 @@ class PodTrigger(BaseTrigger):
             and not pod_status.succeeded(pod, self.base, self.xcom_sidecar)
         )
 
-    def _pod_log(self, cluster: Cluster) -> PodLog:
+    def _pod_log(self, cluster: Cluster, masks: Masks) -> PodLog:
         return PodLog(
             cluster,
             self.namespace,
@@ -361,6 +369,7 @@ class PodTrigger(BaseTrigger):
             containers=(self.container_logs or self.base) if self.get_logs else [],
             init_containers=self.init_container_logs,
             prefix=self.prefix,
+            masks=masks,
         )
 
     def _seconds_left(self, pod: dict[str, Any] | None, due: float | None, trouble: Verdict | None) -> float:
@@ -399,6 +408,9 @@ class PodTrigger(BaseTrigger):
         except _NO_ANSWER as error:
             await self._pause(error)
             return None
+        if pod is not None:
+            await at.masks.learn(pod)
+            pod = at.masks.masked(pod)
         over = pod is None or pod_status.ended(pod, self.base, self.xcom_sidecar)
         for deadline, why in [] if over else self._deadlines(pod):
             if deadline <= time.time():
@@ -414,9 +426,10 @@ class PodTrigger(BaseTrigger):
 
     async def _gone(self, at: _Followed, pod: dict[str, Any] | None) -> TriggerEvent:
         await at.log.finish(1, at_most=_RUNS_ON)
-        if pod is not None and self._has_done_well(pod):
-            return await self._ended(at, pod)  # its end and its removal came together
         if pod is not None:
+            pod = at.masks.masked(pod)
+            if self._has_done_well(pod):
+                return await self._ended(at, pod)  # its end and its removal came together
             await at.evidence.gather(pod)
         verdict = at.evidence.diagnose(pod, deleted=True)
         if pod is not None and (event := self._again(verdict, pod, gone=True)):

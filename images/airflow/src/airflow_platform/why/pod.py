@@ -8,7 +8,7 @@ from typing import Any
 
 import aiohttp
 
-from airflow_platform import crowd, pod_status
+from airflow_platform import crowd, masks, pod_status
 from airflow_platform.cluster import DEFAULT_CONNECTION, ApiError, Cluster, ClusterConfigError, ClusterRef
 from airflow_platform.diagnosis.quota import Quota
 from airflow_platform.evidence import Evidence
@@ -108,7 +108,7 @@ async def _seen(cluster: Cluster, pod: dict[str, Any], base: str, *, worker: boo
     metadata = pod["metadata"]
     known = Evidence(cluster, metadata["namespace"], base)
     await known.gather(pod)
-    verdict = known.diagnose(pod)
+    verdict = known.diagnose(masks.masked(pod))
     return Pod(
         name=metadata["name"],
         namespace=metadata["namespace"],
