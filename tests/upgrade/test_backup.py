@@ -46,7 +46,7 @@ def test_a_database_goes_back_to_before_a_migration(airflow, platform, migration
     platform.anew()
     said = migrations_log()
     assert f"the schema moves from alembic_version {REVISION}" in said
-    assert "is in s3://airflow-backups/airflow" in said
+    assert "is in s3://airflow-backups/airflow/airflow" in said
     assert revision() == newest
     name = f"after_{uuid.uuid4().hex}"
     airflow.call("POST", "variables", key=name, value="stored after the backup")

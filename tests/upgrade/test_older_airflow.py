@@ -25,7 +25,8 @@ OLDER = Image("test/airflow-3.2", Path(__file__).parent / "airflow-3.2")
 KEY = base64.urlsafe_b64encode(b"for a test and nothing else, 32!").decode()
 PASSWORD = "it's a secret/%"
 URL = "postgresql://airflow:it%27s%20a%20secret%2F%25@postgres:5432/airflow"
-BUCKET = {"bucket": "dumps", "prefix": "", "endpoint": "http://s3:9000", "region": "us-east-1", "release": "airflow"}
+BUCKET = {"bucket": "dumps", "prefix": "", "endpoint": "http://s3:9000", "region": "us-east-1"}
+BUCKET |= {"namespace": "airflow", "release": "airflow"}
 SETTINGS = {
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": URL,
     "AIRFLOW__CORE__FERNET_KEY": KEY,
@@ -151,10 +152,17 @@ def test_a_database_of_the_older_airflow_is_migrated_and_goes_back(docker, built
     assert before[1].count("|success|") == 2
     heads = docker.query("SELECT version_num FROM alembic_version")
 
+    # Others have something in the database, too.
+    docker.query("CREATE EXTENSION pg_trgm; CREATE SCHEMA theirs; CREATE TABLE theirs.rows AS SELECT 1 AS one")
+    docker.query("CREATE TABLE public.report AS SELECT 1 AS one")
+    with pytest.raises(AssertionError, match="own in the schema public.*: report of postgres"):
+        step("prepare-backup")
+    docker.query("ALTER TABLE public.report SET SCHEMA theirs")
+
     # The migrations Job of this platform.
     assert "the schema moves from alembic_version" in step("prepare-backup")
     step("dump")
-    assert "is in s3://dumps/airflow" in step("store-backup")
+    assert "is in s3://dumps/airflow/airflow" in step("store-backup")
     step("migrations")
     newer("python", "-m", "airflow_platform.schema", "--timeout", "1")
     assert docker.query("SELECT version_num FROM alembic_version") != heads
@@ -171,6 +179,7 @@ def test_a_database_of_the_older_airflow_is_migrated_and_goes_back(docker, built
     assert docker.query("SELECT version_num FROM alembic_version") == heads
     assert docker.history() == before
     assert docker.query("SELECT count(*) FROM variable") == "0"
+    assert docker.query("SELECT one FROM theirs.rows, public.similarity('a', 'a')") == "1"
     older("airflow", "db", "check-migrations", "--migration-wait-timeout", "1")
     assert "canary" in older("airflow", "connections", "get", "warehouse", "-o", "json")
     older("airflow", "dags", "test", "history", "2026-01-02")

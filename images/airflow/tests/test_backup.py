@@ -55,10 +55,10 @@ class S3:
 
 
 class Database:
-    """What `connect` gives: the revisions that it has, how many others use it, whether its user is the first."""
+    """What `connect` gives: the revisions that it has, how many others use it, what its user may not."""
 
-    def __init__(self, heads, others=0, *, first=False, owns_schema=False, encrypted=None):
-        self.heads, self.others, self.cannot, self.rows = heads, others, (first, owns_schema), []
+    def __init__(self, heads, others=0, *, may_create=True, of_others=(), encrypted=None):
+        self.heads, self.others, self.cannot, self.rows = heads, others, (may_create, [*of_others]), []
         self.encrypted = encrypted or {}
 
     @contextlib.contextmanager
@@ -69,11 +69,13 @@ class Database:
         return contextlib.nullcontext(self)
 
     def execute(self, query, values=()):
-        if "to_regclass" in query:
+        if "current_schema" in query:
+            self.rows = [("airflow",)]
+        elif "to_regclass" in query:
             self.rows = [(values[0] if values[0] in {*self.heads, *self.encrypted} else None,)]
         elif "pg_stat_activity" in query:
             self.rows = [(self.others,)]
-        elif "pg_roles" in query:
+        elif "has_schema_privilege" in query:
             self.rows = [self.cannot]
         elif query.startswith("SELECT"):
             self.rows = [(text,) for text in self.encrypted[query.split()[3]]]
@@ -99,7 +101,9 @@ def s3(monkeypatch):
     s3 = S3()
     monkeypatch.setattr(backup, "time", SimpleNamespace(strftime=lambda *_: s3.when, gmtime=lambda: None))
     monkeypatch.setattr(Bucket, "of", lambda *_: Bucket(s3, "dumps", "production/airflow"))
-    monkeypatch.setenv(VARIABLE, json.dumps({"bucket": "dumps", "prefix": "production", "release": "airflow"}))
+    monkeypatch.setenv(
+        VARIABLE, json.dumps({"bucket": "dumps", "prefix": "production", "namespace": "airflow", "release": "airflow"})
+    )
     monkeypatch.setenv(schema.URL_VARIABLE, URL)
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", ",".join(KEYS))
     return s3
@@ -112,6 +116,7 @@ def database(monkeypatch, heads, others=0, **more):
 def make(s3, folders, dump=b"dump", heads=HEADS, when="20260101T000000Z", keys=KEYS):
     """A backup, as the migrations Job makes it."""
     needed = {"heads": heads, "fernet_keys": fingerprints(",".join(keys))}
+    (folders.connection / "schema").write_text("airflow")
     (folders.connection / "needed").write_text(json.dumps(needed))
     (folders.backup / "dump").write_bytes(dump)
     s3.when = when
@@ -126,8 +131,11 @@ def test_a_schema_that_moves_is_dumped_first(monkeypatch, folders, s3, capsys):
 
 
 def test_a_user_who_could_not_restore_it_has_none(monkeypatch, folders, s3):
-    database(monkeypatch, HEADS, first=True)
-    with pytest.raises(BackupError, match="is the server's first one, by which no dump is restored"):
+    database(monkeypatch, HEADS, may_create=False)
+    with pytest.raises(BackupError, match="may not create anything in the schema airflow"):
+        backup.prepare(folders.connection, timeout=0)
+    database(monkeypatch, HEADS, of_others=["report of analyst", "t of postgres"])
+    with pytest.raises(BackupError, match="own in the schema airflow.*: report of analyst, t of postgres. Make it the"):
         backup.prepare(folders.connection, timeout=0)
     assert list(folders.connection.iterdir()) == []
 
@@ -139,13 +147,13 @@ def test_a_probe_tries_what_a_dump_needs_and_makes_none(monkeypatch, folders, s3
     database(monkeypatch, HEADS)
     backup.probe(folders.connection, timeout=0)
     assert set(s3.objects) - before == {"production/airflow/probe"}
-    assert [path.name for path in folders.connection.iterdir()] == ["service"]
+    assert {path.name for path in folders.connection.iterdir()} == {"schema", "service"}
     assert "it has 1 backups, the newest 20260101T000000Z" in capsys.readouterr().out
 
 
 def test_a_probe_fails_where_a_dump_would(monkeypatch, folders, s3):
-    database(monkeypatch, HEADS, owns_schema=True)
-    with pytest.raises(BackupError, match="owns the schema public"):
+    database(monkeypatch, HEADS, may_create=False)
+    with pytest.raises(BackupError, match="may not create"):
         backup.probe(folders.connection, timeout=0)
     database(monkeypatch, HEADS)
     s3.away = True
@@ -160,7 +168,7 @@ def test_another_is_not(monkeypatch, folders, s3, capsys, heads, said):
     database(monkeypatch, heads)
     backup.prepare(folders.connection, timeout=0)
     assert said in capsys.readouterr().out
-    assert [path.name for path in folders.connection.iterdir()] == ["service"]
+    assert {path.name for path in folders.connection.iterdir()} == {"schema", "service"}
     backup.store(folders.connection, folders.backup)
     assert not s3.objects
 
@@ -189,6 +197,7 @@ def test_a_backup_says_what_it_is_of(folders, s3):
     assert (record.release, record.schema, record.airflow, record.size) == ("airflow", HEADS, "3.2.0", 9)
     assert record.fernet_keys == fingerprints(",".join(KEYS))
     assert record.target == schema.expected_heads()
+    assert record.within == "airflow"
     assert not any(KEYS[0].encode() in body for body in s3.objects.values())
     assert not (folders.backup / "dump").exists()
 
@@ -211,6 +220,8 @@ def test_the_newest_is_fetched_or_the_one_that_is_named(monkeypatch, folders, s3
     database(monkeypatch, HEADS)
     backup.fetch(folders.connection, folders.backup)
     assert (folders.backup / "dump").read_bytes() == b"new"
+    assert (folders.connection / "schema").read_text() == "airflow"
+    assert (folders.connection / "before.sql").read_text().count("BEGIN;") == 1
     monkeypatch.setenv(backup.NAME_VARIABLE, "20260101T000000Z")
     backup.fetch(folders.connection, folders.backup)
     assert (folders.backup / "dump").read_bytes() == b"old"
@@ -294,13 +305,6 @@ def test_what_a_migration_left_halfway_is_restored_only_by_its_name(monkeypatch,
     assert (folders.backup / "dump").read_bytes() == b"half"
 
 
-def test_a_user_who_could_not_make_its_schema_again_has_none(monkeypatch, folders, s3):
-    database(monkeypatch, HEADS, owns_schema=True)
-    with pytest.raises(BackupError, match="owns the schema public, and could not make it again"):
-        backup.prepare(folders.connection, timeout=0)
-    assert list(folders.connection.iterdir()) == []
-
-
 def test_nothing_is_restored_under_others(monkeypatch, folders, s3):
     make(s3, folders)
     database(monkeypatch, HEADS, others=3)
@@ -324,6 +328,21 @@ def test_a_schema_that_this_image_does_not_know_has_no_version():
 def test_a_record_is_read_as_it_was_written(folders, s3):
     make(s3, folders)
     assert isinstance(Bucket.of().record("20260101T000000Z"), Record)
+
+
+def test_a_record_of_before_schemas_were_noted_is_of_all_that_airflow_had(folders, s3):
+    make(s3, folders)
+    key = "production/airflow/20260101T000000Z/backup.json"
+    older = json.loads(s3.objects[key])
+    del older["within"]
+    s3.objects[key] = json.dumps(older).encode()
+    assert Bucket.of().record("20260101T000000Z").within == "public"
+
+
+def test_releases_of_one_name_in_two_namespaces_have_a_folder_each(monkeypatch):
+    where = {"bucket": "dumps", "prefix": "production", "release": "airflow", "region": "eu-central-1"}
+    found = {str(Bucket.of({VARIABLE: json.dumps(where | {"namespace": name})})) for name in ("one", "other")}
+    assert found == {"s3://dumps/production/one/airflow", "s3://dumps/production/other/airflow"}
 
 
 @pytest.mark.parametrize("value", [None, "no JSON", "{}"])

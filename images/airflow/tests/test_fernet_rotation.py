@@ -149,12 +149,16 @@ def test_a_trigger_by_another_key_does_not_hide_that_connections_are_unreadable(
         fernet_rotation.check()
 
 
-def test_one_connection_that_nothing_reads_refuses_no_release(encrypted, use):
+def test_one_connection_that_nothing_reads_refuses_no_release_and_is_told(encrypted, use, caplog):
+    use(OLD)
+    fernet_rotation.check()
+    assert not caplog.records
     use(OTHER)
     with create_session() as session:
         session.add(Connection(conn_id="lost", conn_type="postgres", password="hunter5"))
     use(OLD)
     fernet_rotation.check()
+    assert "None of the 1 Fernet keys reads 1 values of connection" in caplog.text
 
 
 def test_a_database_with_nothing_encrypted_takes_any_key(metadata_database, use):

@@ -10,7 +10,7 @@ programs, of an image as new as the server, dump and restore. Between them lie t
 {{ end -}}
 - name: AIRFLOW_PLATFORM_BACKUP
   value: {{ dict "bucket" .bucket "prefix" (.prefix | trimSuffix "/") "endpoint" .endpoint "region" .region
-    "release" (include "airflow-platform.fullname" $) | toJson | squote }}
+    "namespace" $.Release.Namespace "release" (include "airflow-platform.fullname" $) | toJson | squote }}
 {{- if .existingSecret }}
 - name: AWS_ACCESS_KEY_ID
   valueFrom:
@@ -28,13 +28,18 @@ programs, of an image as new as the server, dump and restore. Between them lie t
 
 {{/* What dumps, one after the other. Takes the pod's map. */}}
 {{- define "airflow-platform.backup.dump-containers" -}}
-{{- $dump := printf "test ! -e /connection/needed || exec timeout %d pg_dump --format=custom --file=/backup/dump" (int .root.Values.backup.deadlineSeconds) -}}
+{{- $dump := printf "test ! -e /connection/needed || exec timeout %d pg_dump %s --format=custom --file=/backup/dump" (int .root.Values.backup.deadlineSeconds) (include "airflow-platform.backup.of-airflow" .) -}}
 {{- with include "airflow-platform.backup.certificates-container" . -}}
 {{ . }}
 {{ end -}}
 {{ include "airflow-platform.backup.airflow-container" (merge (dict "name" "prepare-backup" "args" (list "prepare")) .) }}
 {{ include "airflow-platform.backup.postgresql-container" (merge (dict "name" "dump" "command" $dump) .) }}
 {{ include "airflow-platform.backup.airflow-container" (merge (dict "name" "store-backup" "args" (list "store")) .) }}
+{{- end -}}
+
+{{/* What of the database is Airflow's: others may have schemas in it. */}}
+{{- define "airflow-platform.backup.of-airflow" -}}
+--schema="\"$(cat /connection/schema)\""
 {{- end -}}
 
 {{/* Takes the pod's map, `name` and `args`. */}}

@@ -41,17 +41,20 @@ def check() -> None:
     """See whether the keys are those of this database: a release of another name has generated ones of its own.
 
     The first table with anything encrypted tells: pods that a wrong key has reached write triggers within seconds.
+    What else none of them reads is a warning: it may have been so for years.
 
     Raises:
         RuntimeError: nothing of that is encrypted by one of the keys.
     """
-    keys = _keys()
+    keys, some, unread = _keys(), False, []
     with create_session() as session:
         for table, columns in groupby(_ENCRYPTED, itemgetter(0)):
             texts = [text for _, column, encrypted, _ in columns for text in _texts(session, column, encrypted)]
-            if any(reads(key, text) for text in texts for key in keys):
-                return
-            if texts:
+            mine = [text for text in texts if not any(reads(key, text) for key in keys)]
+            if mine:
+                unread.append(f"{len(mine)} values of {table.name}")
+            some = some or len(mine) < len(texts)
+            if texts and not some:
                 raise RuntimeError(
                     f"none of the {len(keys)} Fernet keys reads what the database has encrypted ({len(texts)} values "
                     f"of {table.name}): another key did it. If the release or fullnameOverride had another name, that "
@@ -59,6 +62,14 @@ def check() -> None:
                     "key, comma separated, beside that of fernetKey's Secret (<name now>-generated, where none is "
                     f"named). If it is lost, delete these rows of {table.name}"
                 )
+    if unread:
+        log.warning(
+            "None of the %s Fernet keys reads %s. If a rotation has just ended, old pods had still encrypted by the key "
+            "of before: put that back into the Secret, after the present one, and run the Job once more with "
+            "fernetKey.rotate",
+            len(keys),
+            ", ".join(unread),
+        )
 
 
 def rotate() -> int:

@@ -29,12 +29,26 @@ CONNECTION, BACKUP = Path("/connection"), Path("/backup")
 NAME_VARIABLE = "AIRFLOW_PLATFORM_RESTORE"
 _KEYS_VARIABLE = "AIRFLOW__CORE__FERNET_KEY"
 
-#: Whether the user is the server's first one: `DROP OWNED` (templates/backup/restore.yaml) is refused to that one. And
-#: whether it owns the schema, which goes with what it owns then, and may not make it again.
-_CANNOT = """
-    SELECT r.oid = 10, coalesce(n.nspowner = r.oid, false) AND NOT has_database_privilege(current_database(), 'CREATE')
-    FROM pg_roles r LEFT JOIN pg_namespace n ON n.nspname = 'public' WHERE r.rolname = current_user
+#: PostgreSQL's schema that holds Airflow's tables; that where they are to be, before there are any.
+_WITHIN = """
+    SELECT coalesce(
+        (SELECT nspname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+         WHERE c.oid = to_regclass('alembic_version')),
+        current_schema(), 'public')
 """
+#: Whether the user may create in a schema, and what there it could not replace.
+_CANNOT = """
+    SELECT has_schema_privilege(n.oid, 'CREATE'), array(
+        SELECT format('%%s of %%s', relname, pg_get_userbyid(relowner)) FROM pg_class c
+        WHERE relnamespace = n.oid AND relkind IN ('r', 'p', 'v', 'm', 'S')
+        AND NOT pg_has_role(relowner, 'USAGE') AND NOT pg_has_role(nspowner, 'USAGE')
+        AND NOT EXISTS (
+            SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND deptype = 'e'
+        ) ORDER BY 1 LIMIT 3)
+    FROM pg_namespace n WHERE nspname = %s
+"""
+#: What comes before a dump where it is restored, by psql, which knows the schema as a variable.
+_BEFORE = Path(__file__).parent / "before.sql"
 
 #: Sessions of others in the database. What the server itself does there is none of them, and has no user; of what kind
 #: another user's is may be hidden from this one.
@@ -82,30 +96,38 @@ def probe(connection: Path, timeout: float) -> None:
 
 
 def _look(connection: Path, timeout: float) -> dict[str, str]:
-    """The revisions of the schema, and how the database is reached as a file ``service``."""
+    """The revisions of the schema; files ``service``, how the database is reached, and ``schema``, Airflow's own."""
     heads: dict[str, str] = {}
-    cannot = (False, False)
+    within, may_create, of_others = "", True, []
 
     def look() -> None:
-        nonlocal cannot
+        nonlocal within, may_create, of_others
         with connect() as database, database.cursor() as cursor:
             heads.update(found_heads(database))
-            cursor.execute(_CANNOT)
-            cannot = cursor.fetchone()
+            within = _within(cursor)
+            cursor.execute(_CANNOT, (within,))
+            may_create, of_others = cursor.fetchone() or (True, [])
 
     wait(look, timeout)
-    if cannot[0]:
+    if not may_create:
         raise BackupError(
-            "the database's user is the server's first one, by which no dump is restored. Give Airflow a user of its "
-            "own that owns its tables, or set backup.enabled to false"
+            f"the database's user may not create anything in the schema {within}, so that no dump could be restored by "
+            "it. Grant it CREATE on the schema, or set backup.enabled to false"
         )
-    if cannot[1]:
+    if of_others:
         raise BackupError(
-            "the database's user owns the schema public, and could not make it again when a dump is restored. Grant "
-            "it CREATE on the database, or set backup.enabled to false"
+            f"what others own in the schema {within}, the database's user could not replace when a dump is restored: "
+            f"{', '.join(of_others)}. Make it the owner, or a member of that role, or move it to another schema; or "
+            "set backup.enabled to false"
         )
+    (connection / "schema").write_text(within)
     write_service(connection / "service", os.environ[URL_VARIABLE])
     return heads
+
+
+def _within(cursor: Any) -> str:
+    cursor.execute(_WITHIN)
+    return cursor.fetchone()[0]
 
 
 def _made_before(heads: dict[str, str], expected: dict[str, str]) -> Record | None:
@@ -137,6 +159,7 @@ def store(connection: Path, backup: Path) -> None:
         size=dump.stat().st_size,
         sha256=digest(dump),
         target=expected_heads(),
+        within=(connection / "schema").read_text(),
     )
     bucket = Bucket.of()
     bucket.put(record, dump)
@@ -169,6 +192,8 @@ def fetch(connection: Path, backup: Path) -> None:
     if others:
         raise BackupError(f"{others} sessions of others are open in the database. Stop all that uses it first")
     bucket.get(record, backup / "dump")
+    (connection / "schema").write_text(record.within)
+    (connection / "before.sql").write_text(_BEFORE.read_text())
     write_service(connection / "service", os.environ[URL_VARIABLE])
     print(f"backup {record.name}, of the schema of Airflow {record.airflow or 'unknown'}: {_of(record.schema)}")
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-#: Of the variable that says where: the chart's JSON of bucket, prefix, endpoint, region and release.
+#: Of the variable that says where: the chart's JSON of bucket, prefix, endpoint, region, namespace and release.
 VARIABLE = "AIRFLOW_PLATFORM_BACKUP"
 
 _DUMP, _RECORD = "dump", "backup.json"
@@ -39,6 +39,8 @@ class Record:
     #: Bytes of the dump, and their SHA-256.
     size: int
     sha256: str
+    #: The schema of PostgreSQL that it is of: all that Airflow has.
+    within: str = field(default="public", kw_only=True)
     #: Where the migration was to lead that it was made before, as ``schema``; empty in older records, which also name
     #: keys that nothing needs.
     target: Mapping[str, str] = field(default_factory=dict)
@@ -56,7 +58,7 @@ def digest(path: Path) -> str:
 
 
 class Bucket:
-    """The folder of one release in the bucket."""
+    """The folder of one release in the bucket: another namespace may have one of the same name."""
 
     def __init__(self, client: Any, bucket: str, prefix: str) -> None:
         self._client, self._bucket, self._prefix = client, bucket, prefix
@@ -73,7 +75,7 @@ class Bucket:
 
         try:
             found = json.loads(environment[VARIABLE])
-            bucket, release = found["bucket"], found["release"]
+            bucket, release = found["bucket"], [found["namespace"], found["release"]]
         except (KeyError, ValueError):
             raise BackupError(f"{VARIABLE} does not name a bucket and a release") from None
         client = boto3.client(
@@ -82,7 +84,7 @@ class Bucket:
             region_name=found.get("region") or None,
             config=Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 5}),
         )
-        return cls(client, bucket, "/".join(part for part in (found.get("prefix"), release) if part))
+        return cls(client, bucket, "/".join([part for part in [found.get("prefix")] if part] + release))
 
     def __str__(self) -> str:
         return f"s3://{self._bucket}/{self._prefix}"
