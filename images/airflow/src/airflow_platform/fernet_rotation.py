@@ -64,8 +64,8 @@ def check() -> None:
                 )
     if unread:
         log.warning(
-            "None of the %s Fernet keys reads %s. If a rotation has just ended, old pods had still encrypted by the key "
-            "of before: put that back into the Secret, after the present one, and run the Job once more with "
+            "None of the %s Fernet keys reads %s. If a rotation has just ended, old pods had still encrypted by the "
+            "key of before: put that back into the Secret, after the present one, and run the Job once more with "
             "fernetKey.rotate",
             len(keys),
             ", ".join(unread),
