@@ -41,7 +41,7 @@ _CANNOT = """
     SELECT has_schema_privilege(n.oid, 'CREATE'), array(
         SELECT format('%%s of %%s', relname, pg_get_userbyid(relowner)) FROM pg_class c
         WHERE relnamespace = n.oid AND relkind IN ('r', 'p', 'v', 'm', 'S')
-        AND NOT pg_has_role(relowner, 'USAGE') AND NOT pg_has_role(nspowner, 'USAGE')
+        AND NOT pg_has_role(relowner, 'USAGE')
         AND NOT EXISTS (
             SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND deptype = 'e'
         ) ORDER BY 1 LIMIT 3)
