@@ -151,6 +151,12 @@ def test_a_probe_tries_what_a_dump_needs_and_makes_none(monkeypatch, folders, s3
     assert "it has 1 backups, the newest 20260101T000000Z" in capsys.readouterr().out
 
 
+def test_a_probe_of_a_bucket_that_has_no_backup_yet_does_well(monkeypatch, folders, s3, capsys):
+    database(monkeypatch, HEADS)
+    backup.probe(folders.connection, timeout=0)
+    assert "it has 0 backups\n" in capsys.readouterr().out
+
+
 def test_a_probe_fails_where_a_dump_would(monkeypatch, folders, s3):
     database(monkeypatch, HEADS, may_create=False)
     with pytest.raises(BackupError, match="may not create"):

@@ -92,7 +92,8 @@ def probe(connection: Path, timeout: float) -> None:
     bucket = Bucket.of()
     bucket.probe()
     names = bucket.names()
-    print(f"{bucket} can be written and read; it has {len(names)} backups{f', the newest {names[-1]}' * bool(names)}")
+    newest = f", the newest {names[-1]}" if names else ""
+    print(f"{bucket} can be written and read; it has {len(names)} backups{newest}")
 
 
 def _look(connection: Path, timeout: float) -> dict[str, str]:
