@@ -219,6 +219,22 @@ def test_a_pod_keeps_its_image(server, create):
         core.patch_namespaced_pod("kept", "support", {"spec": {"containers": [image]}})
 
 
+def test_a_pod_that_somebody_debugs_can_be_changed_as_before(server, create):
+    core = CoreV1Api(server.client(SCHEDULER))
+    core.create_namespaced_pod(
+        "support", {"apiVersion": "v1", "kind": "Pod", **changed(TASK, ("metadata", "name"), "debugged")}
+    )
+    # As `kubectl debug` does it, in the name of a person.
+    debugger = {"name": "debugger", "image": "docker.io/library/busybox:1"}
+    CoreV1Api(server.client("somebody")).patch_namespaced_pod_ephemeralcontainers(
+        "debugged", "support", {"spec": {"ephemeralContainers": [debugger]}}
+    )
+    core.patch_namespaced_pod("debugged", "support", {"metadata": {"labels": {"done": "True"}}})
+    image = {"name": "base", "image": f"{REGISTRY}/ticket-extract:2.0.0"}
+    with pytest.raises(ApiException, match="image of a pod that exists may not be changed"):
+        core.patch_namespaced_pod("debugged", "support", {"spec": {"containers": [image]}})
+
+
 @pytest.fixture(scope="module")
 def worker(objects):
     """The worker pod as the executor makes it of the chart's template."""
@@ -232,7 +248,34 @@ def test_a_worker_pod_as_the_chart_makes_it_is_taken(create, worker):
     assert create(worker) == ""
 
 
+def test_a_worker_pod_as_an_upgrade_or_a_cloud_changes_it_is_taken(create, worker):
+    pod = copy.deepcopy(worker)
+    fetch = pod["spec"]["initContainers"][0]
+    fetch["image"] = fetch["image"].rpartition(":")[0] + ":v0.0.0"
+    (ref,) = (one for one in fetch["env"] if one["name"] == "GITSYNC_REF")
+    ref["value"] = "before"
+    pod["spec"]["volumes"].append({"name": "aws", "emptyDir": {}})
+    for one in (fetch, *pod["spec"]["containers"]):
+        one["env"].append({"name": "AWS_ROLE_ARN", "value": "arn"})
+        one["volumeMounts"].append({"name": "aws", "mountPath": "/var/run/secrets/eks.amazonaws.com/serviceaccount"})
+    # A DAG's own init container, which looks at the DAGs.
+    mount = {"name": "dags", "mountPath": "/git", "readOnly": True}
+    pod["spec"]["initContainers"].append({"name": "look", "image": f"{REGISTRY}/airflow:1", "volumeMounts": [mount]})
+    assert create(pod) == ""
+    mount["readOnly"] = False
+    assert "for git-sync-once alone" in create(pod)
+
+
+def test_the_name_of_git_sync_gives_another_container_nothing(create, worker):
+    base = {"name": "git-sync-once", "volumeMounts": [{"name": "git-credentials", "mountPath": "/a"}]}
+    pod = changed(worker, ("spec", "initContainers"), [])
+    pod["spec"]["containers"][0].update(base)
+    assert "git-sync-once, which has the credentials of git, stays as the chart makes it" in create(pod)
+
+
 DATABASE = {"name": "airflow-database", "key": "url"}
+GIT = {"name": "git-credentials", "key": "password"}
+FETCH = ("spec", "initContainers", 0)
 
 
 @pytest.mark.parametrize(
@@ -254,6 +297,20 @@ DATABASE = {"name": "airflow-database", "key": "url"}
             [{"name": "a", "image": {"reference": "docker.io/library/alpine:3"}}],
             "is not of localhost:5001/airflow",
         ),
+        # Of the registry of tasks, and of no repository that is named.
+        ((*BASE, "image"), f"{REGISTRY}/tools/alpine:3", "is not of localhost:5001/airflow"),
+        ((*BASE, "env"), [{"name": "A", "valueFrom": {"secretKeyRef": GIT}}], "no Secret but those"),
+        ((*BASE, "envFrom"), [{"secretRef": {"name": "git-credentials"}}], "no Secret but those"),
+        ((*BASE, "volumeMounts"), [{"name": "git-credentials", "mountPath": "/a"}], "for git-sync-once alone"),
+        ((*BASE, "volumeMounts"), [{"name": "git-tmp", "mountPath": "/a"}], "for git-sync-once alone"),
+        ((*FETCH, "command"), ["sh"], "stays as the chart makes it"),
+        ((*FETCH, "args"), ["--exechook-command=/a"], "stays as the chart makes it"),
+        ((*FETCH, "image"), f"{REGISTRY}/airflow:1", "stays as the chart makes it"),
+        ((*FETCH, "restartPolicy"), "Always", "stays as the chart makes it"),
+        ((*FETCH, "env"), [{"name": "GITSYNC_EXECHOOK_COMMAND", "value": "/a"}], "stays as the chart makes it"),
+        ((*FETCH, "env"), [{"name": "GITSYNC_REPO", "value": "https://example.com"}], "stays as the chart makes it"),
+        ((*FETCH, "volumeMounts"), [{"name": "tmp", "mountPath": "/usr/bin"}], "stays as the chart makes it"),
+        ((*FETCH, "name"), "other", "no Secret but those"),
         (CONTEXT, {"privileged": True}, "has a privileged container"),
         (("spec", "nodeName"), "control-plane", "names a node"),
     ],

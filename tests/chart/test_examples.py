@@ -30,9 +30,9 @@ def test_whatever_reaches_the_database_checks_its_certificate_in_production(tmp_
     reaching = [
         one for one in containers("{}", tmp_path) if DATABASE in {variable["name"] for variable in one.get("env", [])}
     ]
-    # Four components and the monitor, each with a container that waits for the migration; and of the Job the
-    # migration and what is around its dump.
-    assert len(reaching) == 13
+    # Four components, each with a container that waits for the migration, and the monitor; and of the Job the migration
+    # and what is around its dump.
+    assert len(reaching) == 12
     for one in reaching:
         environment = {variable["name"]: variable.get("value") for variable in one["env"]}
         assert environment["PGSSLMODE"] == "verify-full"

@@ -74,6 +74,27 @@ def test_this_chart_does_what_the_official_one_did(path, tmp_path):
         assert any(name.startswith(prefix) and found.get(name) != value for name, value in expected.items()), prefix
 
 
+@needs_helm
+def test_a_database_at_another_port_and_a_secrets_backend_are_reached(tmp_path):
+    """The record says nothing of it: the official chart's policies are of ingress alone."""
+    theirs = {
+        "executor": "KubernetesExecutor",
+        "data": {"metadataConnection": {"host": "db.example.com", "port": 5433}},
+        "config": {"secrets": {"backend": "a.Vault", "backend_kwargs": '{"url": "https://v", "variables_path": null}'}},
+    }
+    (tmp_path / "theirs.yaml").write_text(yaml.safe_dump(theirs))
+    (tmp_path / "ours.yaml").write_text(written(convert([str(tmp_path / "theirs.yaml")]), []))
+    objects = {(one["kind"], one["metadata"]["name"]): one for one in render(values=(), files=[tmp_path / "ours.yaml"])}
+    egress = objects["NetworkPolicy", "airflow-scheduler"]["spec"]["egress"]
+    ports = {port["port"] for rule in egress for port in rule.get("ports", [])}
+    assert {5433, 8200} <= ports
+    assert 5432 not in ports
+    pod = objects["Deployment", "airflow-scheduler"]["spec"]["template"]["spec"]
+    variables = {one["name"]: one.get("value") for one in pod["containers"][0]["env"]}
+    assert variables["AIRFLOW__SECRETS__BACKEND"] == "a.Vault"
+    assert json.loads(variables["AIRFLOW__SECRETS__BACKEND_KWARGS"]) == {"url": "https://v", "variables_path": None}
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_what_is_left_to_do_is_said(path, tmp_path):
     (tmp_path / "theirs.yaml").write_text(yaml.safe_dump(example(path)["values"]))

@@ -31,6 +31,21 @@ GITHUB = (
     '"valueFrom": {"secretKeyRef": {"name": "github-app", "key": "key"}}}, '
     '{"name": "GITSYNC_SUBMODULES", "value": "shallow"}]'
 )
+# A name of its own, one of before, one of git's, and one that no pattern knows.
+SECRETS = "dags.gitSync.extraEnv=" + json.dumps(
+    [
+        {"name": name, "valueFrom": {"secretKeyRef": {"name": "git-secret", "key": "key"}}}
+        for name in ("GITSYNC_GIT_CONFIG", "GIT_SYNC_PASSWORD", "GIT_CONFIG_VALUE_0", "ANOTHER")
+    ]
+)
+NAMES = (
+    *("GITSYNC_GIT_CONFIG", "GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_0", "GIT_CONFIG_VALUE_0", "GIT_SYNC_GIT_CONFIG"),
+    *("GIT_SYNC_USERNAME", "GIT_SYNC_PASSWORD", "GIT_ASKPASS_URL", "GIT_SYNC_ASKPASS_URL", "GIT_COOKIE_FILE"),
+    *("GITSYNC_PASSWORD", "GITSYNC_GITHUB_APP_PRIVATE_KEY", "GIT_SSH_KEY_FILE"),
+)
+WRITTEN = "dags.gitSync.extraEnv=" + json.dumps(
+    [{"name": name, "value": "git-secret"} for name in NAMES] + [{"name": "GITSYNC_VERBOSE", "value": "3"}]
+)
 WITH_GUARD = (GUARD, AUTHORITY, GITHUB)
 VAULT = 'secretsBackend={"class": "airflow.providers.hashicorp.secrets.vault.VaultBackend"}'
 DECLARED = 'declared.connections=[{"id": "warehouse", "existingSecret": "connections"}]'
@@ -43,7 +58,11 @@ CASES = (
     Case("the repository's key, with the guard", "github-app", {"dag-guard"}, WITH_GUARD),
     Case("git's authority", "git-ca", SYNCED, (AUTHORITY,)),
     Case("git's authority, with the guard", "git-ca", {"dag-guard"}, WITH_GUARD),
-    Case("what is no credential, with the guard", "GITSYNC_SUBMODULES", {"dag-guard", *SYNCED}, WITH_GUARD),
+    Case("what is no credential, with the guard", "GITSYNC_VERBOSE", {"dag-guard", *SYNCED}, (GUARD, WRITTEN)),
+    Case("submodules, with the guard", 'GITSYNC_SUBMODULES", "value": "shallow', {"dag-guard"}, WITH_GUARD),
+    Case("what is of a Secret, with the guard", "git-secret", {"dag-guard"}, (GUARD, SECRETS)),
+    Case("what is of a Secret, without the guard", "git-secret", SYNCED, (SECRETS,)),
+    Case("credentials by any name, with the guard", "git-secret", {"dag-guard"}, (GUARD, WRITTEN)),
     Case(
         "git's credentials, with the guard",
         "git-credentials",
@@ -52,7 +71,9 @@ CASES = (
     ),
     Case("a secrets backend", "AIRFLOW__SECRETS", AIRFLOW, (VAULT,), ("celery",)),
     Case("the secret of single sign-on", "airflow-oidc", {"api-server"}, (), ("oidc",)),
-    Case("single sign-on that is off", "OIDC|FAB__CONFIG_FILE", set(), ("auth.oidc.enabled=false",), ("oidc",)),
+    Case("single sign-on that is off", "OIDC", set(), ("auth.oidc.enabled=false",), ("oidc",)),
+    Case("the key of sessions", "FAB__CONFIG_FILE", {"api-server"}),
+    Case("what the key of sessions is made of", "JWT_SECRET", {"api-server", "scheduler"}, (), ("celery",)),
     Case("what the values declare", "AIRFLOW_PLATFORM_DECLARED|warehouse", {"migrations"}, (DECLARED,)),
     Case(
         "numbers of secrets that have changed",

@@ -11,7 +11,7 @@ from airflow_platform import metrics, monitor
 
 #: How the statsd exporter's mapping names a metric, by its type in Airflow's words.
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "timer": ("_seconds", "_seconds_sum", "_seconds_count")}
-#: Others', of those that they serve: git-sync (https://github.com/kubernetes/git-sync/blob/v4.4.2/main.go); where there
+#: Others', of those that they serve: git-sync (https://github.com/kubernetes/git-sync/blob/v4.7.1/main.go); where there
 #: are such, PgBouncer's exporter (https://github.com/prometheus-community/pgbouncer_exporter) and kube-state-metrics
 #: (https://github.com/kubernetes/kube-state-metrics/blob/main/docs/metrics/workload/job-metrics.md).
 OTHERS = {"git_sync_count_total", "kube_job_failed", "pgbouncer_pools_client_maxwait_seconds"}

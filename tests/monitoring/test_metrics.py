@@ -120,3 +120,7 @@ def test_the_database_is_seen(value):
 @pytest.mark.parametrize("component", ["scheduler", "dag-processor", "triggerer"])
 def test_a_heartbeat_is_young(value, component):
     assert value(f'airflow_platform_heartbeat_age_seconds{{component="{component}"}}') < 60
+
+
+def test_no_triggerer_is_silent(value):
+    assert value("airflow_platform_triggerer_heartbeat_age_seconds") < 60

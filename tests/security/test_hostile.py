@@ -32,11 +32,14 @@ def test_a_hostile_task_is_refused_with_a_reason(airflow, ended, task_id):
     assert [line for line in log if re.search(REASONS[task_id], line)], "\n".join(log[-10:])
 
 
-def test_a_dag_of_another_team_has_no_pod_in_this_teams_namespace(airflow, ended):
-    instance = ended("security_intruder")["namespace_of_another_team"]
+@pytest.mark.parametrize(
+    ("task_id", "file"), [("namespace_of_another_team", "intruder/dag.py"), ("as_a_worker", "not known")]
+)
+def test_a_dag_of_another_team_has_no_pod_in_this_teams_namespace(airflow, ended, task_id, file):
+    instance = ended("security_intruder")[task_id]
     log = "\n".join(airflow.log(instance))
     assert instance["state"] == "failed"
-    reason = "namespace support takes pods of DAGs in support/, security/, and this DAG's file is intruder/dag.py"
+    reason = f"namespace support takes pods of DAGs in support/, security/, and this DAG's file is {file}"
     assert OURS in log
     assert reason in log
 

@@ -1,7 +1,7 @@
 """A database of Airflow 3.2.2 is dumped and migrated by this platform's image, and goes back to what it was, by row.
 
-It needs the Docker engine and no cluster. What the migrations Job and the CronJob `airflow-restore` run is taken from
-the chart's render, container by container.
+And what is old is deleted of it. It needs the Docker engine and no cluster. What the migrations Job and the CronJobs
+`airflow-restore` and `airflow-clean-database` run is taken from the chart's render, container by container.
 """
 
 from __future__ import annotations
@@ -120,14 +120,15 @@ def _answers(docker):
 
 @pytest.fixture(scope="module")
 def containers():
-    """The commands of the chart's containers by name, of the migrations Job and of the CronJob that restores."""
+    """The commands of the chart's containers by name, of the migrations Job and of the CronJobs."""
     release.HELM = str(toolchain.programs("go") / "helm")
     found = {}
-    for one in release.render('backup={"enabled": true, "s3": {"bucket": "dumps"}}'):
+    backup = 'backup={"enabled": true, "s3": {"bucket": "dumps"}}'
+    for one in release.render(backup, "housekeeping.database.enabled=true"):
         if one["kind"] in ("Job", "CronJob"):
             job = one["spec"] if one["kind"] == "Job" else one["spec"]["jobTemplate"]["spec"]
             pod = job["template"]["spec"]
-            for container in (*pod["initContainers"], *pod["containers"]):
+            for container in (*pod.get("initContainers", []), *pod["containers"]):
                 found[container["name"]] = container.get("command") or container["args"]
     return found
 
@@ -190,3 +191,14 @@ def test_a_database_of_the_older_airflow_is_migrated_and_goes_back(docker, built
     assert "the schema moves" in step("prepare-backup")
     step("migrations")
     newer("python", "-m", "airflow_platform.schema", "--timeout", "1")
+
+    # Years later: the DAG is gone, a task of its last run has never started, and a run of housekeeping was killed.
+    docker.query("UPDATE dag SET is_stale = true, last_parsed_time = now() - interval '9 years'")
+    docker.query("UPDATE dag_run SET run_type = 'scheduled', start_date = now() - interval '9 years'")
+    started = "CASE task_id WHEN 'measure' THEN now() - interval '9 years' END"
+    docker.query(f"UPDATE task_instance SET start_date = {started}")
+    docker.query("CREATE TABLE _airflow_deleted__log__20260101000000__b1 AS TABLE log")
+    assert docker.query("SELECT count(*) FROM task_instance JOIN dag_version ON dag_version_id = dag_version.id") != "0"
+    step("housekeeping")
+    assert docker.query("SELECT count(*) FROM dag") == docker.query("SELECT count(*) FROM task_instance") == "0"
+    assert docker.query("SELECT count(*) FROM pg_tables WHERE tablename LIKE '\\_airflow\\_deleted%'") == "0"

@@ -6,7 +6,7 @@ kind: Deployment
 spec:
   template:
     spec:
-      initContainers: [{name: a, image: registry.k8s.io/git-sync/git-sync:v4.4.2}]
+      initContainers: [{name: a, image: registry.k8s.io/git-sync/git-sync:v4.7.1}]
       containers: [{name: b, image: registry.example.com/airflow:3.3.2}]
 ---
 kind: ConfigMap
@@ -25,14 +25,14 @@ def test_each_image_is_named_once_that_of_workers_too():
     assert image_list.images(RENDERED) == [
         "registry.example.com/airflow-worker:3.3.2",
         "registry.example.com/airflow:3.3.2",
-        "registry.k8s.io/git-sync/git-sync:v4.4.2",
+        "registry.k8s.io/git-sync/git-sync:v4.7.1",
     ]
 
 
 @pytest.mark.parametrize(
     ("image", "there"),
     [
-        ("registry.k8s.io/git-sync/git-sync:v4.4.2", "in.example.com/git-sync/git-sync:v4.4.2"),
+        ("registry.k8s.io/git-sync/git-sync:v4.7.1", "in.example.com/git-sync/git-sync:v4.7.1"),
         ("localhost:5001/airflow:1", "in.example.com/airflow:1"),
         ("airflow-platform/airflow:3.3.2", "in.example.com/airflow-platform/airflow:3.3.2"),
         ("alpine:3.24.2", "in.example.com/alpine:3.24.2"),

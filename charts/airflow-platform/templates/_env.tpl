@@ -52,7 +52,7 @@ environment of whatever reads the Secret, which restarts it. Takes `secret`, whi
 {{- include "airflow-platform.env.revision" (dict "secret" .Values.fernetKey "name" "FERNET_KEY") }}
 {{- end -}}
 
-{{/* Signs UI sessions, and the api-server's requests to the log servers of triggerer and launcher. */}}
+{{/* Signs the api-server's requests to the log servers of triggerer and launcher, and no sessions: airflow-platform.env.flask. */}}
 {{- define "airflow-platform.env.api-secret" -}}
 - name: AIRFLOW__API__SECRET_KEY
   valueFrom:
@@ -61,7 +61,7 @@ environment of whatever reads the Secret, which restarts it. Takes `secret`, whi
 {{- include "airflow-platform.env.revision" (dict "secret" .Values.apiSecretKey "name" "API_SECRET_KEY") }}
 {{- end -}}
 
-{{/* Signs task tokens (scheduler) and checks them (api-server). */}}
+{{/* Signs task tokens (scheduler) and checks them (api-server). Nobody else may have it: the key of UI sessions is made of it. */}}
 {{- define "airflow-platform.env.jwt" -}}
 - name: AIRFLOW__API_AUTH__JWT_SECRET
   valueFrom:

@@ -22,8 +22,8 @@ ssh
 {{- end -}}
 
 {{/*
-Where DAGs come from: the values' `dags.gitSync`, or with its guard what that hands on, which needs no credentials. Takes `root`,
-and `upstream` for the guard itself, which looks at so much of the history (airflow_platform.dag_guard).
+Where DAGs come from: the values' `dags.gitSync`, or with its guard what that hands on, which needs no credentials and has no
+submodules. Takes `root`, and `upstream` for the guard itself, which looks at so much of the history (airflow_platform.dag_guard).
 */}}
 {{- define "airflow-platform.git-sync.source" -}}
 {{- $git := .root.Values.dags.gitSync -}}
@@ -31,9 +31,11 @@ and `upstream` for the guard itself, which looks at so much of the history (airf
 {{- if $git.depth }}{{ $git = merge (dict "depth" (max 5 (int $git.depth))) $git }}{{ end -}}
 {{- else if $git.guard.enabled -}}
 {{- $address := printf "git://%s.%s.svc:9418/dags.git" (include "airflow-platform.dag-guard.name" .root) .root.Release.Namespace -}}
-{{- $env := list -}}
+{{- $env := list (dict "name" "GITSYNC_SUBMODULES" "value" "off") -}}
+{{- /* Under git-sync's names of before, and git's own, as well; and whatever else is of a Secret. */ -}}
+{{- $kept := "^GIT_?SYNC_(GITHUB|USERNAME|PASSWORD|ASKPASS|CREDENTIAL|COOKIE|SSH|KNOWN|GIT_CONFIG|SUBMODULES)|^GIT_(CONFIG|ASKPASS|COOKIE|SSH|KNOWN)" -}}
 {{- range $git.extraEnv -}}
-{{- if not (regexMatch "^GITSYNC_(GITHUB|USERNAME|PASSWORD|ASKPASS|CREDENTIAL|COOKIE|SSH)" .name) }}{{ $env = append $env . }}{{ end -}}
+{{- if not (or (regexMatch $kept .name) (dig "valueFrom" "secretKeyRef" "" .)) }}{{ $env = append $env . }}{{ end -}}
 {{- end -}}
 {{- $none := dict "existingSecret" "" -}}
 {{- $git = merge (dict "repo" $address "ref" "accepted" "credentials" $none "caCert" $none "extraEnv" $env) (omit $git "credentials" "caCert" "extraEnv") -}}
@@ -66,7 +68,9 @@ and `upstream` for the guard itself, which looks at so much of the history (airf
       (dict "name" "GITSYNC_ONE_TIME" "value" (toString $once))
       (dict "name" "HOME" "value" "/tmp")
     }}
-    {{- $served := and .root.Values.metrics.enabled (not $once) }}
+    {{- /* At a commit it stays, and looks no more: there would be nothing to tell but that the last look is long ago. */}}
+    {{- $pinned := regexMatch "^([0-9a-f]{40}|[0-9a-f]{64})$" (toString $git.ref) }}
+    {{- $served := and .root.Values.metrics.enabled (not $once) (not $pinned) }}
     {{- $port := (include "airflow-platform.metrics.ports" .root | fromYaml) | dig "git-sync" 0 | int }}
     {{- if $served }}
     {{- $env = concat $env (list

@@ -90,7 +90,7 @@ they reach anything, the addresses of database, broker and Kubernetes are left o
 {{- else -}}
 {{- $values := get .root.Values.networkPolicies.egress .name -}}
 {{- $ports := $values.ports | default list -}}
-{{- if not $ports }}{{ $ports = include (printf "airflow-platform.network.%s-ports" .name) .root | fromJsonArray }}{{ end -}}
+{{- if not $ports }}{{ $ports = include (printf "airflow-platform.network.%s-ports" .name) . | fromJsonArray }}{{ end -}}
 {{- $to := $values.to | default list -}}
 {{- if and (not $to) (ne .name "identity") }}{{ $to = include "airflow-platform.network.anywhere" . | fromJsonArray }}{{ end -}}
 {{- if and $to $ports -}}
@@ -181,6 +181,14 @@ cluster's own pods, so these are named too. Takes `root` and `tasks`.
 {{- uniq $egress | toJson -}}
 {{- end -}}
 
+{{/* What all pods of tasks reach, as a JSON list of destinations. */}}
+{{- define "airflow-platform.network.of-task-pods" -}}
+{{- $s3 := .Values.networkPolicies.egress.s3 -}}
+{{- $used := or .Values.logs.s3.bucket $s3.to $s3.ports -}}
+{{- range .Values.dags.bundles }}{{ if .s3 }}{{ $used = true }}{{ end }}{{ end -}}
+{{- (not $used) | ternary (list "dns") (list "dns" "s3") | toJson -}}
+{{- end -}}
+
 {{/* What reads Airflow's database, connections and variables, as a JSON list of destinations. */}}
 {{- define "airflow-platform.network.of-database" -}}
 {{- $egress := list (.Values.pgbouncer.enabled | ternary "pgbouncer" "database") -}}
@@ -204,20 +212,21 @@ cluster's own pods, so these are named too. Takes `root` and `tasks`.
   "app.kubernetes.io/name" .Chart.Name "app.kubernetes.io/instance" .Release.Name))) | toJson -}}
 {{- end -}}
 
-{{/* The ports of `logs.s3.endpoint` and of that of `backup`, as a JSON list. */}}
+{{/* The ports of `logs.s3.endpoint` and, but for tasks, of that of `backup`, as a JSON list. Takes `root` and `tasks`. */}}
 {{- define "airflow-platform.network.s3-ports" -}}
-{{- $ports := list (include "airflow-platform.network.port" (.Values.logs.s3.endpoint | default "https://") | int) -}}
-{{- with .Values.backup -}}
-{{- if .enabled }}{{ $ports = append $ports (include "airflow-platform.network.port" (.s3.endpoint | default "https://") | int) }}{{ end -}}
+{{- $tasks := .tasks -}}
+{{- $ports := list (include "airflow-platform.network.port" (.root.Values.logs.s3.endpoint | default "https://") | int) -}}
+{{- with .root.Values.backup -}}
+{{- if and .enabled (not $tasks) }}{{ $ports = append $ports (include "airflow-platform.network.port" (.s3.endpoint | default "https://") | int) }}{{ end -}}
 {{- end -}}
 {{- uniq $ports | toJson -}}
 {{- end -}}
 
-{{/* The ports of `dags.gitSync.repo` and of the repositories of `dags.bundles`, as a JSON list: none of a file. */}}
+{{/* The ports of `dags.gitSync.repo` and of the repositories of `dags.bundles`, as a JSON list: none of a file. Takes `root`. */}}
 {{- define "airflow-platform.network.git-ports" -}}
 {{- $ports := list -}}
-{{- $repos := list (.Values.dags.gitSync.repo | default "") -}}
-{{- range .Values.dags.bundles }}{{ with .git }}{{ $repos = append $repos (.repo | default "") }}{{ end }}{{ end -}}
+{{- $repos := list (.root.Values.dags.gitSync.repo | default "") -}}
+{{- range .root.Values.dags.bundles }}{{ with .git }}{{ $repos = append $repos (.repo | default "") }}{{ end }}{{ end -}}
 {{- range $repo := $repos -}}
 {{- if contains "://" $repo -}}
 {{- with include "airflow-platform.network.port" $repo | int }}{{ $ports = append $ports . }}{{ end -}}

@@ -16,16 +16,30 @@
 {{- if not (or .ingress .egress) -}}
 {{- fail (printf "%s gives nothing. Set its egress or its ingress, or take it out." $place) -}}
 {{- end -}}
-{{- range .egress -}}
+{{- include "airflow-platform.validate.egress" (dict "place" $place "rules" .egress) -}}
+{{- end -}}
+{{- range $name, $given := .Values.networkPolicies.egress -}}
+{{- with $given.to -}}
+{{- include "airflow-platform.validate.egress" (dict "place" (printf "networkPolicies.egress.%s" $name) "rules" (list $given)) -}}
+{{- end -}}
+{{- end -}}
+{{- range $name, $given := .Values.networkPolicies.extra -}}
+{{- include "airflow-platform.validate.egress" (dict "place" (printf "networkPolicies.extra.%s" $name) "rules" ($given | default dict).egress) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Rules that lead anywhere leave out where clouds hand out a node's credentials. Takes `place` and `rules`. */}}
+{{- define "airflow-platform.validate.egress" -}}
+{{- $place := .place -}}
+{{- range .rules -}}
 {{- if not .to -}}
 {{- fail (printf "%s has a rule of egress without \"to\", which is anywhere, a cloud's metadata address too. Name where to." $place) -}}
 {{- end -}}
 {{- range .to -}}
 {{- with .ipBlock -}}
 {{- $metadata := get (dict "0.0.0.0/0" "169.254.169.254/32" "::/0" "fd00:ec2::254/128") .cidr -}}
-{{- if and $metadata (not (has $metadata .except)) -}}
+{{- if and $metadata (not (has $metadata (.except | default list))) -}}
 {{- fail (printf "%s reaches %s, a cloud's metadata address too, which hands out the node's credentials. Add %s to its except." $place .cidr $metadata) -}}
-{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

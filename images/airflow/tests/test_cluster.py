@@ -317,6 +317,20 @@ async def test_a_plugin_runs_once_and_again_after_a_401(config, tmp_path, monkey
 
 
 @asynchronous
+async def test_a_plugin_runs_for_a_connection_and_not_for_what_a_task_gives(config, connection, tmp_path, eager):
+    async with ApiServer() as api:
+        with open(config(api, plugin(tmp_path))) as file:
+            given = file.read()
+        connection("other", kube_config=given)
+        await (await Cluster.get(ClusterRef("other"))).request("GET", "/echo")
+        ran = (tmp_path / "runs").read_text()
+        for refused in (given, given.replace("exec:", "auth-provider:")):
+            with pytest.raises(ClusterConfigError, match="that a task gives may not have a program run"):
+                await Cluster.get(ClusterRef(None, kubeconfig=refused))
+        assert (tmp_path / "runs").read_text() == ran
+
+
+@asynchronous
 async def test_a_plugin_s_token_is_replaced_before_its_end(config, tmp_path, eager):
     async with ApiServer() as api:
         user = plugin(tmp_path, expires="2001-01-01T00:00:00Z")

@@ -1,13 +1,15 @@
 """The guard of the DAGs' repository: real repositories, real DAG files, and git as git-sync uses it."""
 
 import hashlib
+import json
 import os
+import select
 import socket
 import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import psycopg2
 import pytest
 
 from airflow_platform.dag_guard import __main__ as guard
-from airflow_platform.dag_guard import known, repository
+from airflow_platform.dag_guard import known
 from airflow_platform.dag_guard.judgement import excused, refusal
 from airflow_platform.dag_guard.parse import Parsed, parse
 from airflow_platform.dag_guard.repository import BRANCH, Repository, RepositoryError
@@ -73,16 +75,16 @@ def upstream(tmp_path):
 
 
 @pytest.fixture
-def make(upstream, tmp_path):
-    """A guard that has just started."""
+def make(upstream, tmp_path, monkeypatch):
+    """A guard that has just started: in a new pod, or in that of `before`, another. Airflow has no DAG."""
     count = iter(range(9))
+    monkeypatch.setattr(known, "read", lambda: None)
 
-    def make(**options):
-        folder = tmp_path / f"accepted-{next(count)}"
-        folder.mkdir()
-        made = guard.Guard(
-            Repository(folder, upstream.link), "dags", **{"max_drop": 50, "timeout": 60, "accept": "", **options}
-        )
+    def make(before=None, **options):
+        folder = before.folder if before else tmp_path / f"accepted-{next(count)}"
+        folder.mkdir(exist_ok=True)
+        options = {"max_drop": 50, "timeout": 60, "accept": "", "history": 5, **options}
+        made = guard.Guard(Repository(folder, upstream.link, options["timeout"]), folder / "judging", "dags", **options)
         made.folder = folder
         return made
 
@@ -98,19 +100,27 @@ def holds(monkeypatch):
             self.asked = []
 
     holds = Holds()
-    monkeypatch.setattr(guard.Guard, "_run_parser", lambda _, commit: (holds.asked.append(commit), holds[commit])[1])
+
+    def run_parser(_, commit):
+        holds.asked.append(commit)
+        if isinstance(holds[commit], BaseException):
+            raise holds[commit]
+        return holds[commit]
+
+    monkeypatch.setattr(guard.Guard, "_run_parser", run_parser)
     return holds
 
 
 @pytest.fixture
 def airflow_has(monkeypatch):
-    """Set what Airflow has of the DAGs; None: none yet. An error: its database does not answer."""
+    """Set what Airflow has of the DAGs; None: none yet. A list: one answer after the other; an error: none."""
 
     def has(what):
         def read():
-            if isinstance(what, Exception):
-                raise what
-            return what
+            one = what.pop(0) if isinstance(what, list) else what
+            if isinstance(one, Exception):
+                raise one
+            return one
 
         monkeypatch.setattr(known, "read", read)
 
@@ -158,7 +168,8 @@ def test_a_start_hands_on_what_was_accepted_before_it_and_never_an_older_one(ups
     seen = []
     accept = made._repository.accept
     made._repository.accept = lambda commit: (seen.append(commit), accept(commit))
-    made.look()
+    for _ in range(2):
+        made.look()
     assert seen == [good]
     assert handed_on(made) == good != also
 
@@ -201,16 +212,7 @@ def test_a_start_makes_no_rule_of_what_was_refused_before_it(upstream, make, hol
     assert (handed_on(made), made.refuses) == (mended, False)
 
 
-@pytest.mark.parametrize(
-    ("has", "said"),
-    [
-        (None, "knows no DAG of this repository yet"),
-        (NotReady("the database is away"), "cannot be asked: the database is away"),
-    ],
-)
-def test_where_airflow_says_nothing_the_oldest_commit_stands_for_it(
-    upstream, make, holds, airflow_has, caplog, has, said
-):
+def test_where_airflow_has_nothing_the_oldest_commit_stands_for_it(upstream, make, holds, airflow_has, caplog):
     caplog.set_level("INFO")
     for number in range(3):
         commit = upstream.push(one=f"# {number}")
@@ -218,12 +220,107 @@ def test_where_airflow_says_nothing_the_oldest_commit_stands_for_it(
     worse = upstream.push(one="# worse")
     holds[worse] = Parsed(["one"], {"two.py": "ImportError: x", "three.py": "ImportError: y"})
     upstream.sync(worse)
-    airflow_has(has)
+    airflow_has(None)
     made = make()
     made.look()
     assert (handed_on(made), made.refuses) == (commit, True)
-    assert f"The oldest commit stands for what Airflow has, which {said}" in caplog.text
+    assert "The oldest commit stands for what Airflow has, which knows no DAG of this repository yet" in caplog.text
     assert f"Commit {worse} is refused, and DAGs stay those of {commit}: three.py cannot be imported" in caplog.text
+
+
+def test_where_its_database_does_not_answer_it_is_asked_again(upstream, make, holds, airflow_has):
+    fewer, good = (upstream.push(one=f"# {number}") for number in range(2))
+    holds |= {fewer: Parsed(["one"], {}), good: Parsed(["one", "two", "three"], {})}
+    worse = upstream.sync(upstream.push(one="# worse"))
+    holds[worse] = Parsed(["one"], {})
+    airflow_has([NotReady("the database is away"), Parsed(["one", "two", "three"], {})])
+    made = make()
+    with pytest.raises(NotReady, match="the database is away"):
+        made.look()
+    assert (handed_on(made), holds.asked) == (None, [])
+    made.look()
+    assert (handed_on(made), made.refuses) == (good, True)
+
+
+def test_a_start_in_the_same_pod_goes_on_with_what_was_accepted(upstream, make, holds, airflow_has, caplog):
+    airflow_has([NotReady("the database is away"), Parsed([], {})])
+    good = upstream.push(one="one")
+    holds[good] = Parsed(["one", "two"], {})
+    upstream.sync(good)
+    first = make()
+    first._repository.fetch()
+    first._repository.accept(good)
+    # In the middle of a push, and good: a guard that ran on would not have handed it on. The last good one is far away.
+    middle, *broken = (upstream.push(one=f"# {number}") for number in range(6))
+    holds |= {middle: Parsed(["one", "two"], {}), **dict.fromkeys(broken, Parsed(["one"], {"two.py": "E: x"}))}
+    upstream.sync(broken[-1])
+    made = make(before=first)
+    # Without the database, which DAG files ask as well, nothing is judged.
+    with pytest.raises(NotReady):
+        made.look()
+    assert (handed_on(made), holds.asked) == (good, [])
+    made.look()
+    assert (handed_on(made), made.refuses) == (good, True)
+    assert holds.asked == [good, broken[-1]]
+    assert f"Commit {broken[-1]} is refused, and DAGs stay those of {good}: two.py cannot be imported" in caplog.text
+
+
+def test_what_was_accepted_and_cannot_be_parsed_is_judged_by_what_airflow_has(upstream, make, holds, airflow_has):
+    named, worse = (upstream.push(one=f"# {number}") for number in range(2))
+    holds |= {named: guard.Unparsed("it has no folder dags"), worse: Parsed([], {})}
+    upstream.sync(worse)
+    first = make()
+    first._repository.fetch()
+    first._repository.accept(named)
+    airflow_has(Parsed(["one"], {}))
+    made = make(before=first)
+    made.look()
+    assert (handed_on(made), made.refuses) == (named, True)
+
+
+def test_a_start_looks_at_as_many_commits_as_it_is_told(upstream, make, holds, airflow_has):
+    airflow_has(Parsed(["one", "two"], {}))
+    good, *broken = (upstream.push(one=f"# {number}") for number in range(4))
+    holds |= {good: Parsed(["one", "two"], {}), **dict.fromkeys(broken, Parsed(["one"], {"two.py": "E: x"}))}
+    upstream.sync(broken[-1])
+    for history, expected in ((3, None), (4, good)):
+        made = make(history=history)
+        made.look()
+        assert handed_on(made) == expected
+
+
+def test_a_commit_that_ended_the_guard_as_it_was_parsed_is_refused_after_a_start(
+    upstream, make, holds, airflow_has, monkeypatch, caplog
+):
+    airflow_has(Parsed(["one"], {}))
+    good = upstream.sync(upstream.push(one="one"))
+    holds[good] = Parsed(["one"], {})
+    made = make()
+    made.look()
+    greedy = upstream.sync(upstream.push(one="greedy"))
+    # As where the memory is at its end: nothing of the guard goes on.
+    if not (process := os.fork()):
+        guard.Guard._run_parser = lambda *_: os._exit(9)
+        made.look()
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 9
+    again = make(before=made)
+    again.look()
+    assert (handed_on(again), again.refuses) == (good, True)
+    why = "the guard was ended while it was parsed: it may need more memory than dagProcessor.resources allows"
+    assert f"Commit {greedy} is refused, and DAGs stay those of {good}: {why}" in caplog.text
+    monkeypatch.setattr(guard.time, "monotonic", lambda now=guard.time.monotonic: now() + guard._AGAIN)
+    again.look()
+    assert holds.asked.count(greedy) == 0
+    # What is parsed to its end is not noted, and in a new pod, which may have more memory, nothing is.
+    holds[greedy] = Parsed(["one"], {})
+    mended = upstream.sync(upstream.push(one="mended"))
+    holds[mended] = guard.Unparsed("its parser ended with 1")
+    again.look()
+    assert [path.name for path in (made.folder / "judging").iterdir()] == [greedy]
+    new = make()
+    new.look()
+    assert handed_on(new) == greedy
 
 
 def test_what_airflow_has_broken_is_no_commits_fault_and_what_it_has_may_not_go(upstream, make, holds, airflow_has):
@@ -285,12 +382,83 @@ def test_a_git_that_hangs_is_an_error_and_the_next_look_is_another(upstream, mak
     holds[commit] = Parsed(["one"], {})
     made = make()
     with monkeypatch.context() as hung:
-        hung.setattr(repository, "_TIMEOUT", 0.2)
+        hung.setattr(made._repository, "_timeout", 0.2)
         hung.setitem(made._repository._environment, "PATH", f"{slow.parent}:{os.environ['PATH']}")
         with pytest.raises(RepositoryError, match="fetch .*: not done within 0.2 s"):
             made.look()
     made.look()
     assert handed_on(made) == commit
+
+
+def test_git_has_as_long_as_a_commit_to_be_parsed(make):
+    assert make(timeout=700)._repository._timeout == 700
+
+
+def test_a_git_that_was_killed_holds_nothing_up_after_a_start(upstream, make, holds):
+    first = make()
+    for name in ("index.lock", "shallow.lock", f"refs/heads/{BRANCH}.lock"):
+        (first.folder / "dags.git" / name).touch()
+    commit = upstream.sync(upstream.push(one="one"))
+    holds[commit] = Parsed(["one"], {})
+    with pytest.raises(RepositoryError, match="lock"):
+        first.look()
+    made = make(before=first)
+    made.look()
+    made._repository.export(commit, made.folder / "files")
+    assert handed_on(made) == commit
+
+
+def test_a_commit_is_parsed_once_however_often_it_cannot_be_handed_on(upstream, make, holds, monkeypatch):
+    commit = upstream.sync(upstream.push(one="one"))
+    holds[commit] = Parsed(["one"], {})
+    made = make()
+    with monkeypatch.context() as full:
+
+        def accept(_):
+            raise OSError(28, "No space left on device")
+
+        full.setattr(made._repository, "accept", accept)
+        for _ in range(3):
+            with pytest.raises(OSError, match="No space left"):
+                made.look()
+    made.look()
+    assert handed_on(made) == commit
+    assert holds.asked == [commit]
+
+
+def test_a_commit_is_parsed_once_however_often_a_look_fails(upstream, make, holds, airflow_has):
+    good, broken = (upstream.push(one=f"# {number}") for number in range(2))
+    holds |= {good: RepositoryError("git: not done"), broken: Parsed([], {"one.py": "E: x"})}
+    upstream.sync(broken)
+    airflow_has(Parsed(["one"], {}))
+    made = make()
+    for _ in range(3):
+        with pytest.raises(RepositoryError):
+            made.look()
+    holds[good] = Parsed(["one"], {})
+    made.look()
+    assert handed_on(made) == good
+    assert holds.asked.count(broken) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(RepositoryError("git: no"), 1), (OSError("no"), 1), (NotReady("no"), 1), (None, 0)]
+)
+def test_a_guard_that_fails_is_told_as_one_that_refuses(upstream, tmp_path, monkeypatch, caplog, error, told):
+    seen, stop = [], threading.Event()
+
+    def look(_):
+        if error:
+            raise error
+
+    monkeypatch.setattr(guard.Guard, "look", look)
+    monkeypatch.setattr(guard.threading, "Event", lambda: stop)
+    monkeypatch.setattr(guard.metrics, "initialize", lambda: None)
+    monkeypatch.setattr(guard.stats, "gauge", lambda name, value, **_: (seen.append((name, value)), stop.set()))
+    monkeypatch.setattr(guard.signal, "signal", lambda *_: None)
+    assert guard.main([str(upstream.link), str(tmp_path), "--port=19419"]) == 0
+    assert seen == [(guard.metrics.GUARD_REFUSES, told)]
+    assert (f"{error}; trying again" in caplog.text) == bool(error)
 
 
 def test_a_start_that_git_has_interrupted_begins_anew(upstream, make, holds, airflow_has, monkeypatch):
@@ -394,6 +562,33 @@ def test_other_git_syncs_take_the_accepted_commit_from_its_server(upstream, make
     assert capfd.readouterr().err == ""
 
 
+def test_its_server_takes_as_many_connections_as_there_are_pods(upstream, make, holds):
+    commit = upstream.sync(upstream.push(one="one"))
+    holds[commit] = Parsed(["one"], {})
+    made = make()
+    made.look()
+    server = made._repository.serve(19420)
+    try:
+        with ExitStack() as stack:
+            held = []
+            # Of other addresses, as pods': it ends those of one that has several.
+            while len(held) < 40:
+                source = (f"127.0.1.{len(held) + 1}", 0)
+                try:
+                    one = socket.create_connection(("127.0.0.1", 19420), timeout=5, source_address=source)
+                except ConnectionRefusedError:
+                    threading.Event().wait(0.1)
+                else:
+                    held.append(stack.enter_context(one))
+            command = ["git", "ls-remote", "git://127.0.0.1:19420/dags.git", BRANCH]
+            done = subprocess.run(command, capture_output=True, text=True)
+            dropped, _, _ = select.select(held, [], [], 0)
+        assert (done.stdout.split(), dropped) == ([commit, f"refs/heads/{BRANCH}"], [])
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
 def test_each_file_is_parsed_by_itself(tmp_path):
     for team in ("a", "b"):
         (tmp_path / team).mkdir()
@@ -414,8 +609,49 @@ def test_the_parser_prints_its_answer_alone(tmp_path):
     (tmp_path / "one.py").write_text(noise + "subprocess.run(['echo', 'of a program'])\n" + dag("one"))
     command = [sys.executable, "-m", "airflow_platform.dag_guard.parse", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout == '{"dags": ["one"], "errors": {}, "sources": {}}'
+    assert done.stdout == '{"dags": ["one"], "errors": {}, "sources": {}, "files": {}}'
     assert "of a shell" in done.stderr
+
+
+def test_a_dag_that_the_dag_processor_cannot_serialize_is_an_error(tmp_path):
+    broken = "from airflow.sdk import DAG\nfrom airflow.timetables.simple import NullTimetable\n\n\n"
+    broken += (
+        "class Unknown(NullTimetable):\n    pass\n\n\none = DAG('broken', schedule=Unknown())\ntwo = DAG('whole')\n"
+    )
+    (tmp_path / "two.py").write_text(broken)
+    found = parse(tmp_path)
+    assert found.dags == ["whole"]
+    assert list(found.errors) == ["two.py"]
+    assert "Unknown" in found.errors["two.py"]
+    assert found.sources == {"two.py": md5(broken)}
+
+
+def test_a_file_that_the_dag_processor_finds_unstable_is_an_error_where_it_is_one_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_VERSION_INFLATION_CHECK_LEVEL", "error")
+    (tmp_path / "one.py").write_text(
+        "import datetime\n" + dag("one").replace("'one'", "f'one_{datetime.datetime.now()}'")
+    )
+    found = parse(tmp_path)
+    assert (found.dags, list(found.errors)) == ([], ["one.py"])
+
+
+def test_a_file_may_ask_for_what_airflows_database_has(metadata_database, tmp_path, monkeypatch):
+    from airflow.models.connection import Connection
+    from airflow.models.variable import Variable
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        session.add(Variable(key="tenant", val="acme"))
+        session.add(Connection(conn_id="warehouse", conn_type="postgres", host="db"))
+    text = "from airflow.models import Variable as Old\nfrom airflow.sdk import DAG, Connection, Variable\n\n"
+    text += "names = [Variable.get('tenant'), Connection.get('warehouse').host, 'old_' + Old.get('tenant')]\n"
+    text += "for name in names:\n    with DAG(name):\n        pass\n"
+    (tmp_path / "one.py").write_text(text)
+    monkeypatch.delenv("_AIRFLOW_PROCESS_CONTEXT", raising=False)
+    command = [sys.executable, "-m", "airflow_platform.dag_guard.parse", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = Parsed(**json.loads(done.stdout))
+    assert (found.errors, found.dags) == ({}, ["acme", "db", "old_acme"])
 
 
 @pytest.mark.parametrize("answer", ["no JSON", '{"dags": []}', "1", "\\377"])
@@ -465,6 +701,18 @@ def test_what_broke_a_file_that_is_the_same_is_excused():
     assert excused(new, last) == Parsed(["a", "b"], {"old.py": "", "a.py": "E: a"}, last.sources)
 
 
+def test_the_dags_of_a_file_that_is_excused_are_not_missed():
+    files = {"a": "factory.py", "b": "factory.py", "c": "c.py"}
+    last = Parsed(["a", "b", "c"], {}, {"factory.py": "1", "c.py": "2"}, files)
+    new = Parsed(["c"], {"factory.py": "E"}, {"factory.py": "1"})
+    assert refusal(new, excused(new, last), 50) is None
+    # One that is gone for another reason is.
+    assert (
+        refusal(Parsed([], new.errors, new.sources), excused(new, last), 50)
+        == "1 of 1 DAGs are gone, more than 50 %: c"
+    )
+
+
 def test_what_airflow_has_is_read_from_its_database(metadata_database, monkeypatch):
     from airflow.models.dag import DagModel
     from airflow.models.dag_version import DagVersion
@@ -494,7 +742,8 @@ def test_what_airflow_has_is_read_from_its_database(metadata_database, monkeypat
             code = DagCode(version, "/git/current/team/one.py", text)
             code.last_updated = datetime(2026, 1, 2 - number, tzinfo=timezone.utc)
             session.add_all([version, code])
-    assert known.read() == Parsed(["one"], {"broken_one.py": "", "broken_gone.py": ""}, {"team/one.py": md5("new")})
+    errors, sources = {"broken_one.py": "", "broken_gone.py": ""}, {"team/one.py": md5("new")}
+    assert known.read() == Parsed(["one"], errors, sources, {"one": "team/one.py"})
 
 
 def test_a_database_that_fails_amid_an_answer_is_one_that_does_not_answer(monkeypatch):

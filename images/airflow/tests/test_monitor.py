@@ -6,6 +6,7 @@ import ssl
 import threading
 from datetime import datetime, timedelta, timezone
 
+import psycopg2.errors
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -46,7 +47,7 @@ def token(**claims):
 
 @pytest.fixture
 def database(monkeypatch):
-    """What the database answers, by a word of the query; nothing to all others. An error: for all."""
+    """What the database answers, by a word of the query; nothing to all others. An error: to that query, or to all."""
 
     def answers(rows):
         class Cursor:
@@ -57,7 +58,10 @@ def database(monkeypatch):
                 pass
 
             def execute(self, query):
+                answers.asked.append(query)
                 self.rows = next((found for word, found in rows.items() if word in query), [])
+                if isinstance(self.rows, Exception):
+                    raise self.rows
 
             def fetchall(self):
                 return self.rows
@@ -74,7 +78,12 @@ def database(monkeypatch):
 
         monkeypatch.setattr(monitor, "connect", connect)
 
+    answers.asked = []
     return answers
+
+
+#: No component that would be missed.
+NONE = {"components": ()}
 
 
 def collected(**of):
@@ -91,7 +100,8 @@ def test_values_are_told_in_the_platforms_words(database):
         {
             "pg_stat_database": [(37,)],
             "max_connections": [(97,)],
-            "FROM job": [("SchedulerJob", 3.5), ("TriggererJob", 100)],
+            "GROUP BY job_type": [("SchedulerJob", 3.5), ("TriggererJob", 100)],
+            "state = 'running' AND": [(130,)],
             "GROUP BY state, executor": [
                 ("running", None, 2),
                 ("running", "KubernetesExecutor", 1),
@@ -100,12 +110,13 @@ def test_values_are_told_in_the_platforms_words(database):
             "queued_dttm": [("queued", 61.5)],
         }
     )
-    assert collected(launcher="local") == {
+    assert collected(launcher="local", components=["scheduler", "triggerer"]) == {
         ("airflow_platform_database_up",): 1,
         ("airflow_platform_database_connections",): 37,
         ("airflow_platform_database_connections_max",): 97,
         ("airflow_platform_heartbeat_age_seconds", "scheduler"): 3.5,
         ("airflow_platform_heartbeat_age_seconds", "triggerer"): 100,
+        ("airflow_platform_triggerer_heartbeat_age_seconds",): 130,
         ("airflow_platform_tasks", "running", "KubernetesExecutor"): 3,
         ("airflow_platform_tasks", "deferred", "LocalLauncher"): 7,
         ("airflow_platform_oldest_task_seconds", "queued"): 61.5,
@@ -114,7 +125,59 @@ def test_values_are_told_in_the_platforms_words(database):
 
 def test_where_there_is_nothing_of_a_kind_there_is_no_series(database):
     database({"FROM dag WHERE": [(None,)]})
-    assert collected() == {("airflow_platform_database_up",): 1}
+    assert collected(**NONE) == {("airflow_platform_database_up",): 1}
+
+
+@pytest.mark.parametrize("kind", ["UndefinedTable", "UndefinedColumn", "LockNotAvailable"])
+def test_a_schema_that_is_being_migrated_is_no_database_that_is_away(database, caplog, kind):
+    error = getattr(psycopg2.errors, kind)('relation "task_instance" …\nLINE 1: SELECT')
+    database({"pg_stat_database": [(37,)], "FROM task_instance": error, "GROUP BY job_type": [("SchedulerJob", 3.5)]})
+    assert collected(components=["scheduler"]) == {
+        ("airflow_platform_database_up",): 1,
+        ("airflow_platform_database_connections",): 37,
+        ("airflow_platform_heartbeat_age_seconds", "scheduler"): 3.5,
+    }
+    assert [one.getMessage() for one in caplog.records] == ['The schema is being migrated: relation "task_instance" …']
+    assert not caplog.records[0].exc_info
+
+
+def test_another_error_of_the_database_is_one_that_is_away(database):
+    database({"GROUP BY job_type": [("SchedulerJob", 3.5)], "FROM task_instance": psycopg2.errors.QueryCanceled()})
+    assert collected() == {("airflow_platform_database_up",): 0}
+
+
+def test_no_query_waits_for_as_long_as_a_deadlock_is_waited_for(database):
+    """PostgreSQL's `deadlock_timeout` is a second: then it may be the migration that is ended for it."""
+    database({})
+    collected()
+    assert database.asked[0].endswith("SET LOCAL lock_timeout = 500")
+
+
+def test_a_component_that_never_came_up_is_missed_since_there_was_a_table(database, monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(monitor.time, "monotonic", lambda: now)
+    here = Monitor(components=["scheduler", "triggerer"])
+
+    def told():
+        found = {family.name: family.samples for family in here.collect()}
+        ages = found.get("airflow_platform_heartbeat_age_seconds", [])
+        return {one.labels["component"]: one.value for one in ages}
+
+    database({"GROUP BY job_type": psycopg2.errors.UndefinedTable()})
+    assert told() == {}
+    now += 600
+    database({"GROUP BY job_type": [("SchedulerJob", 3.5)]})
+    assert told() == {"scheduler": 3.5, "triggerer": 0}
+    now += 150
+    assert told() == {"scheduler": 3.5, "triggerer": 150}
+    database({"GROUP BY job_type": [("SchedulerJob", 3.5), ("TriggererJob", 1)]})
+    assert told() == {"scheduler": 3.5, "triggerer": 1}
+
+
+def test_the_canary_is_told_of_also_where_its_dag_breaks_and_not_while_it_is_paused():
+    query = monitor._QUERIES["airflow_platform_canary_age_seconds"][2]
+    assert "is_stale" not in query
+    assert "NOT dag.is_paused" in query
 
 
 def test_a_database_that_is_away_is_said_and_the_rest_is_served(database):
@@ -127,7 +190,7 @@ def test_a_database_that_is_away_is_said_and_the_rest_is_served(database):
 
 def test_a_database_that_hangs_is_said_in_time_and_asked_again_when_it_answers(database, monkeypatch, caplog):
     """As behind PgBouncer, which no statement's timeout reaches."""
-    database({"FROM job": [("SchedulerJob", 3.5)]})
+    database({"GROUP BY job_type": [("SchedulerJob", 3.5)]})
     hanging, connect = threading.Event(), monitor.connect
     asked = []
 
@@ -172,7 +235,7 @@ def test_servers_that_are_slow_to_answer_are_told_at_a_later_scrape(database, mo
 
 
 def test_a_component_that_is_not_wanted_is_not_missed(database):
-    database({"FROM job": [("SchedulerJob", 3.5), ("TriggererJob", 9e6)]})
+    database({"GROUP BY job_type": [("SchedulerJob", 3.5), ("TriggererJob", 9e6)]})
     assert ("airflow_platform_heartbeat_age_seconds", "triggerer") not in collected(components=["scheduler"])
     assert collected(components=["scheduler"])[("airflow_platform_heartbeat_age_seconds", "scheduler")] == 3.5
 
@@ -203,7 +266,7 @@ def test_whether_the_api_server_answers(database, monkeypatch, status, up):
         thread = threading.Thread(target=serve)
         thread.start()
         address = f"http://127.0.0.1:{server.getsockname()[1]}/api/v2/version"
-        here = Monitor(api_server=address)
+        here = Monitor(api_server=address, **NONE)
         found = {family.name: [one.value for one in family.samples] for family in here.collect() if family.samples}
         over.set()
         thread.join()

@@ -27,6 +27,7 @@ apiServer: &identity {serviceAccount: {annotations: {role: logs}}}
 scheduler: *identity
 triggerer: *identity
 workers: *identity
+networkPolicies: {enabled: true}
 """
 CHOSEN = {"task_namespaces": ["tasks"], "image": "registry.example.com/airflow:3.3.2"}
 
@@ -88,7 +89,7 @@ def test_what_is_left_to_do_ends_with_3_and_is_in_file_and_report(command):
     code, out, err = command(COMPLETE + "podTemplate: 'kind: Pod'\n", "--task-namespace", "tasks", "--image", "a/b:1")
     assert code == 3
     assert "# - podTemplate: workers has what" in out
-    assert re.search(r"podTemplate.*values\.yaml:11", err)
+    assert re.search(r"podTemplate.*values\.yaml:12", err)
 
 
 @pytest.mark.parametrize(
@@ -277,13 +278,14 @@ def test_each_secret_names_the_secret_that_has_to_hold_it(converted):
         "airflow-database": {"url": "postgresql://u:<password>@db.example.com:5432/airflow"},
         "airflow-broker": {"url": "redis://:<password>@<host>:6379/0"},
         "airflow-keys": {key: f"<{key}>" for key in ("fernet-key", "api-secret-key", "jwt-secret")},
+        "airflow-secrets-backend": {"kwargs": "<kwargs>"},
         "airflow-admin": {"admin-password": "<admin-password>"},
         "git-credentials": {"username": "<username>", "password": "<password>", "ssh": "<ssh>"},
         "airflow-environment": {
             name: f"<{name}>"
             for name in (
                 "DB_PASSWORD", "A_SECRET", "AIRFLOW__SMTP__SMTP_PASSWORD", "AIRFLOW__CELERY__BROKER_URL",
-                "AIRFLOW__SECRETS__BACKEND_KWARGS", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW_CONN_MINE",
+                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW_CONN_MINE",
                 "SOMETHING", "API_TOKEN", "DB_PASS", "SMTP_PWD", "GPG_PASSPHRASE", "ALERTS_WEBHOOK", "ALERTS",
                 "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "OPTIONS", "REDIS_PASS", "AIRFLOW__MINE__DB_PASS",
             )
@@ -292,7 +294,8 @@ def test_each_secret_names_the_secret_that_has_to_hold_it(converted):
     variables = {one["name"]: one["valueFrom"]["secretKeyRef"] for one in ours["extraEnv"]}
     assert variables["API_TOKEN"] == {"name": "airflow-environment", "key": "API_TOKEN"}
     assert ours["scheduler"]["extraEnv"][0]["valueFrom"]["secretKeyRef"]["key"] == "DB_PASSWORD"
-    assert ours["config"] == {"smtp": {"smtp_user": "me"}, "secrets": {"backend": "a.b.C"}}
+    assert ours["config"] == {"smtp": {"smtp_user": "me"}}
+    assert ours["secretsBackend"] == {"class": "a.b.C", "existingSecret": "airflow-secrets-backend"}
     assert ours["dags"]["gitSync"]["repo"] == "https://git.example.com/dags.git"
     assert "extraInitContainers" not in ours.get("triggerer", {})
     for option in ("extraContainers", "extraInitContainers"):
@@ -345,23 +348,102 @@ scheduler: {podAnnotations: {a: '{{ .Values.mine }}'}}
 
 
 @pytest.mark.parametrize(
-    ("executor", "kind", "resources"),
+    ("executor", "kind", "resources", "by_hand"),
     [
-        ("CeleryExecutor", "celery", "launcher.celery.resources"),
-        ("CeleryExecutor,KubernetesExecutor", "celery", "launcher.celery.resources workers.resources"),
-        ("KubernetesExecutor", "local", "workers.resources"),
-        ("LocalExecutor", "local", "workers.resources"),
+        ("CeleryExecutor", "celery", "launcher.celery.resources", True),
+        ("CeleryExecutor,KubernetesExecutor", "celery", "launcher.celery.resources workers.resources", False),
+        ("KubernetesExecutor", "local", "workers.resources", False),
+        ("LocalExecutor", "local", "workers.resources", False),
     ],
 )
-def test_the_executor_says_which_launcher_and_where_the_workers_values_go(converted, executor, kind, resources):
+def test_the_executor_says_which_launcher_and_where_the_workers_values_go(
+    converted, executor, kind, resources, by_hand
+):
     ours, conversion = converted(
         f"executor: {executor}\nworkers: {{resources: {{limits: {{memory: 1Gi}}}}, nodeSelector: {{a: b}}}}\n"
     )
     assert ours["launcher"]["kind"] == kind
-    (said,) = (one for one in conversion.said if one.official == "workers.resources")
-    assert " ".join(said.ours) == resources
+    said = [one for one in conversion.said if one.official == "workers.resources"]
+    assert [" ".join(one.ours) for one in said if one.kind is Kind.CARRIED] == [resources]
+    # What the worker pods of Celery's Python tasks have, is nobody's to guess.
+    assert any("workers.resources says" in one.note for one in said if one.kind is Kind.HAND) is by_hand
     # Where tasks run: a Python task has a pod here that a Celery worker's process was.
     assert ours["workers"]["nodeSelector"] == {"a": "b"}
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [
+        ("", Kind.HAND),
+        ("networkPolicies: {enabled: false}\n", Kind.HAND),
+        ("networkPolicies: {enabled: true}\n", Kind.FORM),
+    ],
+)
+def test_that_network_policies_are_on_here_and_of_egress_is_said(converted, given, kind):
+    ours, conversion = converted(f"executor: KubernetesExecutor\n{given}")
+    (said,) = (one for one in conversion.said if one.official == "networkPolicies")
+    assert said.kind is kind
+    assert "networkPolicies.tasks, .extra and .egress" in said.note
+    assert ours.get("networkPolicies") == ({"enabled": True} if kind is Kind.FORM else None)
+
+
+@pytest.mark.parametrize(("port", "opened"), [("5433", [5433]), ("5432", None), ("6432", None)])
+def test_another_port_of_the_database_is_opened(converted, port, opened):
+    ours, _ = converted(f"data: {{metadataConnection: {{host: db.example.com, port: {port}}}}}\n")
+    assert ours.get("networkPolicies") == (opened and {"egress": {"database": {"ports": opened}}})
+
+
+def test_that_a_url_with_sslmode_is_refused_is_said_where_the_secret_is_named(converted):
+    _, conversion = converted("data: {metadataSecretName: mine}\n")
+    assert "# from data.metadataSecretName: a URL with ?sslmode=… is refused" in written(conversion, [])
+
+
+VAULT = "airflow.providers.hashicorp.secrets.vault.VaultBackend"
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        (f"config: {{secrets: {{backend: {VAULT}, backend_kwargs: '{{\"url\": \"v\", \"config_path\": null}}'}}}}",
+         {"class": VAULT, "kwargs": {"url": "v", "config_path": None}}),
+        (f"env: [{{name: AIRFLOW__SECRETS__BACKEND, value: {VAULT}}}]", {"class": VAULT}),
+        (f"config: {{secrets: {{backend: {VAULT}}}}}\n"
+         "secret: [{envName: AIRFLOW__SECRETS__BACKEND_KWARGS, secretName: mine, secretKey: vault}]",
+         {"class": VAULT, "existingSecret": "mine", "secretKey": "vault"}),
+        (f"config: {{secrets: {{backend: {VAULT}, backend_kwargs: '{{\"a\": 1}}'}}}}\n"
+         "secret: [{envName: AIRFLOW__SECRETS__BACKEND_KWARGS, secretName: mine, secretKey: vault}]",
+         {"class": VAULT, "existingSecret": "mine", "secretKey": "vault"}),
+        ("config: {secrets: {backend: ''}}", None),
+    ],
+)  # fmt: skip
+def test_a_secrets_backend_is_a_value_of_its_own_which_opens_its_port(converted, given, found):
+    ours, conversion = converted(f"executor: KubernetesExecutor\n{given}\n")
+    assert ours.get("secretsBackend") == found
+    assert "config" not in ours
+    assert "extraEnv" not in ours
+    assert "airflow-secrets-backend" not in conversion.secrets
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        '{"url": "https://v", "token": "canary"}', '{"aws": {"aws_secret_access_key": "canary"}}',
+        '{"gcp_keyfile_dict": {"a": "canary"}}', '{"url": "https://me:canary@v"}', '{"names": ["glpat-canary", "://a:canary@b"]}',
+        "no JSON, canary", '["canary"]',
+    ],
+)  # fmt: skip
+def test_arguments_of_a_secrets_backend_with_a_secret_stay_out_of_the_values(converted, arguments):
+    text = yaml.safe_dump({"config": {"secrets": {"backend": VAULT, "backend_kwargs": arguments}}})
+    ours, conversion = converted(text)
+    assert ours["secretsBackend"] == {"class": VAULT, "existingSecret": "airflow-secrets-backend"}
+    assert any("make the Secret airflow-secrets-backend with the key kwargs" in one.note for one in conversion.by_hand)
+    assert "canary" not in written(conversion, [])
+
+
+def test_arguments_of_a_secrets_backend_without_a_class_are_a_persons_to_place(converted):
+    ours, conversion = converted("config: {secrets: {backend_kwargs: '{\"a\": 1}'}}\n")
+    assert "secretsBackend" not in ours
+    assert kinds(conversion, "config.secrets.backend") == {Kind.HAND}
 
 
 def test_a_broker_without_celery_is_not_asked_for(converted):

@@ -16,10 +16,11 @@ import pytest
 import requests
 from airflow.providers.fab.auth_manager.models import Role, User
 from airflow.utils.session import create_session
+from flask_login.utils import encode_cookie
 from sqlalchemy import select
 from werkzeug.security import generate_password_hash
 
-from airflow_platform import oidc
+from airflow_platform import flask_config, oidc
 
 CLAIMS = {
     "username": "preferred_username",
@@ -28,7 +29,11 @@ CLAIMS = {
     "lastName": "family_name",
     "roles": "realm_access.roles",
 }
-CONFIG_FILE = "import os\n\nfrom airflow_platform import oidc\n\nglobals().update(oidc.settings(os.environ))\n"
+CONFIG_FILE = (
+    "import os\n\nfrom airflow_platform import flask_config\n\n"
+    'globals().update(flask_config.settings(os.environ, ""))\n'
+)
+KEYS = {"AIRFLOW__API__SECRET_KEY": secrets.token_hex(), "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32)}
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +64,7 @@ def api_server(metadata_database, provider, tmp_path_factory):
         # The tables were made without migrations.
         "AIRFLOW__DATABASE__CHECK_MIGRATIONS": "False",
         "AIRFLOW__API__BASE_URL": f"http://localhost:{port}",
-        "AIRFLOW__API__SECRET_KEY": secrets.token_hex(),
-        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+        **KEYS,
         "AIRFLOW__FAB__CONFIG_FILE": str(folder / "webserver_config.py"),
         oidc.ENVIRONMENT_VARIABLE: json.dumps(values),
         oidc.SECRET_VARIABLE: "hunter2",
@@ -223,6 +227,26 @@ def test_an_answer_that_was_not_asked_for_logs_nobody_in(api_server):
     browser = requests.Session()
     browser.get(f"{url}/auth/oauth-authorized/company?code=stolen&state=forged", timeout=30)
     assert not token(browser)
+
+
+def test_a_session_cannot_be_signed_by_the_key_that_servers_of_logs_have(api_server, monkeypatch):
+    url, _ = api_server
+    with create_session() as session:
+        user = User(username="gina", email="gina@example.com", first_name="G", last_name="G", active=True)
+        session.add(user)
+        session.flush()
+        number = user.id
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    for key, logged_in in (
+        (KEYS["AIRFLOW__API__SECRET_KEY"], False),
+        (KEYS["AIRFLOW__API_AUTH__JWT_SECRET"], False),
+        (flask_config.settings({})["SECRET_KEY"], True),
+    ):
+        browser = requests.Session()
+        cookies = {"remember_token": encode_cookie(str(number), key=key)}
+        browser.get(f"{url}/auth/login/", cookies=cookies, timeout=30)
+        assert bool(token(browser)) is logged_in
 
 
 def test_the_secret_is_in_no_log(api_server):

@@ -9,6 +9,8 @@ from airflow.dag_processing import processor
 from airflow.dag_processing.dagbag import DagBag
 from airflow.exceptions import AirflowClusterPolicyViolation
 from airflow.executors.workloads.base import BundleInfo
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 from airflow.sdk.execution_time import task_runner
 from airflow.settings import get_policy_plugin_manager, pod_mutation_hook
 from kubernetes.client import models as k8s
@@ -316,14 +318,48 @@ def test_a_malformed_configuration_is_an_import_error_that_says_where(write_conf
     assert f"{path}: nodePools[0].slots: is missing" in error
 
 
-@pytest.mark.parametrize("labels", [{"kubernetes_executor": "True"}, {"airflow_kpo_in_cluster": "False"}])
-def test_pods_that_are_not_ours_to_fill_in_stay(platform, labels):
-    def pod():
+NOT_OURS = [{"kubernetes_executor": "True"}, {"airflow_kpo_in_cluster": "False"}]
+
+
+@pytest.mark.parametrize("labels", NOT_OURS)
+def test_pods_that_are_not_ours_to_fill_in_stay_but_for_a_file_that_nobody_noted(platform, labels):
+    def pod(**more):
         return k8s.V1Pod(
-            metadata=k8s.V1ObjectMeta(labels=labels),
+            metadata=k8s.V1ObjectMeta(labels=labels, annotations={"a": "b"} | more),
             spec=k8s.V1PodSpec(containers=[k8s.V1Container(name="base", image="worker:1")]),
         )
 
-    mutated = pod()
+    mutated = pod(**{DAG_FILE_ANNOTATION: "another/dag.py"})
     pod_mutation_hook(mutated)
     assert mutated == pod()
+
+
+@pytest.mark.parametrize("labels", NOT_OURS)
+def test_labels_of_a_dag_do_not_make_its_pods_others(platform, load, monkeypatch, labels):
+    monkeypatch.setattr(KubernetesPodOperator, "hook", MagicMock(is_in_cluster=True))
+    annotations = {"a": "b", POOL_ANNOTATION: "gpu", DAG_FILE_ANNOTATION: "another/dag.py"}
+    given = {"arguments": ["a"], "namespace": "support", "labels": labels, "annotations": annotations}
+    pod = load().dags["example"].get_task("kwargs").unmap(given).build_pod_request_obj()
+    assert pod.metadata.annotations == {"a": "b", POOL_ANNOTATION: "gpu"}
+    assert pod.spec.node_selector == {"node-pool": "gpu"}
+    assert pod.metadata.labels[POOL_LABEL] == "gpu"
+
+
+def test_a_worker_pod_cannot_be_said_to_be_of_another_file(platform):
+    override = k8s.V1Pod(
+        metadata=k8s.V1ObjectMeta(namespace="support", annotations={DAG_FILE_ANNOTATION: "another/dag.py", "a": "b"})
+    )
+    template = k8s.V1Pod(
+        metadata=k8s.V1ObjectMeta(), spec=k8s.V1PodSpec(containers=[k8s.V1Container(name="base", image="worker:1")])
+    )
+    pod = PodGenerator.construct_pod(
+        dag_id="dag", task_id="task", pod_id="worker", try_number=1, kube_image="worker:1", date=None, args=["run"],
+        pod_override_object=override, base_worker_pod=template, namespace="airflow", scheduler_job_id="1",
+        with_mutation_hook=True,
+    )  # fmt: skip
+    assert pod.metadata.annotations == {"dag_id": "dag", "task_id": "task", "try_number": "1", "a": "b"}
+    # All that the executor gives it is there, and nothing that task pods get.
+    assert pod.metadata.labels["kubernetes_executor"] == "True"
+    assert POOL_LABEL not in pod.metadata.labels
+    assert (pod.spec.containers[0].image, pod.spec.containers[0].args) == ("worker:1", ["run"])
+    assert pod.spec.security_context is None

@@ -25,6 +25,8 @@ class Cluster:
         self.backups, self.succeeds, self.stuck = backups, succeeds, False
         #: Of migrations, and of a restore before: whether it has ended.
         self.migrations = {"airflow-migrations-1": True, "airflow-migrations-2": False, "airflow-restore-1": True}
+        #: What `helm get metadata` says besides: `applyMethod` is Helm 4's alone.
+        self.metadata = {}
         self.calls, self.jobs = [], []
         #: What happens at a call that begins so, before it is made.
         self.at = {}
@@ -38,6 +40,9 @@ class Cluster:
         return getattr(self, f"_{words[0]}", lambda *_: "")(words, stdin) or ""
 
     def _get(self, words, _):
+        if words[1] == "metadata":
+            assert words[2:5] == ["airflow", "--revision", "4"]
+            return json.dumps({"revision": 4} | self.metadata)
         if words[1] == "job":
             kind = "Complete" if self.succeeds else "Failed"
             return json.dumps({"status": {"conditions": [{"type": kind, "status": "True"}]}})
@@ -189,6 +194,17 @@ def test_an_older_release_is_gone_back_to(cluster):
     assert there.deployments == {"airflow-scheduler": 2, "airflow-api-server": 1, "airflow-launcher": 3}
 
 
+@pytest.mark.parametrize(
+    ("metadata", "forced"), [({"applyMethod": "ssa"}, True), ({"applyMethod": "csa"}, False), ({}, False)]
+)
+def test_what_an_autoscaler_has_written_is_taken_back_where_helm_can(cluster, metadata, forced):
+    """Helm 3 has no such option, and Helm 4 refuses it for what Helm 3 installed."""
+    there = cluster()
+    there.metadata = metadata
+    assert cli.main([*WORDS, "--rollback", "4"]) == 0
+    assert there.calls[-1].endswith(" --force-conflicts") is forced
+
+
 def test_after_it_helm_may_set_another_number_of_pods(cluster):
     """Helm 4 refuses to change what another client has written."""
     there = cluster()
@@ -208,11 +224,14 @@ def test_a_revision_that_is_not_there_is_said_before_anything_is_done(cluster, c
     assert not [call for call in there.calls if "scale" in call]
 
 
-def test_a_helm_that_does_not_answer_is_said_before_anything_is_done(cluster, capsys):
+@pytest.mark.parametrize(
+    ("call", "said"), [("helm history", "Nothing was done. .* without --rollback"), ("helm get", "Nothing was done")]
+)
+def test_a_helm_that_does_not_answer_is_said_before_anything_is_done(cluster, capsys, call, said):
     there = cluster()
-    there.at["helm history"] = fails(CommandError("helm is not on the PATH: install it"))
+    there.at[call] = fails(CommandError("helm is not on the PATH: install it"))
     assert cli.main([*WORDS, "--rollback", "4"]) == 1
-    assert re.search("not on the PATH: install it\nNothing was done. .* without --rollback", capsys.readouterr().err)
+    assert re.search(f"not on the PATH: install it\n{said}", capsys.readouterr().err)
     assert not [call for call in there.calls if "scale" in call]
 
 

@@ -123,7 +123,7 @@ def test_airflows_own_command_runs_with_what_was_given(monkeypatch, write_config
     ran, imported = [], []
     monkeypatch.setattr(launcher, "preload", imported.extend)
     monkeypatch.setattr(component.gc, "freeze", lambda: None)
-    for name in ("change_events", "hold_many", "prepare_api"):
+    for name in ("change_events", "hold_many", "prepare_api", "refuse_others"):
         monkeypatch.setattr(triggerer, name, lambda: None)
     for name in ("send_logs_first", "keep_reading"):
         monkeypatch.setattr(trigger_supervisor, name, lambda: None)
@@ -153,6 +153,20 @@ def test_pods_are_looked_after_once_the_triggers_can_ask_airflow(monkeypatch):
     triggerer.prepare_runner()
     asyncio.run(TriggerRunner.init_comms(TriggerRunner()))
     assert told == ["metrics", "can ask", ("team",), "reports"]
+
+
+@pytest.mark.parametrize("classpath", ["subprocess.Popen", "os.system", "airflow.triggers.base.TriggerEvent"])
+def test_what_a_task_calls_a_trigger_and_is_none_is_not_called(monkeypatch, classpath):
+    monkeypatch.setattr(TriggerRunner, "get_trigger_by_classpath", TriggerRunner.get_trigger_by_classpath)
+    triggerer.refuse_others()
+    triggerer.refuse_others()
+    runner = TriggerRunner()
+    assert runner.get_trigger_by_classpath(triggerer.POD_TRIGGER) is trigger.PodTrigger
+    runner.to_create.append(SimpleNamespace(id=7, classpath=classpath))
+    asyncio.run(runner.create_triggers())
+    ((trigger_id, error),) = runner.failed_triggers
+    assert trigger_id == 7
+    assert str(error).startswith(f"The task is deferred to {classpath}, which is no trigger")
 
 
 def test_the_api_that_triggers_ask_is_there_before_they_do(monkeypatch):

@@ -70,7 +70,7 @@ matchConditions:
   message: it has a priority of the cluster's own components. Name another priority class.
   reason: Forbidden
 - expression: >-
-    !variables.changed || variables.containers.all(c, (oldObject.spec.containers + oldObject.spec.?initContainers.orValue([])).exists(o, o.name == c.name && o.image == c.image))
+    !variables.changed || variables.containers.all(c, (oldObject.spec.containers + oldObject.spec.?initContainers.orValue([]) + oldObject.spec.?ephemeralContainers.orValue([])).exists(o, o.name == c.name && o.image == c.image))
   message: the image of a pod that exists may not be changed.
   reason: Forbidden
 {{- end -}}
@@ -115,28 +115,62 @@ matchConditions:
 r == "" || i.startsWith(r + "/") || (r.contains("/") && (i.startsWith(r + ":") || i.startsWith(r + "@")))
 {{- end -}}
 
-{{/* Images, Secrets and folders of nodes that the chart itself gives a worker, as a JSON map of lists. */}}
+{{/*
+What the chart itself gives a worker, as a JSON map: `images`, `secrets` and `hostPaths`, which any container may have; `git`, the
+Secrets that git-sync alone has, and `gitSync`, its container.
+*/}}
 {{- define "airflow-platform.admission.worker" -}}
 {{- $images := list -}}
 {{- $secrets := list -}}
+{{- $git := list -}}
 {{- $paths := list -}}
+{{- $gitSync := dict -}}
+{{- $mounts := dict -}}
 {{- $spec := (include "airflow-platform.worker.pod" . | fromYaml).spec -}}
-{{- range concat $spec.containers ($spec.initContainers | default list) -}}
+{{- range concat ($spec.initContainers | default list) $spec.containers -}}
 {{- $images = append $images .image -}}
+{{- $named := list -}}
 {{- range .env -}}
-{{- with dig "valueFrom" "secretKeyRef" "name" "" . }}{{ $secrets = append $secrets . }}{{ end -}}
+{{- with dig "valueFrom" "secretKeyRef" "name" "" . }}{{ $named = append $named . }}{{ end -}}
 {{- end -}}
 {{- range .envFrom -}}
-{{- with dig "secretRef" "name" "" . }}{{ $secrets = append $secrets . }}{{ end -}}
+{{- with dig "secretRef" "name" "" . }}{{ $named = append $named . }}{{ end -}}
+{{- end -}}
+{{- if eq .name "git-sync-once" -}}
+{{- $gitSync = . -}}
+{{- $git = concat $git $named -}}
+{{- range .volumeMounts }}{{ $_ := set $mounts .name true }}{{ end -}}
+{{- else -}}
+{{- $secrets = concat $secrets $named -}}
 {{- end -}}
 {{- end -}}
 {{- range $spec.volumes -}}
-{{- with dig "secret" "secretName" "" . }}{{ $secrets = append $secrets . }}{{ end -}}
+{{- $named := list -}}
+{{- with dig "secret" "secretName" "" . }}{{ $named = append $named . }}{{ end -}}
 {{- with dig "hostPath" "path" "" . }}{{ $paths = append $paths . }}{{ end -}}
 {{- with dig "image" "reference" "" . }}{{ $images = append $images . }}{{ end -}}
 {{- range dig "projected" "sources" list . -}}
-{{- with dig "secret" "name" "" . }}{{ $secrets = append $secrets . }}{{ end -}}
+{{- with dig "secret" "name" "" . }}{{ $named = append $named . }}{{ end -}}
 {{- end -}}
+{{- if hasKey $mounts .name }}{{ $git = concat $git $named }}{{ else }}{{ $secrets = concat $secrets $named }}{{ end -}}
 {{- end -}}
-{{- dict "images" ($images | uniq | sortAlpha) "secrets" ($secrets | uniq | sortAlpha) "hostPaths" ($paths | uniq | sortAlpha) | toJson -}}
+{{- range $secrets }}{{ $git = without $git . }}{{ end -}}
+{{- dict "images" ($images | uniq | sortAlpha) "secrets" ($secrets | uniq | sortAlpha) "hostPaths" ($paths | uniq | sortAlpha)
+  "git" ($git | uniq | sortAlpha) "gitSync" $gitSync | toJson -}}
+{{- end -}}
+
+{{/* Variables of git-sync whose values an upgrade may change and a DAG may, too: they lead its credentials nowhere. */}}
+{{- define "airflow-platform.admission.free-git-env" -}}
+["GITSYNC_REF","GITSYNC_PERIOD","GITSYNC_DEPTH","GITSYNC_ROOT","GITSYNC_LINK","GITSYNC_MAX_FAILURES"]
+{{- end -}}
+
+{{/* What a container does, as a JSON list of words: the policy says the same of that of a pod, in CEL. */}}
+{{- define "airflow-platform.admission.words" -}}
+{{- $free := include "airflow-platform.admission.free-git-env" . | fromJsonArray -}}
+{{- $words := list -}}
+{{- range .env -}}
+{{- $words = append $words (printf "env %s%s" .name (has .name $free | ternary "" (printf "=%v" (.value | default "")))) -}}
+{{- end -}}
+{{- range .volumeMounts }}{{ $words = append $words (printf "mount %s %s" .name .mountPath) }}{{ end -}}
+{{- toJson $words -}}
 {{- end -}}

@@ -3,8 +3,6 @@
 {{- define "airflow-platform.env.oidc" -}}
 {{- with .Values.auth.oidc -}}
 {{- if .enabled -}}
-- name: AIRFLOW__FAB__CONFIG_FILE
-  value: /etc/airflow-platform/webserver_config.py
 {{ dict "name" "AIRFLOW_PLATFORM_OIDC" "value" (pick . "name" "issuer" "clientId" "scopes" "claims" "roleMapping" "defaultRole" | toJson | replace "$(" "$$(") | list | toYaml }}
 - name: AIRFLOW_PLATFORM_OIDC_CLIENT_SECRET
   valueFrom:
@@ -14,13 +12,4 @@
 {{- include "airflow-platform.env.revision" (dict "secret" . "name" "OIDC") }}
 {{- end -}}
 {{- end -}}
-{{- end -}}
-
-{{/* What FAB's auth manager reads as its configuration. */}}
-{{- define "airflow-platform.webserver-config" -}}
-import os
-
-from airflow_platform import oidc
-
-globals().update(oidc.settings(os.environ))
 {{- end -}}

@@ -1,6 +1,11 @@
-{{/* Single sign-on that nobody could use, or that would be none. */}}
+{{/* Single sign-on that nobody could use, or that would be none, and what would take the key of sessions away. */}}
 
 {{- define "airflow-platform.validate.auth" -}}
+{{- range concat (.Values.extraEnv | default list) (.Values.apiServer.extraEnv | default list) -}}
+{{- if eq .name "AIRFLOW__FAB__CONFIG_FILE" -}}
+{{- fail "extraEnv has AIRFLOW__FAB__CONFIG_FILE, in place of the chart's own, which gives sessions their key. Name your file by config.fab.config_file: the chart's reads it." -}}
+{{- end -}}
+{{- end -}}
 {{- with .Values.auth.oidc -}}
 {{- if .enabled -}}
 {{- range $key, $what := dict

@@ -88,7 +88,8 @@ class ClusterRef:
     """What names a cluster: KubernetesPodOperator's arguments of the same meaning.
 
     ``conn_id`` is its kubernetes_conn_id, ``context`` its cluster_context. ``kubeconfig`` is the text of a kubeconfig,
-    for one that is a file where the operator runs and not here.
+    for one that is a file where the operator runs and not here; it may not have programs run, as a connection's may: it
+    comes from a task.
     """
 
     conn_id: str | None
@@ -345,6 +346,7 @@ class _Source:
     kubeconfig: str | dict | None
     context: str | None
     verify: bool
+    programs: bool  # whether the kubeconfig may have programs run
 
     @classmethod
     def of(cls, ref: ClusterRef, extras: dict[str, Any]) -> _Source:
@@ -372,6 +374,7 @@ class _Source:
             kubeconfig=content,
             context=ref.context or _extra(extras, "cluster_context"),
             verify=not _is_true(_extra(extras, "disable_verify_ssl")),
+            programs=not ref.kubeconfig,
         )
 
 
@@ -462,6 +465,11 @@ async def _load_kubeconfig(source: _Source, configuration: Any) -> tuple[list[st
         content = yaml.safe_load(source.kubeconfig) if isinstance(source.kubeconfig, str) else source.kubeconfig
         if not isinstance(content, dict):
             raise ClusterConfigError("The connection's kube_config is no kubeconfig. Paste the whole file's content.")
+        if not source.programs and any({"exec", "auth-provider"} & {*one["user"]} for one in content["users"]):
+            raise ClusterConfigError(
+                "A kubeconfig that a task gives may not have a program run (exec, auth-provider). "
+                "Put it into an Airflow connection of type kubernetes, as kube_config."
+            )
         loader = await kube_config.load_kube_config_from_dict(
             content, context=source.context, client_configuration=configuration
         )

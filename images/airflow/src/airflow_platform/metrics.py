@@ -26,7 +26,7 @@ UNSENT = "airflow_platform.unsent_logs"
 LEAKED = "airflow_platform.leaked_slots"
 #: How long a stage of the canary's path took last, in seconds: by ``stage`` (`airflow_platform.canary`).
 CANARY_STAGE = "airflow_platform.canary_stage_seconds"
-#: 1 while the guard of the DAGs' repository refuses its newest commit, else 0: by ``pod``.
+#: 1 while the guard of the DAGs' repository refuses its newest commit, or fails to judge it, else 0: by ``pod``.
 GUARD_REFUSES = "airflow_platform.dag_guard_refuses"
 
 #: Which of them only go up; the others are gauges.

@@ -3,6 +3,8 @@
 It reads Airflow's database at each scrape, without importing Airflow. So it goes on to tell the age of a heartbeat,
 of a queued task or of a parsed DAG while the component that would have told it is gone. The api-server has no
 heartbeat there: it is asked itself.
+
+It waits for no migration: what a schema has not yet, or has locked, is left out.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import Any, Generic, TypeVar
 
 import httpx
 import psycopg2
+import psycopg2.errors
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import GaugeMetricFamily
 
@@ -47,6 +50,11 @@ _LOOK, _ANSWER = 600, 5
 _PATIENCE = 8
 #: Of these, those that the api-server has.
 _AT_FIRST = 3
+#: Milliseconds that a query waits for a table that a migration holds: less than those after which PostgreSQL looks for
+#: a deadlock, which the migration might pay for.
+_LOCKED = 500
+#: What a query meets in a schema that is being migrated, or is an older Airflow's.
+_MIGRATING = (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn, psycopg2.errors.LockNotAvailable)
 
 #: One row a value: the labels' values, then the value; a row without one is left out.
 _QUERIES: dict[str, tuple[str, tuple[str, ...], str]] = {
@@ -67,6 +75,14 @@ _QUERIES: dict[str, tuple[str, tuple[str, ...], str]] = {
         # Also of one that was stopped in good order: it is missed as well, where the values want one.
         "SELECT job_type, extract(epoch FROM now() - max(latest_heartbeat)) FROM job"
         " WHERE job_type IN ('SchedulerJob', 'DagProcessorJob', 'TriggererJob') GROUP BY job_type",
+    ),
+    "airflow_platform_triggerer_heartbeat_age_seconds": (
+        "Age of the last heartbeat of that triggerer of those that run which was heard of longest ago",
+        (),
+        # One that was killed runs by its row for ever: it counts until another has begun in its place, or for minutes.
+        "SELECT extract(epoch FROM now() - min(latest_heartbeat)) FROM job WHERE job_type = 'TriggererJob'"
+        " AND state = 'running' AND latest_heartbeat > now() - interval '10 minutes'"
+        " AND latest_heartbeat >= (SELECT max(start_date) FROM job WHERE job_type = 'TriggererJob')",
     ),
     "airflow_platform_tasks": (
         "Task instances that are under way, by state and by the executor that runs them",
@@ -91,7 +107,8 @@ _QUERIES: dict[str, tuple[str, tuple[str, ...], str]] = {
         (),
         "SELECT extract(epoch FROM now() - coalesce(max(run.end_date) FILTER (WHERE run.state = 'success'),"
         " min(run.queued_at))) FROM dag JOIN dag_run run USING (dag_id)"
-        f" WHERE dag_id = '{CANARY}' AND NOT dag.is_paused AND NOT dag.is_stale",
+        # Also where its file breaks or is gone, which makes it stale.
+        f" WHERE dag_id = '{CANARY}' AND NOT dag.is_paused",
     ),
 }
 _UP = ("airflow_platform_database_up", "Whether Airflow's database answers (1) or not (0)")
@@ -149,6 +166,7 @@ class Monitor:
         self._launcher = _LAUNCHERS.get(launcher, "launcher")
         self._components = components
         self._api_server = api_server
+        self._began: float | None = None
         self._looked_until = 0.0
         self._ends: dict[str, float] = {}
         self._database = Aside(self._of_database)
@@ -172,13 +190,18 @@ class Monitor:
                 yield self._of_expiry(until)
 
     def _of_database(self) -> list[GaugeMetricFamily]:
+        found = [GaugeMetricFamily(*_UP, value=1)]
         try:
             with connect() as connection, connection.cursor() as cursor:
-                cursor.execute(f"SET LOCAL statement_timeout = {_PATIENCE * 1000}")
-                return [GaugeMetricFamily(*_UP, value=1), *(self._read(cursor, name) for name in _QUERIES)]
+                cursor.execute(f"SET LOCAL statement_timeout = {_PATIENCE * 1000}; SET LOCAL lock_timeout = {_LOCKED}")
+                for name in _QUERIES:
+                    found.append(self._read(cursor, name))
+        except _MIGRATING as reason:
+            log.warning("The schema is being migrated: %s", str(reason).partition("\n")[0])
         except (NotReady, psycopg2.Error) as reason:
             log.warning("The database could not be asked: %s", reason)
             return [GaugeMetricFamily(*_UP, value=0)]
+        return found
 
     def _read(self, cursor: Any, name: str) -> GaugeMetricFamily:
         description, labels, query = _QUERIES[name]
@@ -191,7 +214,10 @@ class Monitor:
                 named = tuple(self._named(label, one) for label, one in zip(labels, values, strict=True))
                 sums[named] = sums.get(named, 0.0) + float(value)
         if labels == ("component",):
-            sums = {named: value for named, value in sums.items() if named[0] in self._components}
+            # One that never came up has no row: it is missed since there was first a table to look for it in.
+            self._began = self._began or time.monotonic()
+            missed = time.monotonic() - self._began
+            sums = {(one,): sums.get((one,), missed) for one in self._components}
         for named, value in sums.items():
             family.add_metric(named, value)
         return family

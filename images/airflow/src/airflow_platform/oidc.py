@@ -1,6 +1,6 @@
 """Single sign-on by OpenID Connect for FAB's auth manager: its settings, from the values, and who gets which role.
 
-The chart makes a configuration file of FAB's (`[fab] config_file`), which holds what :func:`settings` returns.
+`airflow_platform.flask_config` hands what :func:`settings` returns to FAB.
 """
 
 from __future__ import annotations

@@ -31,6 +31,9 @@ DAG_FILE_ANNOTATION = "airflow-platform/dag-file"
 #: The bundle of the folder of DAGs: `airflow-platform.bundles` of the chart.
 MAIN_BUNDLE = "dags"
 
+#: The label that the operator sets last: whether the pod is for the cluster that Airflow is in.
+_OF_OPERATOR = "airflow_kpo_in_cluster"
+
 #: What has been noted on the pods of DAGs that this process has parsed.
 _noted: set[str] = set()
 
@@ -69,26 +72,29 @@ def task_policy(task: Any) -> None:
 
 @hookimpl
 def pod_mutation_hook(pod: V1Pod) -> None:
-    """Fill in what a task pod leaves open; never change what it sets.
+    """Fill in what a task pod leaves open; never change what it sets, but for a note of a file that is not ours.
 
     Left alone are worker pods of the KubernetesExecutor, whose template comes complete from the chart, and pods
-    for another cluster, which has neither our nodes nor our service accounts.
+    for another cluster, which has neither our nodes nor our service accounts. Both are told by labels, which a DAG may
+    write too: by the operator's own, which it sets over the DAG's, and a worker's only where that is not there.
 
     Raises:
         AirflowClusterPolicyViolation: the pod of a KubernetesPodOperator has lost the note of its pool.
         ConfigError: the platform's configuration is malformed.
     """
     labels = pod.metadata.labels or {}
-    if labels.get("kubernetes_executor") == "True" or labels.get("airflow_kpo_in_cluster") == "False":
+    annotations = pod.metadata.annotations or {}
+    if annotations.get(DAG_FILE_ANNOTATION) not in _noted:
+        # Of annotations that came with the run, or of a pod_override. Who makes a task's pod has parsed its DAG's file,
+        # and noted it; the executor has not.
+        annotations.pop(DAG_FILE_ANNOTATION, None)
+    in_cluster = labels.get(_OF_OPERATOR)
+    if in_cluster == "False" or (in_cluster is None and labels.get("kubernetes_executor") == "True"):
         return
     from airflow_platform import task_pod
 
     platform = config.load()
-    annotations = pod.metadata.annotations or {}
-    if annotations.get(DAG_FILE_ANNOTATION) not in _noted:
-        # Of annotations that came with the run. This process has parsed the DAG's file, and noted it.
-        annotations.pop(DAG_FILE_ANNOTATION, None)
-    if platform.node_pools and "airflow_kpo_in_cluster" in labels and POOL_ANNOTATION not in annotations:
+    if platform.node_pools and in_cluster and POOL_ANNOTATION not in annotations:
         from airflow.exceptions import AirflowClusterPolicyViolation
 
         raise AirflowClusterPolicyViolation(

@@ -19,7 +19,7 @@ from airflow.jobs import triggerer_job_runner
 from airflow.jobs.triggerer_job_runner import TriggerRunner
 from airflow.models.log import Log
 from airflow.models.trigger import handle_event_submit
-from airflow.triggers.base import BaseTaskEndEvent, TriggerEvent
+from airflow.triggers.base import BaseTaskEndEvent, BaseTrigger, TriggerEvent
 from airflow.utils.state import TaskInstanceState
 from sqlalchemy.orm import Session
 
@@ -47,6 +47,7 @@ _COUNTED = {"success": "successes", "failed": "failures", "up_for_retry": "failu
 _END = handle_event_submit.dispatch(BaseTaskEndEvent)
 _RESUME = handle_event_submit.dispatch(TriggerEvent)
 _INIT_COMMS = TriggerRunner.init_comms
+_CLASS_OF = TriggerRunner.get_trigger_by_classpath
 
 
 def change_events() -> None:
@@ -112,6 +113,21 @@ async def _init_comms(self: TriggerRunner) -> None:
     self._garbage = asyncio.create_task(_collect_garbage(self))
     finisher.look_after_home(config.load().tasks.namespaces)
     waits.start()
+
+
+def refuse_others() -> None:
+    """Have triggers made of classes of triggers alone; a second call changes nothing.
+
+    A task says by a path what it waits for, and Airflow calls whatever has that path.
+    """
+    TriggerRunner.get_trigger_by_classpath = _class_of
+
+
+def _class_of(self: TriggerRunner, classpath: str) -> type[BaseTrigger]:
+    found = _CLASS_OF(self, classpath)
+    if not (isinstance(found, type) and issubclass(found, BaseTrigger)):
+        raise TypeError(f"The task is deferred to {classpath}, which is no trigger: a subclass of BaseTrigger.")
+    return found
 
 
 def prepare_api() -> None:
@@ -203,6 +219,7 @@ def main() -> None:
     trigger_supervisor.let_triggers_go_first()
     log_channel.use()
     prepare_runner()
+    refuse_others()
     hold_many()
     unsent.start()
     # The process of the triggers is forked, and shares what is imported here.

@@ -28,8 +28,6 @@ log = logging.getLogger("airflow_platform.dag_guard")
 _EVERY, _TELL = 1.0, 30.0
 #: Seconds until a commit that was refused is judged again: what kept it from being parsed may have passed.
 _AGAIN = 600.0
-#: After a start, what was accepted before is found among so many commits.
-HISTORY = 5
 
 
 class Unparsed(Exception):
@@ -41,52 +39,86 @@ class Guard:
 
     ``accepted`` is None where nothing is good yet.
 
+    :param judging: a folder, made where it is not there yet, of the commits that are being parsed; at a start, of those
+        that ended the guard as they were.
     :param sub_path: folder of the DAGs in the repository.
     :param max_drop: percent of the DAGs that may go at once.
     :param timeout: seconds that one commit may take to be parsed.
     :param accept: a commit that is accepted whatever it holds, or the beginning of its hash.
+    :param history: without what was accepted before a start, it is looked for among so many commits.
     """
 
-    def __init__(self, repository: Repository, sub_path: str, *, max_drop: int, timeout: float, accept: str) -> None:
-        self._repository, self._sub_path = repository, sub_path
-        self._max_drop, self._timeout, self._accept = max_drop, timeout, accept
-        self._seen: str | None = None
+    def __init__(
+        self,
+        repository: Repository,
+        judging: Path,
+        sub_path: str,
+        *,
+        max_drop: int,
+        timeout: float,
+        accept: str,
+        history: int,
+    ) -> None:
+        self._repository, self._judging, self._sub_path = repository, judging, sub_path
+        self._max_drop, self._timeout, self._accept, self._history = max_drop, timeout, accept, history
+        judging.mkdir(exist_ok=True)
+        self._fatal = {path.name for path in judging.iterdir()}
+        self._shown: str | None = None
+        self._settled = False
         self._judged = 0.0
         self._begun = False
         # What a commit is judged by: what was accepted last, or what Airflow has.
         self._last = Parsed([], {})
-        # Of one look, so that a commit is parsed once in it.
+        # Until another is shown, so that a commit is parsed once, however often the look at it fails.
         self._parsed: dict[str, Parsed | Unparsed] = {}
         self.accepted: str | None = None
+        self._handed_on: str | None = None
         self.refuses = False
 
     def look(self) -> None:
         """Judge the commit that git-sync shows, where it is new, or was refused a while ago; hand on what is good."""
         shown = self._repository.incoming()
-        again = self.refuses and time.monotonic() >= self._judged + _AGAIN
-        if shown is None or (shown == self._seen and not again):
+        if shown is None:
             return
-        commit = self._repository.fetch()
-        self._parsed = {}
-        if self._begun:
-            self._consider(commit)
-        else:
-            self._begin(commit)
-            self._begun = True
-        if self.accepted is not None:
+        again = self._settled and self.refuses and time.monotonic() >= self._judged + _AGAIN
+        if shown != self._shown or again:
+            self._shown, self._settled, self._parsed = shown, False, {}
+        if not self._settled:
+            commit = self._repository.fetch()
+            if self._begun:
+                self._consider(commit)
+            else:
+                self._begin(commit)
+                self._begun = True
+            self._settled, self.refuses = True, self.accepted != commit
+            self._judged = time.monotonic()
+        if self.accepted is not None and self.accepted != self._handed_on:
             self._repository.accept(self.accepted)
-        self._seen, self.refuses = shown, self.accepted != commit
-        self._judged = time.monotonic()
+            self._handed_on = self.accepted
 
     def _begin(self, commit: str) -> None:
-        """Judge the first commit that is shown, and those before it: what was accepted before a start is not known.
+        """Judge the first commit that is shown, beside what was accepted before.
 
-        What Airflow has stands for that; where it has nothing, the oldest of these commits.
+        In a new pod that is not known, and commits before this one are judged as well. What Airflow has stands for what
+        was accepted; where it has nothing, the oldest of these commits.
+
+        Raises:
+            NotReady: Airflow's database does not answer, which DAG files ask as well: what is in them cannot be said.
         """
-        history = self._repository.history(commit, HISTORY)
-        self.accepted = None
         has = self._airflow_has()
+        self.accepted = self._repository.accepted()
+        if self.accepted is not None:
+            log.info("Commit %s was accepted before", self.accepted)
+            try:
+                self._last = self._parse(self.accepted)
+            except Unparsed:
+                self._last = has or Parsed([], {})
+            if commit != self.accepted:
+                self._consider(commit)
+            return
+        history = self._repository.history(commit, self._history)
         if has is None:
+            log.info("The oldest commit stands for what Airflow has, which knows no DAG of this repository yet")
             self.accepted, *history = history
             try:
                 self._last = self._parse(self.accepted)
@@ -106,14 +138,8 @@ class Guard:
 
     @staticmethod
     def _airflow_has() -> Parsed | None:
-        try:
-            has = known.read()
-        except NotReady as reason:
-            log.warning("The oldest commit stands for what Airflow has, which cannot be asked: %s", reason)
-            return None
-        if has is None:
-            log.info("The oldest commit stands for what Airflow has, which knows no DAG of this repository yet")
-        else:
+        has = known.read()
+        if has is not None:
             log.info("Airflow has %s DAGs, and %s files that cannot be imported", len(has.dags), len(has.errors))
         return has
 
@@ -154,11 +180,19 @@ class Guard:
         Raises:
             Unparsed: it cannot be said.
         """
+        if commit in self._fatal:
+            more = "it may need more memory than dagProcessor.resources allows"
+            raise Unparsed(f"the guard was ended while it was parsed: {more}")
         if commit not in self._parsed:
+            # Left behind where the guard is ended with its parser: it would be so after each start.
+            note = self._judging / commit
+            note.touch()
             try:
                 self._parsed[commit] = self._run_parser(commit)
             except Unparsed as error:
                 self._parsed[commit] = error
+            finally:
+                note.unlink()
         found = self._parsed[commit]
         if isinstance(found, Unparsed):
             raise found
@@ -191,25 +225,34 @@ def main(arguments: list[str] | None = None) -> int:
     """The exit code: 1 where the git server ended."""
     parser = argparse.ArgumentParser(prog="python -m airflow_platform.dag_guard", description=__doc__)
     parser.add_argument("incoming", type=Path, help="git-sync's link")
-    parser.add_argument("folder", type=Path, help="an empty folder for what is accepted")
+    parser.add_argument("folder", type=Path, help="a folder for what is accepted, empty at first")
     parser.add_argument("--sub-path", default="", help="folder of the DAGs in the repository")
     parser.add_argument(
         "--max-drop", type=int, default=50, help="percent of DAGs that may go at once (default: %(default)s)"
     )
     parser.add_argument("--timeout", type=float, default=300, help="seconds for one commit (default: %(default)s)")
     parser.add_argument("--accept", default="", metavar="COMMIT", help="accept this one whatever it holds")
+    parser.add_argument(
+        "--history", type=int, default=5, help="commits to look at where none was accepted yet (default: %(default)s)"
+    )
     parser.add_argument("--port", type=int, default=9418, help="of the git server (default: %(default)s)")
     options = parser.parse_args(arguments)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    repository = Repository(options.folder, options.incoming)
+    repository = Repository(options.folder, options.incoming, options.timeout)
     guard = Guard(
-        repository, options.sub_path, max_drop=options.max_drop, timeout=options.timeout, accept=options.accept
+        repository,
+        options.folder / "judging",
+        options.sub_path,
+        max_drop=options.max_drop,
+        timeout=options.timeout,
+        accept=options.accept,
+        history=options.history,
     )
     metrics.initialize()
-    told = float("-inf")
+    told, fails = float("-inf"), False
     server = repository.serve(options.port)
     try:
         while not stop.wait(_EVERY):
@@ -218,11 +261,13 @@ def main(arguments: list[str] | None = None) -> int:
                 return 1
             try:
                 guard.look()
-            except (RepositoryError, OSError) as error:
+                fails = False
+            except (RepositoryError, OSError, NotReady) as error:
+                fails = True
                 log.error("%s; trying again", error)
             if time.monotonic() >= told + _TELL:
                 told = time.monotonic()
-                stats.gauge(metrics.GUARD_REFUSES, int(guard.refuses), tags={"pod": metrics.pod()})
+                stats.gauge(metrics.GUARD_REFUSES, int(guard.refuses or fails), tags={"pod": metrics.pod()})
         return 0
     finally:
         server.terminate()

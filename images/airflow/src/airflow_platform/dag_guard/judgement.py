@@ -27,6 +27,10 @@ def refusal(new: Parsed, last: Parsed, max_drop: int) -> str | None:
 
 
 def excused(new: Parsed, last: Parsed) -> Parsed:
-    """``last``, as if those files had an error in it too that have one in ``new`` and are the same, to the letter."""
+    """``last``, as if those files had an error in it too that have one in ``new`` and are the same, to the letter.
+
+    Their DAGs are not missed.
+    """
     same = {path: new.errors[path] for path, digest in new.sources.items() if last.sources.get(path) == digest}
-    return replace(last, errors={**last.errors, **same})
+    dags = [dag for dag in last.dags if last.files.get(dag) not in same]
+    return replace(last, dags=dags, errors={**last.errors, **same})

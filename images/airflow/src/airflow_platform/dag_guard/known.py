@@ -17,7 +17,7 @@ _ERRORS = f"SELECT filename FROM import_error WHERE bundle_name = '{BUNDLE}'"
 
 
 def read() -> Parsed | None:
-    """What Airflow has, with the sources of all files of its DAGs; None: no DAG yet.
+    """What Airflow has, with the files of its DAGs and the sources of all of them; None: no DAG yet.
 
     Raises:
         NotReady: the database does not answer.
@@ -32,4 +32,5 @@ def read() -> Parsed | None:
     except psycopg2.Error as error:
         raise NotReady(f"the database does not answer: {str(error).strip()}") from None
     sources = {file: digest for file, digest in dags.values() if digest}
-    return Parsed(sorted(dags), errors, sources) if dags else None
+    files = {dag: file for dag, (file, _) in dags.items()}
+    return Parsed(sorted(dags), errors, sources, files) if dags else None

@@ -10,8 +10,6 @@ from pathlib import Path
 #: The branch that shows the accepted commit.
 BRANCH = "accepted"
 _NAME = "dags.git"
-#: Seconds for one command: all of them work on this machine's disk.
-_TIMEOUT = 120
 
 
 class RepositoryError(RuntimeError):
@@ -19,10 +17,13 @@ class RepositoryError(RuntimeError):
 
 
 class Repository:
-    """``<folder>/dags.git``, made where it is not there yet, which takes commits from git-sync's link ``incoming``."""
+    """``<folder>/dags.git``, made where it is not there yet, which takes commits from git-sync's link ``incoming``.
 
-    def __init__(self, folder: Path, incoming: Path) -> None:
-        self._folder, self._path, self._incoming = folder, folder / _NAME, incoming
+    ``timeout``: seconds for one command, all of which work on this machine's disk.
+    """
+
+    def __init__(self, folder: Path, incoming: Path, timeout: float = 120) -> None:
+        self._folder, self._path, self._incoming, self._timeout = folder, folder / _NAME, incoming, timeout
         # git-sync's files are another user's, and git's own helpers read the settings of the user alone.
         home = folder / "home"
         home.mkdir(exist_ok=True)
@@ -33,6 +34,9 @@ class Repository:
             shutil.rmtree(new, ignore_errors=True)
             self._run(["git", "init", "--quiet", "--bare", f"--initial-branch={BRANCH}", str(new)])
             new.rename(self._path)
+        # A git that was killed leaves its locks behind, and no git runs yet.
+        for lock in self._path.rglob("*.lock"):
+            lock.unlink()
 
     def incoming(self) -> str | None:
         """The commit that git-sync shows now; None: it shows none yet."""
@@ -55,6 +59,10 @@ class Repository:
         self._git("read-tree", commit)
         self._git(f"--work-tree={to}", "checkout-index", "--all", cwd=to)
 
+    def accepted(self) -> str | None:
+        """The commit that is handed on now; None: none yet."""
+        return self._git("for-each-ref", "--format=%(objectname)", f"refs/heads/{BRANCH}").strip() or None
+
     def accept(self, commit: str) -> None:
         """Hand this commit on from now."""
         self._git("update-ref", f"refs/heads/{BRANCH}", commit)
@@ -65,7 +73,9 @@ class Repository:
         """Start the git server, which reads and never writes."""
         words = ["git", "daemon", "--reuseaddr", f"--base-path={self._folder}", "--export-all", f"--port={port}"]
         # Of each probe, which asks for nothing, it would say so, and a refusal would not be found among that.
-        words += ["--log-destination=none", "--init-timeout=10", "--timeout=60", str(self._path)]
+        words += ["--log-destination=none", "--init-timeout=10", "--timeout=60"]
+        # Of all pods at once: by default, it lets those wait that come after the 32nd.
+        words += ["--max-connections=0", str(self._path)]
         return subprocess.Popen(words, env=self._environment)
 
     def _git(self, *words: str, cwd: Path | None = None) -> str:
@@ -75,11 +85,11 @@ class Repository:
         pipe = subprocess.PIPE
         with subprocess.Popen(words, cwd=cwd, env=self._environment, stdout=pipe, stderr=pipe, text=True) as process:
             try:
-                said, error = process.communicate(timeout=_TIMEOUT)
+                said, error = process.communicate(timeout=self._timeout)
             except subprocess.TimeoutExpired:
                 # Killed, it would leave its locks behind, and the next one would fail on them.
                 process.terminate()
-                raise RepositoryError(f"{' '.join(words)}: not done within {_TIMEOUT:g} s") from None
+                raise RepositoryError(f"{' '.join(words)}: not done within {self._timeout:g} s") from None
         if process.returncode:
             raise RepositoryError(f"{' '.join(words)}: {error.strip()}")
         return said

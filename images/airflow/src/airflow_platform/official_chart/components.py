@@ -109,8 +109,13 @@ def _nowhere(conversion: Conversion, component: str, name: str) -> str:
     return "a worker pod runs one task, and has none" if component.startswith("workers") else "there is none here"
 
 
-def resources(_: Conversion, __: str, value: Any) -> dict[str, Any]:
+def resources(conversion: Conversion, component: str, value: Any) -> dict[str, Any]:
     """Requests and limits as they are given, and no others."""
+    if component.startswith("workers") and not _in_workers(conversion, "resources"):
+        conversion.hand(
+            "they are the launcher's, and every task that is no pod has a worker pod: workers.resources says what that "
+            "has, by default what this chart gives it"
+        )
     found = {}
     for part, names in RESOURCES.items():
         given = value.get(part) or {}

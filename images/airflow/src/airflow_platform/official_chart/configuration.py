@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -33,6 +34,8 @@ _VALUES = {
     "api.workers": "apiServer.workers",
     "webserver.workers": "apiServer.workers",
     "celery.worker_concurrency": "launcher.slots",
+    "secrets.backend": "secretsBackend.class",
+    "secrets.backend_kwargs": "secretsBackend.kwargs",
 }
 _NUMBERS = ("apiServer.workers", "launcher.slots")
 _LOGS = ("remote_logging", "remote_base_log_folder", "remote_log_conn_id")
@@ -41,8 +44,7 @@ _LOGS = ("remote_logging", "remote_base_log_folder", "remote_log_conn_id")
 _SENSITIVE = {
     "celery.flower_basic_auth", "celery_broker_transport_options.sentinel_kwargs",
     "celery_result_backend_transport_options.sentinel_kwargs", "core.asset_manager_kwargs", "core.sql_alchemy_conn",
-    "database.sql_alchemy_engine_args", "logging.remote_task_handler_kwargs", "secrets.backend_kwargs",
-    "workers.secrets_backend_kwargs",
+    "database.sql_alchemy_engine_args", "logging.remote_task_handler_kwargs", "workers.secrets_backend_kwargs",
 }  # fmt: skip
 _HARMLESS = {"logging.min_length_masked_secret"}
 
@@ -80,6 +82,8 @@ def put(conversion: Conversion, path: str, section: str, option: str, value: Any
         conversion.say(path, Kind.GONE, (), _DERIVED[name])
     elif section == "logging" and option in _LOGS:
         conversion.logs[option] = (path, conversion.filled(value))
+    elif name == "secrets.backend_kwargs":
+        _backend_kwargs(conversion, path, value)
     elif name in _VALUES:
         ours = _VALUES[name]
         if conversion.put(ours, int(value) if ours in _NUMBERS else str(value)):
@@ -90,6 +94,26 @@ def put(conversion: Conversion, path: str, section: str, option: str, value: Any
         conversion.put("extraEnv", [{"name": variable, "valueFrom": {"secretKeyRef": secret}}])
     elif conversion.put(f"config.{section}.{option}", value):
         conversion.say(path, Kind.CARRIED, [f"config.{section}.{option}"])
+
+
+def _backend_kwargs(conversion: Conversion, path: str, value: Any) -> None:
+    """Arguments of a secrets backend, JSON: those that hold a secret go to a Secret, all together."""
+    try:
+        found = json.loads(value or "{}") if isinstance(value, str) else value
+    except ValueError:
+        found = None
+    if not isinstance(found, Mapping) or _holds_secret(found):
+        secret = conversion.secret("airflow-secrets-backend", "kwargs", note="option secrets.backend_kwargs")
+        conversion.put("secretsBackend.existingSecret", secret["name"])
+    elif conversion.put("secretsBackend.kwargs", found):
+        conversion.say(path, Kind.FORM, ["secretsBackend.kwargs"])
+
+
+def _holds_secret(value: Any, name: str = "") -> bool:
+    if isinstance(value, Mapping) and any(_holds_secret(one, str(key)) for key, one in value.items()):
+        return True
+    # `keyfile_dict` is Google's key.
+    return bool(value) and (is_secret(name, value) or name.endswith("keyfile_dict"))
 
 
 def logs(conversion: Conversion) -> None:

@@ -17,6 +17,7 @@ _KEYS = {
     "AIRFLOW__API__SECRET_KEY": "apiSecretKey",
     "AIRFLOW__WEBSERVER__SECRET_KEY": "apiSecretKey",
     "AIRFLOW__API_AUTH__JWT_SECRET": "jwtSecret",
+    "AIRFLOW__SECRETS__BACKEND_KWARGS": "secretsBackend",
     "AIRFLOW__CELERY__BROKER_URL": "launcher.celery.broker",
 }
 

@@ -14,10 +14,12 @@ def complete(conversion: Conversion) -> None:
         _database,
         _broker,
         _fernet,
+        _secrets_backend,
         _admin,
         _dags,
         _logs,
         _task_namespaces,
+        _network,
         _metrics,
         _mounts,
         _hpa,
@@ -72,6 +74,16 @@ def _fernet(conversion: Conversion) -> None:
             "fernetKeySecretName (none by default)", Kind.FORM, ["fernetKey.existingSecret"],
             "the Secret that the official release made, which its uninstall leaves: the database is encrypted by it",
         )  # fmt: skip
+
+
+def _secrets_backend(conversion: Conversion) -> None:
+    backend = conversion.get("secretsBackend") or {}
+    if backend.get("existingSecret"):
+        backend.pop("kwargs", None)
+    if backend and not backend.get("class"):
+        del conversion.ours["secretsBackend"]
+        if backend.keys() - {"class"}:
+            conversion.hand("its arguments are given, but no class: set secretsBackend", "config.secrets.backend")
 
 
 def _admin(conversion: Conversion) -> None:
@@ -130,6 +142,15 @@ def _task_namespaces(conversion: Conversion) -> None:
             "multiNamespaceMode",
         )
         conversion.commands.append("kubectl create namespace airflow-tasks")
+
+
+def _network(conversion: Conversion) -> None:
+    if not conversion.get("networkPolicies.enabled"):
+        conversion.hand(
+            "they were off, and are on here: name what tasks, workers and components reach in networkPolicies.tasks, "
+            ".extra and .egress (docs/security.md), or set networkPolicies.enabled: false",
+            "networkPolicies",
+        )
 
 
 def _metrics(conversion: Conversion) -> None:

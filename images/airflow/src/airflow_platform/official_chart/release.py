@@ -88,7 +88,9 @@ def secret_name(ours: str, key: str, note: str = "") -> Any:
             return
         if conversion.put(f"{ours}.existingSecret", value, weak=path.startswith("webserver")):
             conversion.put(f"{ours}.secretKey", key, weak=path.startswith("webserver"))
-            conversion.say(path, Kind.CARRIED, [f"{ours}.existingSecret", f"{ours}.secretKey"], note)
+            # A note is to be read in the file as well.
+            kind = Kind.FORM if note else Kind.CARRIED
+            conversion.say(path, kind, [f"{ours}.existingSecret", f"{ours}.secretKey"], note)
 
     return form
 
@@ -125,6 +127,9 @@ def database(conversion: Conversion, _: str, path: str, value: Mapping[str, Any]
     elif sslmode:
         conversion.put("extraEnv", [{"name": "PGSSLMODE", "value": sslmode}])
         conversion.say(f"{path}.sslmode", Kind.FORM, ["extraEnv"], "PGSSLMODE; not in the URL, which asyncpg reads too")
+    if (port := int(value.get("port", 5432))) not in (5432, 6432):
+        conversion.put("networkPolicies.egress.database.ports", [port])
+        conversion.say(f"{path}.port", Kind.FORM, ["networkPolicies.egress.database.ports"])
     if conversion.get("database.existingSecret"):
         return
     # What is not said is the official chart's default, if anything is.
@@ -133,6 +138,16 @@ def database(conversion: Conversion, _: str, path: str, value: Mapping[str, Any]
     url = f"postgresql://{quote(str(user), safe='<>')}:<password>@{host}/{name}"
     found = conversion.secret("airflow-database", "url", url)
     conversion.put("database.existingSecret", found["name"])
+
+
+def network(conversion: Conversion, _: str, path: str, value: Mapping[str, Any]) -> None:
+    """NetworkPolicies: theirs say who reaches a pod, ours what it reaches too."""
+    conversion.put("networkPolicies.enabled", bool(value.get("enabled")))
+    conversion.say(
+        path, Kind.FORM, ["networkPolicies.enabled"],
+        "of egress too, unlike the official chart's: what tasks, workers and components reach goes to "
+        "networkPolicies.tasks, .extra and .egress (docs/security.md)",
+    )  # fmt: skip
 
 
 def admin(conversion: Conversion, _: str, path: str, value: Mapping[str, Any]) -> None:

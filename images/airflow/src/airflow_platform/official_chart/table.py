@@ -111,7 +111,10 @@ ROWS = (
     *_hand("the chart makes its Roles; whoever installs it has to be allowed to", "rbac.create"),
     *_hand("bind the SCC to the ServiceAccounts: oc adm policy add-scc-to-user", "rbac.createSCCRoleBinding"),
     *_hand("name the namespaces: tasks.namespaces. Rights are made in those alone", "multiNamespaceMode"),
-    *_gone("they are made by default, of both directions", "networkPolicies"),
+    Row(
+        "networkPolicies", "networkPolicies.enabled", "on by default here, of egress too: by hand, where they were off",
+        release.network,
+    ),
     *_hand("make PriorityClasses of your own; nodePools has its own for tasks", "priorityClasses"),
     *_hand("nodePools[].quota is one of the pods of tasks; others make yourself", "quotas"),
     *_hand("make a LimitRange of your own; nodePools[].resources says what a task gets", "limits"),
@@ -120,12 +123,15 @@ ROWS = (
     # Secrets.
     Row(
         "data.metadataSecretName", "database.existingSecret",
-        "its key is `connection`. Its URL has no `?sslmode=…`: set database.sslMode",
-        secret_name("database", "connection", "its URL must have no ?sslmode=…: set database.sslMode instead"),
+        "its key is `connection`. A URL with `?sslmode=…` is refused: set database.sslMode instead",
+        secret_name(
+            "database", "connection", "a URL with ?sslmode=… is refused: take that out, and set database.sslMode"
+        ),
     ),
     Row(
         "data.metadataConnection", "database.existingSecret",
-        "by hand: make the Secret. `sslmode` becomes database.sslMode", release.database,
+        "by hand: make the Secret. `sslmode` becomes database.sslMode, another port one of networkPolicies.egress",
+        release.database,
     ),
     Row(
         "data.brokerUrlSecretName", f"{_BROKER}.existingSecret", "its key is `connection`",
@@ -166,7 +172,8 @@ ROWS = (
     _field("replicas", "replicas"),
     _field(
         "resources", "resources", components.resources,
-        "as given: what a file leaves out is not this chart's default. Of Celery's workers: the launcher's",
+        "as given: what a file leaves out is not this chart's default. Of Celery's workers: the launcher's, and those "
+        "of worker pods by hand",
     ),
     _field("nodeSelector", "nodeSelector"),
     _field("affinity", "affinity"),
@@ -254,7 +261,8 @@ ROWS = (
     # Airflow's configuration and environment.
     Row(
         "config", "config",
-        "what another value says is left out; S3 becomes logs.s3; secrets become Secrets, by hand",
+        "what another value says is left out; S3 becomes logs.s3, a secrets backend secretsBackend; secrets become "
+        "Secrets, by hand",
         configuration.options,
     ),
     Row("env", "extraEnv", _SECRET_IN_IT, environment.variables),

@@ -14,8 +14,8 @@ from airflow_platform.official_chart.conversion import Conversion, Kind
 #: The order of this chart's values.yaml.
 _ORDER = (
     "fullnameOverride", "image", "imagePullSecrets", "podAnnotations", "podLabels", "extraEnv", "database", "fernetKey",
-    "apiSecretKey", "jwtSecret", "admin", "config", "apiServer", "scheduler", "dagProcessor", "triggerer", "launcher",
-    "workers", "migrations", "dags", "logs", "tasks",
+    "apiSecretKey", "jwtSecret", "secretsBackend", "admin", "config", "apiServer", "scheduler", "dagProcessor",
+    "triggerer", "launcher", "workers", "migrations", "dags", "logs", "tasks", "networkPolicies",
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import argparse
 import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,9 @@ def add(commands: Any) -> ArgumentParser:
         parser.add_argument(name, action=_Handed, metavar="VALUE", help="as helm's")
     parser.add_argument("--before", type=Path, metavar="FILE", help="a manifest in place of helm's: what is there")
     parser.add_argument("--after", type=Path, metavar="FILE", help="the same: what is to be, instead of CHART")
-    parser.add_argument("--without-tasks", action="store_true", help="do not ask which tasks run")
+    parser.add_argument(
+        "--without-tasks", action="store_true", help="do not ask which tasks run; with --before nothing is asked"
+    )
     parser.add_argument("--json", action="store_true", help="print the plan as JSON")
     return parser
 
@@ -64,16 +67,48 @@ def run(options: Namespace) -> int:
 
     if bool(options.chart) == bool(options.after):
         raise CommandError("name what is to be: the chart, or a manifest by --after")
-    before = _objects(options.before, options, ["get", "manifest", options.release])
+    notes: list[str] = []
+    revision = [] if options.before else _revision(options, notes)
+    before = _objects(options.before, options, ["get", "manifest", options.release, *revision])
     words = ["upgrade", options.release, options.chart or "", *options.helm, "--dry-run=server", "--output", "json"]
     after = _objects(options.after, options, words)
-    plan = compare(before, after)
+    # Two manifests can be compared without a cluster.
+    jobs = None if options.before and options.without_tasks else _jobs(options, notes)
+    plan = replace(compare(before, after, jobs), notes=tuple(notes))
     tasks = "as it was not asked." if options.without_tasks else _tasks(before, options.namespace)
     if options.json:
         print(json.dumps(as_dict(plan, tasks), indent=2))
     else:
         show(plan, tasks)
     return BLOCKED if plan.blocked else 0
+
+
+def _revision(options: Namespace, notes: list[str]) -> list[str]:
+    """Helm's option for what it upgrades from: the last revision that was deployed, where there is one."""
+    words = ["history", options.release, "--namespace", options.namespace, "--output", "json"]
+    known = sorted(json.loads(called("helm", *words)), key=lambda one: one["revision"])
+    newest = known[-1]
+    last = next((one for one in reversed(known) if one["status"] == "deployed"), newest)
+    newer = f"Revision {newest['revision']} is {newest['status']}"
+    if last is not newest:
+        notes.append(
+            f"{newer}: compared with {last['revision']}, the last that was deployed. What the newer one has changed in "
+            "the cluster, the schema maybe, is not seen here."
+        )
+    elif newest["status"] != "deployed":
+        notes.append(f"{newer}, and none was deployed: what of it is in the cluster is not seen here.")
+    return ["--revision", str(last["revision"])]
+
+
+def _jobs(options: Namespace, notes: list[str]) -> Mapping[str, str] | None:
+    """How the release's Jobs have ended; None, and noted, where nobody says."""
+    from airflow_platform.restore.release import Release, end
+
+    try:
+        return {job["metadata"]["name"]: end(job) for job in Release(options.release, options.namespace).get("jobs")}
+    except CommandError as error:
+        notes.append(f"Whether Jobs have ended is not known: {error}")
+        return None
 
 
 def _objects(path: Path | None, options: Namespace, words: Sequence[str]) -> Mapping[Any, Any]:

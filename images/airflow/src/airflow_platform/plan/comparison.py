@@ -37,14 +37,35 @@ class Restart:
 
 
 @dataclass(frozen=True)
+class Fewer:
+    """A component that loses pods, as another number is set, or as it is removed."""
+
+    component: str
+    object: Name
+    #: Their number before and after; None where an autoscaler sets it.
+    pods: int | None
+    left: int | None
+    #: Seconds that a pod has to end.
+    grace: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """What an upgrade would do."""
 
     restarts: tuple[Restart, ...]
+    fewer: tuple[Fewer, ...]
     #: Components whose pods go on as they are.
     untouched: tuple[str, ...]
+    #: Components whose number of pods was an autoscaler's, and is the release's again.
+    unscaled: tuple[str, ...]
     #: Jobs that run.
     jobs: tuple[str, ...]
+    #: Jobs that have failed, and those that are at work: they are left as they are.
+    failed: tuple[Name, ...]
+    at_work: tuple[Name, ...]
+    #: Whether a Job has brought the database to the schema of what is there, or is to be; None where that is not known.
+    migrated: bool | None
     created: tuple[Name, ...]
     changed: tuple[Name, ...]
     removed: tuple[Name, ...]
@@ -55,12 +76,17 @@ class Plan:
     versions: tuple[str | None, str | None]
     #: Whether the schema moves; None where a version is not known here, as that of another image.
     schema_moves: bool | None
-    #: Components that run code of tasks, of those that restart: ``scheduler`` where the launcher is in its pods.
+    #: Components that run code of tasks, of those whose pods end: ``scheduler`` where the launcher is in its pods.
     launchers: tuple[str, ...] = field(default=())
+    #: What is to be known of the comparison itself, in words.
+    notes: tuple[str, ...] = field(default=())
 
 
-def compare(before: Mapping[Name, Object], after: Mapping[Name, Object]) -> Plan:
-    """What making ``after`` of ``before`` does."""
+def compare(before: Mapping[Name, Object], after: Mapping[Name, Object], jobs: Mapping[str, str] | None = None) -> Plan:
+    """What making ``after`` of ``before`` does.
+
+    :param jobs: the release's Jobs in the cluster, by name: ``Complete``, ``Failed``, or empty while one is at work.
+    """
     both = sorted(before.keys() & after.keys())
     changed = [name for name in both if without_version(before[name]) != without_version(after[name])]
     configuration = dict(_configuration(before, after))
@@ -69,13 +95,20 @@ def compare(before: Mapping[Name, Object], after: Mapping[Name, Object]) -> Plan
         for name in both
         if name.kind in _RUN_PODS and before[name]["spec"]["template"] != after[name]["spec"]["template"]
     )
-    restarted = {one.object for one in restarts}
+    fewer = tuple(_fewer(before, after))
+    ends = {one.object for one in (*restarts, *fewer)}
+    to_be = sorted(name for name in after if name.kind == "Job")
     versions = _version(before), _version(after)
     unknown = versions[0] == versions[1] and _airflow_image(before) != _airflow_image(after)
     return Plan(
         restarts=restarts,
-        untouched=tuple(component(after[name]) for name in both if name.kind in _RUN_PODS and name not in restarted),
-        jobs=tuple(name.name for name in sorted(after.keys() - before.keys()) if name.kind == "Job"),
+        fewer=fewer,
+        untouched=tuple(component(after[name]) for name in both if name.kind in _RUN_PODS and name not in ends),
+        unscaled=tuple(one.component for one in fewer if one.pods is None and one.object in after),
+        jobs=tuple(name.name for name in to_be if (name not in before if jobs is None else name.name not in jobs)),
+        failed=tuple(name for name in to_be if (jobs or {}).get(name.name) == "Failed"),
+        at_work=tuple(name for name in to_be if (jobs or {}).get(name.name) == ""),
+        migrated=_migrated(before, to_be, jobs),
         created=tuple(sorted(after.keys() - before.keys())),
         changed=tuple(changed),
         removed=tuple(sorted(before.keys() - after.keys())),
@@ -83,8 +116,17 @@ def compare(before: Mapping[Name, Object], after: Mapping[Name, Object]) -> Plan
         blocked=tuple(one for name in changed for one in blocked(name, before[name], after[name])),
         versions=versions,
         schema_moves=None if unknown else schema_moves(*versions),
-        launchers=tuple(sorted({one.component for one in restarts} & _launchers(before))),
+        launchers=tuple(sorted({one.component for one in (*restarts, *fewer)} & _launchers(before))),
     )
+
+
+def _migrated(before: Mapping[Name, Object], to_be: Sequence[Name], jobs: Mapping[str, str] | None) -> bool | None:
+    """By the Job that is to be, where it is there already, else by the one of before."""
+    if jobs is None or not to_be:
+        return None
+    there = [jobs[name.name] for name in to_be if name.name in jobs]
+    there = there or [jobs.get(name.name, "") for name in before if name.kind == "Job"]
+    return bool(there) and set(there) == {"Complete"}
 
 
 def schema_moves(old: str | None, new: str | None) -> bool | None:
@@ -131,15 +173,29 @@ def _launchers(objects: Mapping[Name, Object]) -> set[str]:
 
 def _restart(name: Name, old: Object, new: Object, configuration: Mapping[str, Sequence[str]]) -> Restart:
     spec = new["spec"]
-    pod = spec["template"]["spec"]
     return Restart(
         component=component(new) or name.name,
         object=name,
         pods=spec.get("replicas") if name.kind != "DaemonSet" else None,
         how=_how(name.kind, spec),
         why=tuple(dict.fromkeys(_reasons(old["spec"]["template"], spec["template"], configuration))),
-        grace=pod.get("terminationGracePeriodSeconds", 30),
+        grace=_grace(old),
     )
+
+
+def _fewer(before: Mapping[Name, Object], after: Mapping[Name, Object]) -> Iterator[Fewer]:
+    for name in sorted(before):
+        if name.kind not in ("Deployment", "StatefulSet"):
+            continue
+        spec, new = before[name]["spec"], after.get(name)
+        pods, left = spec.get("replicas"), new["spec"].get("replicas") if new else 0
+        # One that an autoscaler sets may have been any, and is one until that acts.
+        if pods != left and (pods is None or pods > (1 if left is None else left)):
+            yield Fewer(component(before[name]) or name.name, name, pods, left, _grace(before[name]))
+
+
+def _grace(one: Object) -> int:
+    return one["spec"]["template"]["spec"].get("terminationGracePeriodSeconds", 30)
 
 
 def _how(kind: str, spec: Mapping[str, Any]) -> str:

@@ -63,7 +63,7 @@ def blocked(name: Name, old: Object, new: Object) -> list[Blocked]:
             fields.append(field)
     if name.kind in ("ConfigMap", "Secret") and old.get("immutable"):
         fields += [part for part in ("data", "stringData", "binaryData") if old.get(part) != new.get(part)]
-    return [Blocked(name, field, _remedy(name)) for field in fields]
+    return [Blocked(name, field, remedy(name)) for field in fields]
 
 
 def _at(one: Object, field: str) -> object:
@@ -73,7 +73,8 @@ def _at(one: Object, field: str) -> object:
     return value
 
 
-def _remedy(name: Name) -> str:
+def remedy(name: Name) -> str:
+    """What makes room for another object of the name."""
     where = f" --namespace {name.namespace}" if name.namespace else ""
     how = _CAREFULLY.get(name.kind, "")
     return f"delete it first (kubectl delete {name.kind.lower()} {name.name}{where}){how}"

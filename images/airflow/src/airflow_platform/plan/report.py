@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from airflow_platform.plan.comparison import Plan
-from airflow_platform.plan.immutable import Blocked
+from airflow_platform.plan.immutable import Blocked, remedy
 from airflow_platform.plan.manifest import Name
 from airflow_platform.plan.running import Tasks
 
@@ -27,8 +27,7 @@ def show(plan: Plan, tasks: Tasks | str) -> None:
         for column in ("component", "pods", "how", "why"):
             rows.add_column(column, overflow="fold", no_wrap=column in ("component", "pods"))
         for one in plan.restarts:
-            pods = "as scaled" if one.pods is None else str(one.pods)
-            rows.add_row(*map(Text, (one.component, pods, one.how, "\n".join(one.why))))
+            rows.add_row(*map(Text, (one.component, _number(one.pods), one.how, "\n".join(one.why))))
         console.print(rows)
     for line in lines(plan, tasks):
         style = "bold red" if line.startswith("Blocked") else ""
@@ -39,11 +38,15 @@ def lines(plan: Plan, tasks: Tasks | str) -> Iterator[str]:
     """What is said below the table of restarts, line by line."""
     if not plan.restarts:
         yield "Restarts: none."
+    if plan.fewer:
+        fewer = (f"{one.component} ({_number(one.pods)} → {_number(one.left)})" for one in plan.fewer)
+        yield f"Pods end: {', '.join(fewer)}."
     if plan.untouched:
         yield f"Go on as they are: {', '.join(plan.untouched)}."
     for file, options in plan.configuration.items():
         named = [option for option in options if option]
         yield f"{file}: {', '.join(named) if named else 'changed'}"
+    yield from plan.notes
     yield _schema(plan)
     yield from _tasks(plan, tasks)
     restarted = {one.object for one in plan.restarts}
@@ -51,6 +54,11 @@ def lines(plan: Plan, tasks: Tasks | str) -> Iterator[str]:
     for what, names in (("Created", plan.created), ("Changed", changed), ("Removed", plan.removed)):
         if names:
             yield f"{what}: {_listed(names)}."
+    if plan.unscaled:
+        yield (
+            f"Autoscaling ends: {', '.join(plan.unscaled)}. The autoscaler has written the number of pods, and Helm 4 "
+            "refuses to set it: helm upgrade --force-conflicts, this once."
+        )
     for one in plan.blocked:
         yield f"Blocked: {one.object}: {one.field} cannot change. To change it, {one.remedy}."
 
@@ -68,27 +76,41 @@ def as_dict(plan: Plan, tasks: Tasks | str) -> dict[str, Any]:
         return {key: plain(one) for key, one in value.items()} if isinstance(value, dict) else value
 
     found = {one.name: getattr(plan, one.name) for one in fields(plan)}
-    restarts = [{key: plain(value) for key, value in vars(one).items()} for one in plan.restarts]
+    pods = {
+        part: [{key: plain(value) for key, value in vars(one).items()} for one in found[part]]
+        for part in ("restarts", "fewer")
+    }
     known = tasks if isinstance(tasks, str) else asdict(tasks)
-    return plain(found) | {"restarts": restarts, "tasks": known}
+    return plain(found) | pods | {"tasks": known}
 
 
 def _schema(plan: Plan) -> str:
     old, new = (version or "unknown" for version in plan.versions)
-    job = f"Job {', '.join(plan.jobs)} runs. " if plan.jobs else "No Job runs. "
-    if plan.schema_moves is None and old == new != "unknown":
+    between = old if old == new else f"{old} → {new}"
+    job = "".join(f"{name} has failed, and is left as it is: {remedy(name)}. " for name in plan.failed)
+    job += "".join(f"{name} is at work. " for name in plan.at_work)
+    job += f"Job {', '.join(plan.jobs)} runs. " if plan.jobs else ""
+    job = job or "No Job runs. "
+    if plan.schema_moves and plan.migrated and not plan.jobs:
+        return f"{job}The schema has moved already (Airflow {between}): `helm rollback` alone does not take it back."
+    if plan.schema_moves:
+        return (
+            f"{job}The schema moves (Airflow {between}): back up the database first. Pods of the new release wait "
+            "for the migration, and `helm rollback` alone does not take it back."
+        )
+    if plan.schema_moves is None and (old != new or new == "unknown"):
+        return f"{job}Whether the schema moves is not known here (Airflow {old} → {new}): back up the database first."
+    if plan.migrated is False:
+        return (
+            f"{job}No Job that has ended well says which schema the database has, so it may move (Airflow {between}): "
+            "back up the database first."
+        )
+    if plan.schema_moves is None:
         return (
             f"{job}The image is another one. Where it has another Airflow than {new}, the schema may move: back up the "
             "database first, then. Else `helm rollback` goes back."
         )
-    if plan.schema_moves is None:
-        return f"{job}Whether the schema moves is not known here (Airflow {old} → {new}): back up the database first."
-    if plan.schema_moves:
-        return (
-            f"{job}The schema moves (Airflow {old} → {new}): back up the database first. Pods of the new release wait "
-            "for the migration, and `helm rollback` alone does not take it back."
-        )
-    return f"{job}The schema stays (Airflow {old if old == new else f'{old} → {new}'}): `helm rollback` goes back."
+    return f"{job}The schema stays (Airflow {between}): `helm rollback` goes back."
 
 
 def _tasks(plan: Plan, tasks: Tasks | str) -> Iterator[str]:
@@ -102,11 +124,17 @@ def _tasks(plan: Plan, tasks: Tasks | str) -> Iterator[str]:
     if not plan.launchers or not tasks.in_launcher:
         yield "Touched: no task."
         return
-    grace = max(one.grace for one in plan.restarts if one.component in plan.launchers)
+    grace = max(one.grace for one in (*plan.restarts, *plan.fewer) if one.component in plan.launchers)
     yield (
         f"Touched: up to {tasks.in_launcher}, as pods of {' and '.join(plan.launchers)} end. They have {grace} s to "
         "end their phase; one that does not is begun again, and finds its pod."
     )
+    if any(one.object in plan.removed and one.component in plan.launchers for one in plan.fewer):
+        yield "A launcher that is removed loses its rights at once, before its pods end: choose a quiet hour."
+
+
+def _number(pods: int | None) -> str:
+    return "as scaled" if pods is None else str(pods)
 
 
 def _listed(names: Sequence[Name]) -> str:

@@ -59,8 +59,7 @@ def run(options: Namespace) -> int:
     if found is None:
         raise CommandError(f"release {options.release} has no backups: set backup.enabled, before the next upgrade")
     cronjob = found["metadata"]["name"]
-    if options.rollback is not None:
-        _check_revision(options)
+    back = [] if options.rollback is None else _rollback(options)
     if not options.yes:
         _ask(options, found)
     with _then("Nothing was done. Where Airflow is stopped then, and nobody starts it, run this again"):
@@ -83,14 +82,12 @@ def run(options: Namespace) -> int:
             release.delete_migrations(ended=True)
     if not restored:
         raise CommandError(f"the database is as it was, and Airflow starts again. Job {job} says why, above")
-    if options.rollback is None:
+    if not back:
         print("Airflow starts again: where it needs a newer schema than the backup has, by the next `helm upgrade`")
         return 0
     print(f"going back to revision {options.rollback}", flush=True)
-    words = ["rollback", options.release, str(options.rollback), "--namespace", options.namespace]
-    words += ["--wait", "--wait-for-jobs", "--timeout", "15m"]
-    with _then(f"The database is restored; only the release is still to go back: helm {' '.join(words)}"):
-        called("helm", *words, timeout=960)
+    with _then(f"The database is restored; only the release is still to go back: helm {' '.join(back)}"):
+        called("helm", *back, timeout=960)
     print("done")
     return 0
 
@@ -107,11 +104,12 @@ def _then(said: str) -> Iterator[None]:
         raise
 
 
-def _check_revision(options: Namespace) -> None:
-    """Helm is asked before anything is done: once the database is restored, a mistake here is late."""
+def _rollback(options: Namespace) -> list[str]:
+    """Helm's words. It is asked before anything is done: once the database is restored, a mistake here is late."""
     from airflow_platform.programs import called
 
-    words = ["history", options.release, "--namespace", options.namespace]
+    where = ["--namespace", options.namespace]
+    words = ["history", options.release, *where]
     with _then("Nothing was done. A release that helm did not install is restored without --rollback"):
         known = [one["revision"] for one in json.loads(called("helm", *words, "--output", "json"))]
     if options.rollback not in known:
@@ -119,6 +117,14 @@ def _check_revision(options: Namespace) -> None:
             f"release {options.release} has no revision {options.rollback} to go back to, and nothing was done. "
             f"`helm {' '.join(words)}` has: {', '.join(map(str, known))}"
         )
+    revision = ["--revision", str(options.rollback), "--output", "json"]
+    with _then("Nothing was done"):
+        metadata = json.loads(called("helm", "get", "metadata", options.release, *where, *revision))
+    # Helm 4 refuses to set what another has written, as an autoscaler has the number of pods. Helm 3, and what it
+    # installed, does not, and has no such flag.
+    force = ["--force-conflicts"] if metadata.get("applyMethod") == "ssa" else []
+    back = ["rollback", options.release, str(options.rollback), *where]
+    return [*back, "--wait", "--wait-for-jobs", "--timeout", "15m", *force]
 
 
 def _ask(options: Namespace, cronjob: Mapping[str, Any]) -> None:

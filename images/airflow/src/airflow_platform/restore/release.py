@@ -47,7 +47,7 @@ class Release:
         for job in self.get("jobs"):
             metadata = job["metadata"]
             owners = [one["name"] for one in metadata.get("ownerReferences") or []]
-            if cronjob in owners and not _end(job):
+            if cronjob in owners and not end(job):
                 watch = f"kubectl --namespace {self._namespace} get job {metadata['name']} --watch"
                 raise CommandError(f"Job {metadata['name']} is at work on the database: wait for its end ({watch})")
 
@@ -88,7 +88,7 @@ class Release:
         """
         for job in self.get("jobs", f"{_COMPONENT}=migrations"):
             # A restore's has a CronJob.
-            if not job["metadata"].get("ownerReferences") and bool(_end(job)) == ended:
+            if not job["metadata"].get("ownerReferences") and bool(end(job)) == ended:
                 words = ["--cascade=foreground", "--timeout=120s"]
                 self.kubectl("delete", "job", job["metadata"]["name"], *words, timeout=150)
 
@@ -139,11 +139,11 @@ class Release:
         return self._ended(job) == "Complete", log
 
     def _ended(self, job: str) -> str:
-        return _end(json.loads(self.kubectl("get", "job", job, "--output", "json")))
+        return end(json.loads(self.kubectl("get", "job", job, "--output", "json")))
 
 
-def _end(job: Mapping[str, Any]) -> str:
-    """``Complete`` or ``Failed``; empty while it has not ended."""
+def end(job: Mapping[str, Any]) -> str:
+    """How a Job has ended: ``Complete`` or ``Failed``; empty while it has not."""
     held = [one["type"] for one in job["status"].get("conditions") or [] if one["status"] == "True"]
     return next((kind for kind in ("Complete", "Failed") if kind in held), "")
 
