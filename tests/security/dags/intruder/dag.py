@@ -35,4 +35,4 @@ with DAG(
 
     # The label is that of a worker's pod, which the platform does not fill in.
     labels = {"kubernetes_executor": "True"}
-    KubernetesPodOperator.partial(task_id="as_a_worker", labels=labels, **pod).expand_kwargs(forged())
+    KubernetesPodOperator.partial(task_id="as_a_worker", labels=labels, **pod).expand_kwargs(forged(), strict=False)
