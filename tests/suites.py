@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import yaml
-from local.cluster import dags
+from kubernetes import config
+from local.cluster import dags, settings
 from local.cluster.airflow import ENDED, Airflow
 from local.cluster.console import Problem, wait_for
 from tests.observe.pods import PodRecord
@@ -72,3 +73,11 @@ def runs(airflow: Airflow, source: Path) -> Iterator[Callable[[str, PodRecord, d
                 airflow.call("PATCH", run.path, state="failed")
             airflow.call("PATCH", f"dags/{run.dag_id}", is_paused=True)
         push(source, None)
+
+
+@contextlib.contextmanager
+def runs_of_one(airflow: Airflow, source: Path) -> Iterator[Callable[[], Run]]:
+    """As `runs`, of a folder with one DAG, named as it is, whose pods are in the first namespace of tasks."""
+    client = config.new_client_from_config(str(settings.kubeconfig()))
+    with PodRecord(client, settings.TASK_NAMESPACE) as record, runs(airflow, source) as start:
+        yield lambda: start(source.name, record, {})

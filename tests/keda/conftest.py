@@ -3,10 +3,8 @@
 from pathlib import Path
 
 import pytest
-from kubernetes import config
-from local.cluster import keda, settings
+from local.cluster import keda
 from tests import suites
-from tests.observe.pods import PodRecord
 
 pytest_plugins = ["tests.cluster"]
 
@@ -22,6 +20,5 @@ def installed(airflow):
 @pytest.fixture(scope="session")
 def run(airflow, installed):
     """Start a run of this suite's DAG."""
-    client = config.new_client_from_config(str(settings.kubeconfig()))
-    with PodRecord(client, settings.TASK_NAMESPACE) as record, suites.runs(airflow, SOURCE) as start:
-        yield lambda: start(SOURCE.name, record, {})
+    with suites.runs_of_one(airflow, SOURCE) as start:
+        yield start
