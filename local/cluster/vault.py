@@ -1,4 +1,7 @@
-"""A Vault in the cluster, built from its Go module: keys and values, and the cluster's ServiceAccounts."""
+"""A Vault in the cluster, built from its Go module: keys and values, and the cluster's ServiceAccounts.
+
+Its licence, the Business Source License, allows what is done here: tests. Nothing of it is shipped.
+"""
 
 from __future__ import annotations
 
