@@ -94,6 +94,15 @@ def test_a_secret_of_the_environment_is_not_in_the_log_of_a_failure(run):
     assert not any("hunter2-of-the-environment" in line for line in run.log("secret_in_the_environment"))
 
 
+@pytest.mark.runs("semantics_log_ends")
+def test_a_secret_that_airflow_knows_is_masked_wherever_the_pod_prints_it(run):
+    assert run.ended_task("masked_secret")["state"] == "failed"
+    lines = run.log("masked_secret")
+    assert _own(lines) == ["logging in as postgres://me:***@host", "refused postgres://me:***@host"]
+    assert "refused postgres://me:***@host" in lines[-1]
+    assert not any("hunter2-of-a-connection" in line for line in lines)
+
+
 @pytest.fixture(scope="module")
 def big(start, airflow, triggerer_memory):
     """The run of a task that prints 100 MB; the bytes by which it made the triggerer grow, at most; its log in S3."""

@@ -6,9 +6,12 @@ from pathlib import Path
 import yaml
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk import DAG
+from airflow.sdk.log import mask_secret
 from kubernetes.client import V1Container, V1ResourceRequirements
 
 VERSIONS = yaml.safe_load((Path(__file__).parents[1] / "images.yaml").read_text())
+# As Airflow does it with a connection's password that a template asks for.
+mask_secret("hunter2-of-a-connection")
 IMAGE = f"ticket-extract:{VERSIONS['ticket-extract']}"
 MANUAL = {"schedule": None, "start_date": datetime(2026, 1, 1, tzinfo=UTC), "catchup": False, "tags": ["semantics"]}
 SMALL = {"requests": {"cpu": "5m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}}
@@ -91,6 +94,12 @@ with DAG("semantics_log_ends", default_args=TASK, **MANUAL):
         task_id="secret_in_the_environment",
         cmds=["sh", "-c", "exit 1"],
         env_vars={"password": "hunter2-of-the-environment"},
+    )
+    KubernetesPodOperator(
+        task_id="masked_secret",
+        cmds=["sh", "-c", "echo logging in as $URL; echo refused $URL; exit 3"],
+        env_vars={"URL": "postgres://me:hunter2-of-a-connection@host"},
+        termination_message_policy="FallbackToLogsOnError",
     )
 
 # Many times more than kubelet keeps in one file (10 MiB), by a program that is faster than anyone reads.
