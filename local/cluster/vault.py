@@ -35,8 +35,7 @@ def install() -> None:
     releases.namespaces(NAMESPACE)
     with step("Vault: empty, unsealed"):
         kubectl("delete", "pod", "vault", "-n", NAMESPACE, "--ignore-not-found", "--wait")
-        listed = {"apiVersion": "v1", "kind": "List", "items": [_pod(image), _service()]}
-        kubectl("apply", "-f", "-", stdin=json.dumps(listed))
+        kind.apply([_pod(image), _service()])
         kubectl("wait", "--for=condition=Ready", "pod/vault", "-n", NAMESPACE, "--timeout=120s")
         made = json.loads(_run("operator", "init", "-key-shares=1", "-key-threshold=1", "-format=json"))
         _run("write", "sys/unseal", "-", stdin=json.dumps({"key": made["unseal_keys_b64"][0]}))

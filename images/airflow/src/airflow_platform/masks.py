@@ -119,17 +119,15 @@ def _said(container: dict[str, Any], mask: Callable[[str], str]) -> dict[str, An
 
 def _pattern(noted: str, spec: dict[str, Any]) -> re.Pattern[str] | None:
     """What stands at these places; None where nothing does, as somebody has changed the pod or the note."""
+    # A variable may be there twice.
+    texts: dict[tuple, list[str]] = {}
+    for *place, text in _texts([*(spec.get("initContainers") or []), *(spec.get("containers") or [])]):
+        texts.setdefault(tuple(place), []).append(text)
     try:
-        wanted = {(container, kind, which, first, last) for container, kind, which, first, last in json.loads(noted)}
+        wanted = json.loads(noted)
+        found = {text[first:last] for *place, first, last in wanted for text in texts.get(tuple(place), ())} - {""}
     except (ValueError, TypeError):
         return None
-    containers = [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
-    found = {
-        text[first:last]
-        for container, kind, which, text in _texts(containers)
-        for at, of, one, first, last in wanted
-        if (at, of, one) == (container, kind, which) and text[first:last]
-    }
     return _any_of(map(re.escape, found)) if found else None
 
 

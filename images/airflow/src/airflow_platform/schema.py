@@ -17,10 +17,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg2
 from psycopg2.extensions import parse_dsn
+
+_T = TypeVar("_T")
 
 URL_VARIABLE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 
@@ -169,14 +171,17 @@ def check(connection: Any, heads: dict[str, str], needed: Iterable[str] = ()) ->
 
 
 def wait(
-    probe: Callable[[], None],
+    probe: Callable[[], _T],
     timeout: float,
     *,
     interval: float = 2,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-) -> None:
+) -> _T:
     """Call ``probe`` every ``interval`` seconds until it raises no NotReady, and print each new reason once.
+
+    Returns:
+        What it has returned then.
 
     Raises:
         NotReady: the last reason, once ``timeout`` seconds are over.

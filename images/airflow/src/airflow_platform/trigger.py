@@ -34,7 +34,7 @@ from airflow_platform.cluster import ApiError, Cluster, ClusterRef
 from airflow_platform.diagnosis import LASTING, Verdict
 from airflow_platform.evidence import Evidence
 from airflow_platform.log_channel import handed_on
-from airflow_platform.masks import Masks
+from airflow_platform.masks import Masks, masked
 from airflow_platform.pod_log import HANDED_OVER, PodLog
 from airflow_platform.told import Told
 from airflow_platform.watch import Feed, PodWatch
@@ -409,8 +409,7 @@ class PodTrigger(BaseTrigger):
             await self._pause(error)
             return None
         if pod is not None:
-            await at.masks.learn(pod)
-            pod = at.masks.masked(pod)
+            pod = masked(pod)
         over = pod is None or pod_status.ended(pod, self.base, self.xcom_sidecar)
         for deadline, why in [] if over else self._deadlines(pod):
             if deadline <= time.time():

@@ -98,18 +98,17 @@ def probe(connection: Path, timeout: float) -> None:
 
 def _look(connection: Path, timeout: float) -> dict[str, str]:
     """The revisions of the schema; files ``service``, how the database is reached, and ``schema``, Airflow's own."""
-    heads: dict[str, str] = {}
-    within, may_create, of_others = "", True, []
 
-    def look() -> None:
-        nonlocal within, may_create, of_others
+    def look() -> tuple[dict[str, str], str, bool, list[str]]:
         with connect() as database, database.cursor() as cursor:
-            heads.update(found_heads(database))
-            within = _within(cursor)
+            heads = found_heads(database)
+            cursor.execute(_WITHIN)
+            (within,) = cursor.fetchone()
             cursor.execute(_CANNOT, (within,))
             may_create, of_others = cursor.fetchone() or (True, [])
+            return heads, within, may_create, of_others
 
-    wait(look, timeout)
+    heads, within, may_create, of_others = wait(look, timeout)
     if not may_create:
         raise BackupError(
             f"the database's user may not create anything in the schema {within}, so that no dump could be restored by "
@@ -124,11 +123,6 @@ def _look(connection: Path, timeout: float) -> dict[str, str]:
     (connection / "schema").write_text(within)
     write_service(connection / "service", os.environ[URL_VARIABLE])
     return heads
-
-
-def _within(cursor: Any) -> str:
-    cursor.execute(_WITHIN)
-    return cursor.fetchone()[0]
 
 
 def _made_before(heads: dict[str, str], expected: dict[str, str]) -> Record | None:
