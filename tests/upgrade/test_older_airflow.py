@@ -12,6 +12,8 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,6 +78,17 @@ class Docker:
         """What the database answers."""
         words = ["exec", f"{self.network}-postgres", "psql", "-h", "/tmp", "-d", "airflow", "-Atc", sql]
         return self(*words).strip()
+
+    @contextmanager
+    def holding(self, tables: str) -> Iterator[None]:
+        """A session of psql's that reads ``tables`` and leaves its transaction open."""
+        words = ["docker", "exec", "--interactive", f"{self.network}-postgres", "psql", "-h", "/tmp", "-d", "airflow"]
+        with subprocess.Popen([*words, "-At"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as session:
+            session.stdin.write(f"BEGIN; LOCK {tables} IN ACCESS SHARE MODE;\n\\echo held\n")
+            session.stdin.flush()
+            while session.stdout.readline() != "held\n":
+                assert session.poll() is None, f"psql ended with {session.returncode}"
+            yield
 
     def history(self) -> list[str]:
         """All that is to be kept."""
@@ -164,6 +177,10 @@ def test_a_database_of_the_older_airflow_is_migrated_and_goes_back(docker, built
     assert "the schema moves from alembic_version" in step("prepare-backup")
     step("dump")
     assert "is in s3://dumps/airflow/airflow" in step("store-backup")
+    # Somebody's query holds the tables: the running release is not held up with it, and the log says whose it is.
+    told = r"was taken back .*held by process \d+ of user postgres \(psql\)"
+    with docker.holding("TABLE dag_run, task_instance"), pytest.raises(AssertionError, match=told):
+        step("migrations")
     step("migrations")
     newer("python", "-m", "airflow_platform.schema", "--timeout", "1")
     assert docker.query("SELECT version_num FROM alembic_version") != heads

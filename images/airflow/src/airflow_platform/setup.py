@@ -10,13 +10,28 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from airflow_platform import config, declared
 from airflow_platform.schema import SETUP_LOCK, NotReady, connect, wait
 
 log = logging.getLogger(__name__)
+
+#: Seconds that a migration waits for a lock. Whoever wants the same table waits behind it, the running release too:
+#: https://www.postgresql.org/docs/current/explicit-locking.html
+_PATIENCE = 30
+#: Sessions that hold locks of Airflow's tables for so long, the oldest first. The age of other users' may be hidden.
+_HOLDERS = """
+    SELECT pid, coalesce(usename, backend_type), application_name, round(extract(epoch FROM age))
+    FROM pg_stat_activity s, LATERAL (SELECT clock_timestamp() - xact_start AS age) a
+    WHERE datname = current_database() AND coalesce(age > make_interval(secs => %s), true) AND EXISTS (
+        SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE l.pid = s.pid AND l.granted
+        AND c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('alembic_version')))
+    ORDER BY age DESC NULLS LAST LIMIT 3
+"""
 
 
 @dataclass(frozen=True)
@@ -52,13 +67,59 @@ class Admin:
         )
 
 
-def migrate() -> None:
-    """Create or upgrade the schema, the providers' tables included: ``airflow db migrate``."""
+def migrate(cursor: Any) -> None:
+    """Create or upgrade the schema, the providers' tables included: ``airflow db migrate``.
+
+    A step of it that others hold up for long is taken back, and may be tried again: each is a transaction of its own.
+
+    Args:
+        cursor: of another session, which asks who they are.
+
+    Raises:
+        RuntimeError: others held it up; the message names their sessions.
+    """
     from airflow.providers_manager import ProvidersManager
     from airflow.utils.db import upgradedb
+    from psycopg2.errors import LockNotAvailable
+    from sqlalchemy.exc import OperationalError
 
     ProvidersManager().initialize_providers_configuration()
-    upgradedb()
+    try:
+        with _lock_timeout(_PATIENCE):
+            upgradedb()
+    except OperationalError as error:
+        if not isinstance(error.orig, LockNotAvailable):
+            raise
+        cursor.execute(_HOLDERS, (_PATIENCE,))
+        raise RuntimeError(
+            f"a step of the migration waited {_PATIENCE} s for a lock, and was taken back so that the running release "
+            f"goes on: {str(error.orig).splitlines()[0]}. {_told(cursor.fetchall())} The Job tries again"
+        ) from error
+
+
+def _told(holders: Sequence[tuple[int, str, str, int | None]]) -> str:
+    if not holders:
+        return "Who had it has let go."
+    who = "; ".join(
+        f"process {pid} of user {user}" + (f" ({program})" if program else "") + (f" for {age} s" if age else "")
+        for pid, user, program, age in holders
+    )
+    return f"Tables of Airflow's are held by {who}. End it there, or by SELECT pg_terminate_backend({holders[0][0]})."
+
+
+@contextmanager
+def _lock_timeout(seconds: int) -> Iterator[None]:
+    """No transaction that begins meanwhile waits longer for a lock, through whatever pooler."""
+    from sqlalchemy import Engine, event
+
+    def limit(connection: Any) -> None:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{seconds}s'")
+
+    event.listen(Engine, "begin", limit)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "begin", limit)
 
 
 def write_admin(admin: Admin) -> None:
@@ -107,13 +168,13 @@ def set_up(
     """All steps, under a lock: pods of the release wait for its end, and a second run for the first.
 
     Raises:
-        RuntimeError: what the database has encrypted is by none of the Fernet keys, and nothing was written; or a step
-            could not be taken.
+        RuntimeError: what the database has encrypted is by none of the Fernet keys, and nothing was written; others
+            held up the migration; or a step could not be taken.
     """
     with connect() as connection, connection.cursor() as cursor:
         # Of the transaction, which stays open: the one kind of lock that a pooler between keeps in one piece.
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (SETUP_LOCK,))
-        migrate()
+        migrate(cursor)
         # Here, not above: a database that is away is told before all of Airflow is imported.
         from airflow_platform import airflow_pools, fernet_rotation
 
