@@ -1,4 +1,6 @@
+import base64
 import json
+import pickle
 
 import pytest
 from airflow.sdk._shared.secrets_masker import secrets_masker
@@ -70,6 +72,22 @@ def test_what_stands_there_is_masked_the_longest_first(masker):
     made = pod(container(env=env))
     seen = as_seen(made, masks.places(made), message="hunter22-and-more, hunter22.")
     assert said(masks.masked(seen)) == "***, ***."
+
+
+def test_what_a_function_is_called_with_is_masked(masker):
+    masker.add_mask("hünter22")
+    value = base64.b64encode(pickle.dumps({"args": [], "kwargs": {"password": "hünter22"}})).decode()
+    made = pod(container(env=[k8s.V1EnvVar(name="__PYTHON_INPUT", value=value)]))
+    noted = masks.places(made)
+    assert "22" not in noted[masks.ANNOTATION]
+    assert said(masks.masked(as_seen(made, noted, message="failed: x://me:hünter22@host"))) == "failed: x://me:***@host"
+
+
+def test_what_is_percent_encoded_is_masked_as_it_is_and_decoded(masker):
+    masker.add_mask("p@ss/w.rd")
+    made = pod(container(args=["x://me:p%40ss%2Fw.rd@host", "y://p%40ss/w.rd@host"]))
+    seen = as_seen(made, masks.places(made), message="p%40ss%2Fw.rd p%40ss/w.rd p@ss/w.rd pass")
+    assert said(masks.masked(seen)) == "*** *** *** pass"
 
 
 @pytest.mark.parametrize("noted", ["", "{", "[1]", '[["base", "env", "B", 0, 4]]', '[["base", "args", 7, 0, 4]]', "[]"])

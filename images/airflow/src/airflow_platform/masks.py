@@ -8,11 +8,13 @@ they stand in it, and the triggerer reads them from there. What they are is writ
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+from urllib.parse import quote, unquote
 
 import aiohttp
 from airflow.sdk._shared.secrets_masker.secrets_masker import _secrets_masker
@@ -28,13 +30,19 @@ _MASK = "***"
 _MOST = 1_000
 #: Seconds until the cluster is asked again that has not answered.
 _PAUSE = 1.0
+#: The variable of ``airflow.providers.cncf.kubernetes.decorators.kubernetes`` with a function's arguments.
+_PYTHON_INPUT = "__PYTHON_INPUT"
+#: What `re.escape` puts before a character; Airflow keeps its secrets so.
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
 def places(pod: k8s.V1Pod) -> dict[str, str]:
     """The annotation for a pod in which what this process masks stands; empty where nothing does."""
     if not (patterns := _secrets_masker().patterns):
         return {}
-    replacer, spec = _any_of(patterns), pod.spec
+    # In a URL it is percent-encoded.
+    encoded = {re.escape(quote(_ESCAPED.sub(r"\1", pattern), safe=safe)) for pattern in patterns for safe in ("", "/")}
+    replacer, spec = _any_of({*patterns, *encoded}), pod.spec
     found = [
         [container, kind, which, *match.span()]
         for container, kind, which, text in _texts([*(spec.init_containers or []), *spec.containers])
@@ -128,6 +136,8 @@ def _pattern(noted: str, spec: dict[str, Any]) -> re.Pattern[str] | None:
         found = {text[first:last] for *place, first, last in wanted for text in texts.get(tuple(place), ())} - {""}
     except (ValueError, TypeError):
         return None
+    # What is percent-encoded, as in a URL, may be printed by whoever has decoded it.
+    found |= {unquote(secret) for secret in found}
     return _any_of(map(re.escape, found)) if found else None
 
 
@@ -143,9 +153,19 @@ def _texts(containers: list[Any]) -> Iterator[tuple[str, str, str | int, str]]:
         for one in _get(container, "env") or []:
             if text := _get(one, "value"):
                 yield name, "env", _get(one, "name"), str(text)
+                if _get(one, "name") == _PYTHON_INPUT:
+                    yield name, "input", 0, _decoded(text)
         for kind in ("command", "args"):
             for place, text in enumerate(_get(container, kind) or []):
                 yield name, kind, place, str(text)
+
+
+def _decoded(text: str) -> str:
+    """What `@task.kubernetes` calls its function with: pickled, in base64."""
+    try:
+        return base64.b64decode(text).decode(errors="surrogateescape")
+    except ValueError:
+        return ""
 
 
 def _get(part: Any, name: str) -> Any:
