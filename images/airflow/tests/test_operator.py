@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import copy
 import json
 import os
 import time
@@ -578,6 +579,28 @@ def test_a_try_whose_pod_was_taken_has_another_one_of_the_same_name(make, cluste
     assert second.uid == cluster.pods[first.name].metadata.uid != first.uid
 
 
+@pytest.mark.parametrize("status", ["success", "failed", "timeout", "gone", "relaunch"])
+def test_a_task_that_was_cleared_while_a_phase_ran_does_not_end_as_its_last_try(make, cluster, status):
+    """Airflow keeps `next_method` then, and resumes the next try with the event for the one before."""
+    first = launch(make())
+    event = ended(cluster, first, 0) | {"status": status, "attempt": {**first.attempt, "again": 1}}
+    cluster.pods.clear()
+    found = context(2, max_tries=1, of="second")
+    second = defer(make().trigger_reentry, found, event).trigger
+    assert list(cluster.pods) == [second.name] != [first.name]
+    assert second.attempt["again"] == 0
+    assert "return_value" not in found["ti"].pushed
+
+
+def test_the_xcom_of_the_try_before_such_a_clear_is_forgotten(make, cluster):
+    first = launch(make(do_xcom_push=True))
+    event = ended(cluster, first, 0) | {"attempt": first.attempt}
+    found = context(2, max_tries=1, of="second")
+    found["ti"].xcom_pull = lambda **_: {"rows": 3}
+    defer(make(do_xcom_push=True).trigger_reentry, found, event)
+    assert found["ti"].pushed["return_value"] is None
+
+
 def test_a_relaunch_that_is_repeated_finds_its_pod(make, cluster):
     """The launcher died between creating it and deferring."""
     first = launch(make())
@@ -725,6 +748,25 @@ def test_a_pod_that_failed_is_kept_where_the_values_say_so(make, cluster, write_
     with contextlib.suppress(AirflowException):
         make(on_finish_action=action).trigger_reentry(context(), event)
     assert (trigger.name in cluster.pods) is stays
+
+
+def test_a_pod_that_failed_is_kept_once_its_xcom_sidecar_has_ended(make, cluster, write_config):
+    write_config("tasks: {keepFailedPods: 1h}")
+    trigger = launch(make(do_xcom_push=True))
+    ended(cluster, trigger, 3)
+    seen = copy.deepcopy(cluster.pods[trigger.name])
+    seen.status.phase = "Running"
+    phases = iter(["Running", "Failed"])
+
+    def read(pod):
+        found = copy.deepcopy(pod)
+        found.status.phase = next(phases)
+        return found
+
+    task = make(do_xcom_push=True)
+    task.__dict__["pod_manager"] = SimpleNamespace(read_pod=read)
+    assert task.process_pod_deletion(seen) is False
+    assert trigger.name in cluster.pods
 
 
 @pytest.mark.parametrize(("code", "raised"), [(4, AirflowSkipException), (3, AirflowException)])
@@ -1271,6 +1313,13 @@ class Late(KubernetesPodOperator):
 @pytest.mark.filterwarnings("ignore")
 def test_a_task_ends_in_the_triggerer_where_nothing_needs_the_launcher(make, arguments, phase):
     assert launch(make(**arguments)).ends is not phase
+
+
+def test_what_others_are_mapped_over_needs_the_launcher_which_fails_it_where_it_has_no_xcom(make):
+    task = make()
+    with task.dag:
+        KubernetesPodOperator.partial(task_id="each", image="i").expand(cmds=task.output)
+    assert launch(task).ends is False
 
 
 def test_a_listener_needs_the_launcher(make, monkeypatch):

@@ -12,6 +12,7 @@ class Attempt:
     """One launch of a task's try.
 
     Args:
+        instance: id of the task instance, which another try does not have.
         again: how often the try was started again, because its pod was taken away.
         over: the ``uid`` of the pod that was, which is never taken for the new one.
         waits_for: what keeps the pod from being created, as cause and object of a verdict; the launcher says it once.
@@ -22,6 +23,7 @@ class Attempt:
         memory: bytes that the base container may use, where these are more than its task asks for; 0: they are not.
     """
 
+    instance: str = ""
     again: int = 0
     over: str | None = None
     waits_for: str = ""
@@ -39,7 +41,7 @@ class Attempt:
 
     def after(self, over: str) -> Attempt:
         """The one that follows where this one's pod, of that ``uid``, was taken away; it has waited for nothing yet."""
-        return Attempt(again=self.again + 1, over=over, memory=self.memory)
+        return Attempt(instance=self.instance, again=self.again + 1, over=over, memory=self.memory)
 
     def refused_by(self, what: str, now: float) -> Attempt:
         """The one that follows where something, or the same thing once more, keeps this one from going on."""

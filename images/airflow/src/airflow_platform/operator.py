@@ -63,6 +63,8 @@ _NAME_LENGTH = 63
 _GRACE = 120
 #: How often a pod is asked for in a few seconds, where the API server does not answer, before its task waits.
 _AT_FIRST = 3
+#: Seconds in which a pod whose sidecar was told to end is seen to have ended.
+_SIDECAR_ENDS = 10
 #: Seconds after which a pod is tried again at the earliest whose name is not free yet.
 _NOT_FREE = 2
 
@@ -112,10 +114,23 @@ class PodTask(KubernetesPodOperator):
         """
         self._this_instance = context["ti"]
         self._attempt = Attempt.of(event.get("attempt"))
+        if self._attempt.instance not in ("", str(context["ti"].id)):
+            return self._begin_anew(context)
         try:
             return self._resumed(context, event)
         except refusal.NO_ANSWER as error:
             self._finish_later(error, context, event)
+
+    def _begin_anew(self, context: Any) -> Any:
+        """Launch, as the event is one for a try before this.
+
+        Airflow does not forget how a task goes on that is cleared while such a phase runs, nor its XComs:
+        ``airflow.models.taskinstance.clear_task_instances``.
+        """
+        self._attempt = Attempt()
+        if self.do_xcom_push and self._stored_xcom() is not None:
+            self._this_instance.xcom_push(key=XCOM_RETURN_KEY, value=None)
+        return self.execute(context)
 
     def _resumed(self, context: Any, event: dict[str, Any]) -> Any:
         match event["status"]:
@@ -286,8 +301,8 @@ class PodTask(KubernetesPodOperator):
         if self._unstored:
             self.log.warning("Pod %s stays, as its XCom could not be stored", pod.metadata.name)
             return False
-        found = _as_dict(pod) if pod is not None else None
-        if found is not None and self.on_finish_action == OnFinishAction.DELETE_POD:
+        if pod is not None and self.on_finish_action == OnFinishAction.DELETE_POD:
+            found = self._at_its_end(pod)
             name = found["metadata"]["name"]
             if until := finisher.kept_until(found):
                 self.log.info("Pod %s is kept until %s UTC (tasks.keepFailedPods)", name, f"{until:%Y-%m-%d %H:%M:%S}")
@@ -297,6 +312,20 @@ class PodTask(KubernetesPodOperator):
                 self.log.info("Pod %s stays until the next try has begun: by it, that gets more memory", name)
                 return False
         return super().process_pod_deletion(pod, reraise=reraise)
+
+    def _at_its_end(self, pod: k8s.V1Pod) -> dict[str, Any]:
+        """The pod; where it has failed and is to be kept, once its XCom sidecar, which was told to end, has ended."""
+        found, deadline = _as_dict(pod), time.monotonic() + _SIDECAR_ENDS
+        keeps = config.load().tasks.keep_failed_pods and self.do_xcom_push
+        while keeps and pod_status.phase(found) == "Running" and time.monotonic() < deadline:
+            if pod_status.exit_code(found, self.base_container_name) in (None, 0):
+                break
+            time.sleep(0.5)
+            try:
+                found = _as_dict(self.pod_manager.read_pod(pod))
+            except KubernetesApiException:
+                break
+        return found
 
     def on_kill(self) -> None:
         """Delete the pod where the task has run out of time, or a person has ended it. Else a later try takes it."""
@@ -309,6 +338,7 @@ class PodTask(KubernetesPodOperator):
 
     def _launch(self, context: Any) -> None:
         instance = self._this_instance = context["ti"]
+        self._attempt = replace(self._attempt, instance=str(instance.id))
         if reason := launch.refused(self):
             raise AirflowFailException(
                 f"The arguments that came with the run cannot be kept: {reason}. "
@@ -721,6 +751,8 @@ class PodTask(KubernetesPodOperator):
             or self._post_execute_hook
             or getattr(self.post_execute, "__func__", None) is not BaseOperator.post_execute
             or self.returns_dag_result
+            # Without an XCom, Airflow's task runner fails it: those would have nothing to be mapped over.
+            or next(self.iter_mapped_dependants(), None) is not None
             or get_listener_manager().has_listeners
         )
 
