@@ -175,6 +175,23 @@ async def test_tasks_of_one_dag_are_asked_for_at_once(airflow):
 
 
 @asynchronous
+async def test_many_are_asked_for_in_parts_that_fit_into_a_url(airflow, monkeypatch):
+    monkeypatch.setattr(finisher, "_AT_ONCE", 2)
+    airflow.states |= {("dag", f"run-{number}", "task"): "success" for number in range(5)}
+    found = await finisher.states([instance(run_id=f"run-{number}") for number in range(5)])
+    assert set(found.values()) == {"success"}
+    assert [len(one.run_ids) for one in airflow.asked] == [2, 2, 1]
+
+
+@asynchronous
+async def test_of_one_mapped_instance_its_siblings_are_not_asked_for(airflow):
+    airflow.states[("dag", "run", "mapped_7")] = "failed"
+    assert await finisher.states([instance("mapped", map_index=7)]) == {("dag", "run", "mapped", 7): "failed"}
+    (asked,) = airflow.asked
+    assert asked.map_index == 7
+
+
+@asynchronous
 async def test_a_mapped_task_is_not_taken_for_another_that_is_named_as_airflow_names_it(airflow):
     """Its answer has one name for both: what it says is of the one that it was asked for."""
 

@@ -243,7 +243,7 @@ async def test_a_log_that_cannot_be_read_is_a_line_of_the_task(monkeypatch, entr
         ("[WARNING] hm", logging.WARNING),
         ("warn - hm", logging.WARNING),
         ("FATAL no", logging.CRITICAL),
-        ("DEBUG x", logging.DEBUG),
+        ("DEBUG x", logging.INFO),
         ("INFORMATION", logging.INFO),
         ("an ERROR: in the line", logging.INFO),
         ("", logging.INFO),

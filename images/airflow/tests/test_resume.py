@@ -29,6 +29,14 @@ def test_a_weight_is_raised_once_and_taken_back(session):
     assert instance.priority_weight == -5
 
 
+@pytest.mark.parametrize("weight", [600_000_000, -600_000_000, 2**31 - 1])
+def test_a_weight_that_cannot_be_raised_stays_what_it_is(session, weight):
+    session.instance.priority_weight = weight
+    resume.put_first(session.instance)
+    resume.put_back(workload(1), session)
+    assert session.instance.priority_weight == weight
+
+
 def test_other_workloads_are_left_alone(session):
     for one in (workload(1), workload(2), SimpleNamespace(key="a callback")):
         resume.put_back(one, session)

@@ -37,6 +37,8 @@ _PERIOD = 2
 _REST = 15
 #: Seconds after which a task that is still not over is left alone, with its pod.
 _PATIENCE = 600
+#: How many task instances' states are asked for at once: their ids go in a URL, of which httpx takes 64 KiB.
+_AT_ONCE = 200
 #: Seconds between two looks for pods that were left over.
 _SWEEP = 5
 #: How old a pod is that may have been left over: tasks that begin now are others' work.
@@ -107,11 +109,18 @@ async def states(instances: Iterable[Any]) -> dict[Key, str]:
     for instance in instances:
         by_dag[instance.dag_id, instance.map_index >= 0].append(instance)
     found: dict[Key, str] = {}
-    for (dag_id, _), of_dag in by_dag.items():
+    at_once = (
+        (dag_id, of_dag[first : first + _AT_ONCE])
+        for (dag_id, _), of_dag in by_dag.items()
+        for first in range(0, len(of_dag), _AT_ONCE)
+    )
+    for dag_id, of_dag in at_once:
         request = GetTaskStates(
             dag_id=dag_id,
             task_ids=sorted({one.task_id for one in of_dag}),
             run_ids=sorted({one.run_id for one in of_dag}),
+            # Of one instance, not those of all its siblings.
+            map_index=of_dag[0].map_index if len(of_dag) == 1 else None,
         )
         try:
             runs = (await task_runner.SUPERVISOR_COMMS.asend(request)).task_states

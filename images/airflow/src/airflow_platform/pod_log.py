@@ -26,8 +26,9 @@ _LAST, _LAST_WIDTH = 20, 1_000
 
 #: Levels that lines name themselves, as the stock operator reads them: "ERROR:", "[WARNING]", "INFO - ".
 _LEVEL = re.compile(r"\[?(DEBUG|INFO|WARNING|WARN|ERROR|CRITICAL|FATAL)\]?(?:[:\s-]|$)", re.IGNORECASE)
-_LEVELS = {"WARN": logging.WARNING, "FATAL": logging.CRITICAL} | {
-    name: getattr(logging, name) for name in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+#: What a pod says is never left out, as Airflow would what is below its own level.
+_LEVELS = {"DEBUG": logging.INFO, "WARN": logging.WARNING, "FATAL": logging.CRITICAL} | {
+    name: getattr(logging, name) for name in ("INFO", "WARNING", "ERROR", "CRITICAL")
 }
 
 log = structlog.get_logger("task")

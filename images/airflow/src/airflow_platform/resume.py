@@ -12,19 +12,21 @@ from typing import Any
 
 from airflow.models.taskinstance import TaskInstance
 
-#: More than any weight; the sum fits into the database's integer.
+#: What a weight is raised by; the sum fits into the database's integer.
 _FIRST = 2**30
+#: Weights that are not below this, nor above its negative, stay as they are: who has them is first anyhow, or last.
+_USUAL = 2**28
 
 
 def put_first(instance: Any) -> None:
     """Raise the weight of a task instance that is scheduled to resume."""
     weight = instance.priority_weight or 0
-    if weight < _FIRST // 2:
+    if abs(weight) < _USUAL:
         instance.priority_weight = weight + _FIRST
 
 
 def put_back(workload: Any, session: Any) -> None:
     """Give the task instance of a workload that is queued its own weight again; the workload keeps the raised one."""
     instance = session.get(TaskInstance, workload.ti.id) if hasattr(workload, "ti") else None
-    if instance is not None and (instance.priority_weight or 0) >= _FIRST // 2:
+    if instance is not None and abs((instance.priority_weight or 0) - _FIRST) < _USUAL:
         instance.priority_weight -= _FIRST
