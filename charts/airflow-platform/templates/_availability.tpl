@@ -28,10 +28,10 @@ strategy:
 
 {{/*
 Of a Deployment whose pods wait for dump and migration: Kubernetes' own 600 seconds come on top, as helm and Argo CD give up where it
-reports that they have passed. Takes `root` and `migrated`.
+reports that they have passed. Takes `root`, `migrated` and `served`.
 */}}
 {{- define "airflow-platform.progress-deadline" -}}
-{{- if .migrated -}}
+{{- if or .migrated .served -}}
 {{- $dump := .root.Values.backup.enabled | ternary .root.Values.backup.deadlineSeconds 0 | int -}}
 progressDeadlineSeconds: {{ add 600 (int .root.Values.migrations.waitTimeout) $dump }}
 {{- end -}}

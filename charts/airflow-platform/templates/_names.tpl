@@ -36,6 +36,11 @@ A Job's pod template cannot change: each that differs is a new Job. Takes `root`
 {{ include "airflow-platform.api-server.name" . }}.{{ .Release.Namespace }}.svc:{{ .Values.apiServer.service.port }}
 {{- end -}}
 
+{{/* The same as a URL, down to the path that Airflow is served below; no "/" at its end. */}}
+{{- define "airflow-platform.api-server.url" -}}
+http://{{ include "airflow-platform.api-server.address" . }}{{ include "airflow-platform.base-url.path" . | trimSuffix "/" }}
+{{- end -}}
+
 {{/* Address of PgBouncer inside the cluster. */}}
 {{- define "airflow-platform.pgbouncer.address" -}}
 {{ include "airflow-platform.pgbouncer.name" . }}.{{ .Release.Namespace }}.svc:6432

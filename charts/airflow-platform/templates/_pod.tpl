@@ -2,7 +2,7 @@
 What the pods of all components share. Each takes a map that a component's template makes once: `root`, `component`, `values`
 (the component's), `token` (its own container has the API token), `gitSync` (it reads DAGs that git-sync fetches), `upstream` (from the
 repository itself, where the others have what dags.gitSync.guard accepts), `migrated` (it waits for the
-database's migration), `database` ("itself" where it goes past PgBouncer), `broker` (it talks to Celery's), `platform` (the parts of platform.yaml that it reads) and `podTemplate` (it makes worker pods).
+database's migration), `served` (it waits for an api-server as new as itself, having no database), `database` ("itself" where it goes past PgBouncer), `broker` (it talks to Celery's), `platform` (the parts of platform.yaml that it reads) and `podTemplate` (it makes worker pods).
 */}}
 
 {{/* Metadata of a component's pod. The checksums restart the pods when what they have read changes. */}}
@@ -179,6 +179,9 @@ that fails, or that the database's schema does not fit yet. */}}
 {{- if .migrated }}
 {{ include "airflow-platform.wait-for-migrations" . }}
 {{- end }}
+{{- if .served }}
+{{ include "airflow-platform.wait-for-api-server" . }}
+{{- end }}
 {{- if .gitSync }}
 {{ include "airflow-platform.git-sync.container" (dict "root" .root "name" "git-sync-once" "once" true "upstream" .upstream) }}
 {{- end }}
@@ -199,30 +202,47 @@ Init container that holds a component back until the database has the schema of 
 `connections`, a list of ids. It reads one row and imports no Airflow, so waiting costs next to nothing.
 */}}
 {{- define "airflow-platform.wait-for-migrations" -}}
-- name: wait-for-migrations
-  {{- include "airflow-platform.airflow-container" .root | nindent 2 }}
+{{- $arguments := list "airflow_platform.schema" -}}
+{{- range .connections }}{{ $arguments = append $arguments (printf "--connection=%s" .) }}{{ end -}}
+{{- $blocks := list (include "airflow-platform.env.database" .root) -}}
+{{- include "airflow-platform.waiting-container" (dict "pod" . "name" "wait-for-migrations" "arguments" $arguments "blocks" $blocks) -}}
+{{- end -}}
+
+{{/*
+Init container that holds a launcher back until an api-server of this image's Airflow, or a newer one, answers, which itself has
+waited for the migration: an older one would refuse what the launcher's tasks send.
+*/}}
+{{- define "airflow-platform.wait-for-api-server" -}}
+{{- $url := printf "%s/api/v2/version" (include "airflow-platform.api-server.url" .root) -}}
+{{- include "airflow-platform.waiting-container" (dict "pod" . "name" "wait-for-api-server" "arguments" (list "airflow_platform.api_server_release" $url) "blocks" list) -}}
+{{- end -}}
+
+{{/* Takes the pod's map, `name`, `arguments` (a module and what it is given) and `blocks` of environment. */}}
+{{- define "airflow-platform.waiting-container" -}}
+{{- $pod := .pod -}}
+- name: {{ .name }}
+  {{- include "airflow-platform.airflow-container" $pod.root | nindent 2 }}
   args:
     - python
     - -m
-    - airflow_platform.schema
-    - --timeout={{ .root.Values.migrations.waitTimeout | int }}
-    {{- range .connections }}
-    - --connection={{ . }}
+    {{- range .arguments }}
+    - {{ . }}
     {{- end }}
+    - --timeout={{ $pod.root.Values.migrations.waitTimeout | int }}
+  {{- with include "airflow-platform.env" (dict "root" $pod.root "values" $pod.values "bare" true "blocks" .blocks) | fromYamlArray }}
   env:
-    {{- include "airflow-platform.env" (dict "root" .root "values" .values "bare" true "blocks" (list
-      (include "airflow-platform.env.database" .root)
-    )) | nindent 4 }}
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
   resources:
     requests: {cpu: 10m, memory: 32Mi}
     limits: {memory: 128Mi}
   volumeMounts:
     - name: tmp
       mountPath: /tmp
-    {{- with include "airflow-platform.database.mounts" . }}
+    {{- with include "airflow-platform.database.mounts" $pod }}
     {{- . | nindent 4 }}
     {{- end }}
-    {{- with .values.extraVolumeMounts }}
+    {{- with $pod.values.extraVolumeMounts }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
 {{- end -}}

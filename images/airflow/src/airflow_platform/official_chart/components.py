@@ -154,7 +154,7 @@ def containers(conversion: Conversion, component: str, value: Any) -> list[dict[
     """Containers, without secrets in their variables, and without names that this chart's containers have."""
     taken = {
         "api-server", "scheduler", "dag-processor", "triggerer", "launcher", "base", "migrations",
-        "wait-for-migrations", "generate-secrets", "git-sync", "git-sync-once",
+        "wait-for-migrations", "wait-for-api-server", "generate-secrets", "git-sync", "git-sync-once",
     }  # fmt: skip
     found = []
     for one in value:
