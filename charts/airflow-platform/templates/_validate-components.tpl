@@ -90,9 +90,9 @@
 {{- define "airflow-platform.validate.component-containers" -}}
 {{- $key := .key -}}
 {{- $seen := dict -}}
-{{- $more := dict "pgbouncer" (list "credentials" "pgbouncer" "exporter") "metrics" (list "exporter" "monitor") "migrations" (list "fetch-backup" "restore") -}}
+{{- $more := dict "pgbouncer" (list "credentials" "pgbouncer" "exporter") "metrics" (list "exporter" "monitor") "migrations" (list "fetch-backup" "restore" "copy-certificates") -}}
 {{- range concat (get $more $key | default list) (list "api-server" "scheduler" "dag-processor" "triggerer" "launcher" "base" "migrations" "dag-guard"
-  "wait-for-migrations" "generate-secrets" "housekeeping" "prepare-backup" "dump" "store-backup" "git-sync" "git-sync-once") -}}
+  "wait-for-migrations" "wait-for-api-server" "generate-secrets" "housekeeping" "prepare-backup" "dump" "store-backup" "git-sync" "git-sync-once") -}}
 {{- $_ := set $seen . "the chart" -}}
 {{- end -}}
 {{- range $list := list "extraInitContainers" "extraContainers" -}}
@@ -108,7 +108,9 @@
 {{- define "airflow-platform.validate.component-volumes" -}}
 {{- $key := .key -}}
 {{- $chart := list "config" "logs" "tmp" "dags" "git-tmp" "git-credentials" "git-ca" "token" "declared" "accepted" "backup" "connection" -}}
-{{- $chart = concat $chart (get (dict "pgbouncer" (list "credentials") "metrics" (list "mapping" "expiring")) $key | default list) -}}
+{{- $chart = concat $chart (get (dict "pgbouncer" (list "credentials") "metrics" (list "mapping" "expiring") "scheduler" (list "worker-pod")) $key | default list) -}}
+{{- $broker := and (has $key (list "scheduler" "launcher.celery")) (include "airflow-platform.broker.ca-cert" (dict "root" .root "broker" true)) -}}
+{{- if $broker }}{{ $chart = append $chart "broker-ca" }}{{ end -}}
 {{- $certificates := .root.Values.database.sslRootCert.existingSecret -}}
 {{- if $certificates }}{{ $chart = append $chart "database-ca" }}{{ end -}}
 {{- $volumes := list "logs" "tmp" -}}
@@ -122,7 +124,11 @@
 {{- $volumes = append $volumes .name -}}
 {{- end -}}
 {{- $paths := list "/etc/airflow-platform" "/opt/airflow/logs" "/tmp" "/etc/airflow-platform-declared" "/accepted" .root.Values.dags.gitSync.root -}}
+{{- $more := dict "scheduler" (list (include "airflow-platform.pod-template.path" .root)) "metrics" (list "/etc/airflow-platform-expiring") "migrations" (list "/backup" "/connection") -}}
+{{- $paths = concat $paths (get $more $key | default list) -}}
+{{- if has $key (list "apiServer" "scheduler" "triggerer" "launcher.celery" "workers") }}{{ $paths = append $paths "/var/run/secrets/kubernetes.io/serviceaccount" }}{{ end -}}
 {{- if $certificates }}{{ $paths = append $paths "/etc/database-ca" }}{{ end -}}
+{{- if $broker }}{{ $paths = append $paths "/etc/broker-ca" }}{{ end -}}
 {{- range .values.extraVolumeMounts -}}
 {{- if not (has .name $volumes) -}}
 {{- fail (printf "%s.extraVolumeMounts mounts the volume %q, which %s.extraVolumes does not have. Add it there." $key .name $key) -}}

@@ -88,7 +88,8 @@ class Cluster:
 
     def _cronjobs(self):
         names = ["airflow-clean-database", *(["airflow-restore"] if self.backups else [])]
-        where = {"bucket": "dumps", "prefix": "production", "endpoint": "https://s3.example.com", "release": "airflow"}
+        where = {"bucket": "dumps", "prefix": "production", "endpoint": "https://s3.example.com"}
+        where |= {"namespace": "team", "release": "airflow"}
         variable = {"name": "AIRFLOW_PLATFORM_BACKUP", "value": json.dumps(where)}
         containers = [{"name": "of-somebody"}, {"name": "fetch-backup", "env": [variable]}]
         spec = {"jobTemplate": {"spec": {"template": {"spec": {"initContainers": containers}}}}}
@@ -318,7 +319,7 @@ def test_nothing_is_done_unasked(cluster, monkeypatch, capsys):
     assert cli.main(WORDS[:-1]) == 1
     captured = capsys.readouterr()
     assert captured.err == "error: nothing was done\n"
-    assert "aws s3 ls s3://dumps/production/airflow/ --endpoint-url https://s3.example.com" in captured.out
+    assert "aws s3 ls s3://dumps/production/team/airflow/ --endpoint-url https://s3.example.com" in captured.out
     assert not [call for call in there.calls if "scale" in call]
 
 

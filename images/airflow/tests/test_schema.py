@@ -1,6 +1,7 @@
 import traceback
 
 import pytest
+from psycopg2.extensions import make_dsn
 
 from airflow_platform import schema
 from airflow_platform.schema import NotReady
@@ -130,6 +131,14 @@ class Clock:
 
     def sleep(self, seconds):
         self.now += seconds
+
+
+def test_airflow_s_own_option_takes_what_notices_a_host_that_is_gone(monkeypatch):
+    from airflow.configuration import conf
+
+    monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS", "airflow_platform.schema.CONNECT_ARGS")
+    found = conf.getimport("database", "sql_alchemy_connect_args")
+    assert "tcp_user_timeout=25000" in make_dsn("host=db", **found), "libpq knows each of them"
 
 
 def test_wait_ends_when_the_probe_passes_and_says_each_reason_once(capsys):

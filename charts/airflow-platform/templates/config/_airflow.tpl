@@ -5,7 +5,7 @@ core:
   executor: {{ include "airflow-platform.executor" . }}
   dags_folder: {{ include "airflow-platform.dags-folder" . }}
   # Airflow serves it below the path of base_url.
-  execution_api_server_url: http://{{ include "airflow-platform.api-server.address" . }}{{ include "airflow-platform.base-url.path" . | trimSuffix "/" }}/execution/
+  execution_api_server_url: {{ include "airflow-platform.api-server.url" . }}/execution/
 api:
   # Inside the pod; the Service has a port of its own.
   port: 8080
@@ -18,11 +18,13 @@ fab:
   # TLS ends at a proxy.
   enable_proxy_fix: true
 {{- end }}
-{{- if .Values.pgbouncer.enabled }}
 database:
+  # A host that is gone says nothing.
+  sql_alchemy_connect_args: airflow_platform.schema.CONNECT_ARGS
+  {{- if .Values.pgbouncer.enabled }}
   # PgBouncer gives each transaction a connection: what was prepared in the one before may be on another.
   sql_alchemy_connect_args_async: airflow_platform.pgbouncer.ASYNC_CONNECT_ARGS
-{{- end }}
+  {{- end }}
 dag_processor:
   dag_bundle_config_list: {{ include "airflow-platform.bundles" . }}
 {{- with .Values.logs.s3 }}

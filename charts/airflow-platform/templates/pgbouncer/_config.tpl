@@ -1,5 +1,5 @@
 {{/*
-pgbouncer.ini, without a secret: the database's own and the password of clients are in files that the pod writes for itself
+pgbouncer.ini, without a secret, and with a host that is gone noticed in half a minute: the database's own and the password of clients are in files that the pod writes for itself
 (airflow_platform.pgbouncer). What is a user's wins.
 */}}
 {{- define "airflow-platform.pgbouncer.ini" -}}
@@ -14,6 +14,10 @@ pgbouncer.ini, without a secret: the database's own and the password of clients 
   "default_pool_size" (int .Values.pgbouncer.poolSize)
   "max_client_conn" (int .Values.pgbouncer.maxClientConnections)
   "ignore_startup_parameters" "extra_float_digits"
+  "tcp_keepidle" 10
+  "tcp_keepintvl" 5
+  "tcp_keepcnt" 3
+  "tcp_user_timeout" 25000
   "log_connections" 0
   "log_disconnections" 0
 -}}

@@ -31,6 +31,8 @@ SETUP_LOCK = 7_315_108_322_604_511
 
 # Of libpq, in seconds and milliseconds: a host that is gone without a word is noticed in half a minute, not in hours.
 _HOST_IS_THERE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
+#: For ``[database] sql_alchemy_connect_args``. By itself Airflow waits as long as TCP tries: a quarter of an hour.
+CONNECT_ARGS = {"connect_timeout": 15, **_HOST_IS_THERE}
 
 # Version table of each schema, and the module that lists its head revisions by release.
 _REVISIONS = {

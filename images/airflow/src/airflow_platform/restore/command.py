@@ -148,6 +148,7 @@ def _listing(cronjob: Mapping[str, Any]) -> str:
     containers = cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["initContainers"]
     variables = {one["name"]: one.get("value", "") for container in containers for one in container.get("env", [])}
     where = json.loads(variables[_WHERE_VARIABLE])
-    folder = "/".join(part for part in (where["bucket"], where.get("prefix"), where["release"]) if part)
+    parts = where["bucket"], where.get("prefix"), where["namespace"], where["release"]
+    folder = "/".join(part for part in parts if part)
     endpoint = f" --endpoint-url {where['endpoint']}" if where.get("endpoint") else ""
     return f"aws s3 ls s3://{folder}/{endpoint}"
