@@ -17,7 +17,7 @@ from tests.faults.trial import Trial
 from tests.faults.work import PLATFORM, Run
 from tests.observe.pods import Pod
 
-#: Seconds that something is away, and that a triggerer is stopped.
+#: Seconds that something is away, and that a triggerer or a scheduler is stopped.
 AWAY, STOPPED = 60, 90
 #: Kills of the triggerer and of the scheduler.
 TRIGGERER_KILLS, SCHEDULER_KILLS = 10, 5
@@ -32,6 +32,7 @@ LAUNCHERS = ("launcher", "scheduler")
 #: Seconds of heartbeats after which a triggerer that was stopped has done what it does when it wakes.
 AWAKE = 20
 
+SCHEDULER = f"deployment/{settings.RELEASE}-scheduler"
 TRIGGERER = f"deployment/{settings.RELEASE}-triggerer"
 API_SERVER = f"deployment/{settings.RELEASE}-api-server"
 S3, POSTGRES = "statefulset/s3", "statefulset/postgres"
@@ -89,9 +90,33 @@ def triggerer_stop(trial: Trial) -> None:
         trial.finish()
 
 
+def scheduler_stop(trial: Trial) -> None:
+    """One of two stands still in a burst of short tasks, and the other takes what it had; then it goes on."""
+    with components.scaled(settings.NAMESPACE, SCHEDULER, 2):
+        run = trial.start(**SHORT)
+        trial.wait("tasks that have begun", lambda: trial.begun(run) >= run.n // 4, run, every=0.5)
+        pod = components.pods("scheduler")[0]
+        trial.faults += 1
+        with components.frozen(components.container(pod, "scheduler")):
+            trial.outage(STOPPED)
+        woken = components.now()
+
+        def awake() -> bool:
+            job = _last_job(trial, "SchedulerJob", pod["status"]["podIP"])
+            return components.seconds(job["latest_heartbeat"]) > woken + AWAKE
+
+        wait_for("heartbeats of the scheduler that stood still", awake, seconds=components.BACK)
+        trial.finish()
+
+
 def _triggerers(run: Run) -> dict[tuple[str, int], int | None]:
     """Which triggerer job has the trigger of each task that waits."""
     return {(run.run_id, one["map_index"]): one["trigger"]["triggerer_id"] for one in run.instances() if one["trigger"]}
+
+
+def _last_job(trial: Trial, kind: str, hostname: str) -> dict:
+    jobs = trial.airflow.call("GET", f"jobs?job_type={kind}&hostname={hostname}&order_by=-id&limit=1")["jobs"]
+    return jobs[0]
 
 
 def _job(trial: Trial, job_id: int) -> dict:
@@ -232,6 +257,13 @@ SCENARIOS = {
             f"the scheduler is killed {SCHEDULER_KILLS} times while a burst of tasks is launched, its pod and "
             "its processes in turns",
             scheduler_kill,
+            stock_n=20,
+        ),
+        Scenario(
+            "scheduler-stop",
+            40,
+            f"of two schedulers one is stopped for {STOPPED} s in a burst of tasks, then goes on",
+            scheduler_stop,
             stock_n=20,
         ),
         Scenario(

@@ -260,6 +260,25 @@ async def test_in_a_pod_it_is_the_pod_s_cluster(service_account, certificate, ea
 
 
 @asynchronous
+async def test_to_say_in_cluster_once_more_is_no_other_cluster(service_account, certificate, connection):
+    async with secure(certificate) as api:
+        service_account(api)
+        home = await Cluster.get(ClusterRef("kubernetes_default"))
+        for conn_id in ("kubernetes_default", None):
+            assert await Cluster.get(ClusterRef(conn_id, in_cluster=True)) is home
+
+
+@asynchronous
+async def test_in_cluster_is_not_where_the_connection_leads_to(service_account, certificate, config, connection):
+    async with secure(certificate) as api, ApiServer() as other:
+        service_account(api)
+        connection("kubernetes_default", kube_config_path=config(other))
+        here = await Cluster.get(ClusterRef(None, in_cluster=True))
+        assert str(here) == api.url
+        assert str(await Cluster.get(ClusterRef("kubernetes_default"))) == other.url
+
+
+@asynchronous
 async def test_a_cluster_of_another_ca_is_not_trusted(certificate, config, connection):
     async with secure(certificate) as api:
         cluster = await Cluster.get(ClusterRef(None, config_file=config(api)))

@@ -43,6 +43,10 @@ class Again:
     def forget(self, key):
         self.forgotten.append(key)
 
+    def adopted(self, instances):
+        self.lost = [one.key for one in instances]
+        return []
+
     def give_back(self, keys):
         self.given_back |= set(keys)
         return set(keys)
@@ -99,6 +103,16 @@ def end(executor, state=SUCCESS, key=KEY):
 
 def has(executor, key=KEY):
     return executor.has_task(SimpleNamespace(id="id", key=key))
+
+
+def test_a_scheduler_that_takes_itself_for_gone_goes_on_with_what_it_has(executor, again):
+    """Airflow marks any whose heartbeat is old, its own too, and hands over what that had."""
+    other = KEY._replace(task_id="other")
+    queue(executor)
+    tis = [SimpleNamespace(id=key.task_id, key=key) for key in (KEY, other)]
+    assert executor.try_adopt_task_instances(tis) == []
+    assert again.lost == [other]
+    assert end(executor) == {KEY: SUCCESS}
 
 
 def test_the_number_of_processes_is_the_platforms_and_the_scheduler_hands_over_more(forked):

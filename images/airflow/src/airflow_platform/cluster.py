@@ -136,12 +136,25 @@ class Cluster:
             AirflowNotFoundException: there is no connection of that id (``kubernetes_default`` may be missing).
             ClusterConfigError: what the connection says cannot be followed.
         """
+        if (home := await cls._home(ref)) is not None:
+            return home
         clusters = _clusters.setdefault(asyncio.get_running_loop(), {})
         cluster = clusters[ref] = clusters.get(ref) or cls(ref)
         async with cluster._opening:
             if cluster._access is None:
                 await cluster._open_once(clusters)
         return cluster
+
+    @classmethod
+    async def _home(cls, ref: ClusterRef) -> Cluster | None:
+        """That of the platform's own connection, where the arguments say the same: one list and watch for both."""
+        if ref not in {ClusterRef(conn_id, in_cluster=True) for conn_id in (None, DEFAULT_CONNECTION)}:
+            return None
+        try:
+            home = await cls.get(ClusterRef(DEFAULT_CONNECTION))
+        except Exception:
+            return None
+        return home if home._access.here else None
 
     async def request(
         self,
@@ -389,6 +402,7 @@ class _Access:
     files: tuple[str, ...]
     stamps: tuple
     expires: float | None
+    here: bool  # whether it is the account of the pod that this runs in
 
     def is_stale(self) -> bool:
         return _stamps(self.files) != self.stamps or (self.expires is not None and time.time() > self.expires)
@@ -405,9 +419,8 @@ def _load(source: _Source) -> _Access:
 
     configuration = Configuration()
     try:
-        files, expires = _load_in_cluster(source, configuration) or asyncio.run(
-            asyncio.wait_for(_load_kubeconfig(source, configuration), PLUGIN)
-        )
+        here = _load_in_cluster(source, configuration)
+        files, expires = here or asyncio.run(asyncio.wait_for(_load_kubeconfig(source, configuration), PLUGIN))
         configuration.verify_ssl = configuration.verify_ssl and source.verify
         tls = _tls(configuration)
     except ClusterConfigError:
@@ -438,6 +451,7 @@ def _load(source: _Source) -> _Access:
         files=present,
         stamps=_stamps(present),
         expires=expires,
+        here=here is not None,
     )
 
 

@@ -258,8 +258,11 @@ class LocalLauncher(LocalExecutor):
         return taken
 
     def try_adopt_task_instances(self, tis: Sequence[TaskInstance]) -> Sequence[TaskInstance]:
-        """Queue again what was under way in a scheduler that is gone; the others, which Airflow resets."""
-        return self._relaunch.adopted(tis)
+        """Queue again what was under way in a scheduler that is gone; the others, which Airflow resets.
+
+        A scheduler that was held up for half a minute takes itself for gone, too: its phases go on.
+        """
+        return self._relaunch.adopted(one for one in tis if not self.has_task(one))
 
     def _check_workers(self) -> None:
         killed = [process.pid for process in self.workers.values() if process.exitcode]
