@@ -104,6 +104,8 @@ def refusal(status, reason, message):
 def cluster(monkeypatch, tmp_path):
     monkeypatch.setattr(full_quota.tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(WaitRetryAfterOrExponential, "__call__", lambda self, state: 0)
+    # The process of the tests is older.
+    monkeypatch.setattr(operator, "_NEW", float("inf"))
     # Airflow's examples bring one.
     monkeypatch.setattr(operator, "get_listener_manager", lambda: SimpleNamespace(has_listeners=False))
     return Kubernetes()
@@ -599,6 +601,20 @@ def test_the_xcom_of_the_try_before_such_a_clear_is_forgotten(make, cluster):
     found["ti"].xcom_pull = lambda **_: {"rows": 3}
     defer(make(do_xcom_push=True).trigger_reentry, found, event)
     assert found["ti"].pushed["return_value"] is None
+
+
+@pytest.mark.parametrize(
+    ("states", "creates"), [({"work": "running"}, True), ({"work": "deferred"}, False), ({}, False)]
+)
+def test_a_launch_that_stood_still_creates_nothing_that_another_has_taken_over(
+    make, cluster, monkeypatch, states, creates
+):
+    """Its scheduler was stopped; the pod of the one that went on has come and gone."""
+    monkeypatch.setattr(operator, "_NEW", 0)
+    monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", lambda **_: {"run": states} if states else {})
+    deferred = defer(make().execute, context())
+    assert isinstance(deferred.trigger, PodTrigger) is creates
+    assert len(cluster.pods) == creates
 
 
 def test_a_relaunch_that_is_repeated_finds_its_pod(make, cluster):

@@ -21,6 +21,7 @@ from datetime import timedelta
 from functools import cache
 from typing import Any, NoReturn
 
+import psutil
 from airflow.exceptions import AirflowException
 from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import KubernetesApiException, generic_api_retry
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
@@ -63,6 +64,8 @@ _NAME_LENGTH = 63
 _GRACE = 120
 #: How often a pod is asked for in a few seconds, where the API server does not answer, before its task waits.
 _AT_FIRST = 3
+#: Seconds for which a process is new: its phase is taken over after half a minute without a word at the earliest.
+_NEW = 10
 #: Seconds in which a pod whose sidecar was told to end is seen to have ended.
 _SIDECAR_ENDS = 10
 #: Seconds after which a pod is tried again at the earliest whose name is not free yet.
@@ -373,7 +376,7 @@ class PodTask(KubernetesPodOperator):
         """The pod of this launch. ``ended`` are ``uid``s of earlier tries' pods, which may have its name."""
         if not self._attempt.first:
             self._stand_behind_others(request, context)
-        if pod := self._create(request):
+        if pod := self._create(request, context):
             self.log.info("Pod %s: created in namespace %s", pod.metadata.name, pod.metadata.namespace)
             if task_pod.is_past_its_queue(pod):
                 self.log.warning(
@@ -390,7 +393,7 @@ class PodTask(KubernetesPodOperator):
         if there is not None and there.metadata.uid in over and there.status.phase in _OVER:
             # It was taken away, or of another try or run, and has ended: its name is for the new one.
             self._delete(there)
-            if pod := self._create(request):
+            if pod := self._create(request, context):
                 self.log.info("Pod %s: created again in namespace %s", pod.metadata.name, pod.metadata.namespace)
                 return pod
             there = self._read(request.metadata.name, request.metadata.namespace)
@@ -413,14 +416,30 @@ class PodTask(KubernetesPodOperator):
         self.log.info("Pod %s: already created by this try", there.metadata.name)
         return there
 
-    def _create(self, request: k8s.V1Pod) -> k8s.V1Pod | None:
+    def _create(self, request: k8s.V1Pod, context: Any) -> k8s.V1Pod | None:
         """The new pod; None where there is one of that name."""
+
+        def create(request: k8s.V1Pod) -> k8s.V1Pod | None:
+            self._give_way(request, context)
+            return self._create_once(request)
+
         # One that waits has its turn again, and does not hold a process of the launcher until then.
-        create = self._create_once if self._attempt.refused else _a_few_times(self._create_once)
-        pod = create(request)
+        pod = create(request) if self._attempt.refused else _a_few_times(create)(request)
         if pod and self._attempt.waits_for.startswith(_QUOTA_FULL):
             self._full_quota(request).let_in()
         return pod
+
+    def _give_way(self, request: k8s.V1Pod, context: Any) -> None:
+        """Go no further where another launcher has taken this phase over, as this one stood still.
+
+        That one's pod may have come and gone by now, and one that is created here would be a second. Nobody takes over
+        what has just begun.
+
+        Raises:
+            TaskDeferred: it is so; the API server does not take that from this phase.
+        """
+        if time.time() - psutil.Process().create_time() > _NEW and self._states() != {"running"}:
+            self._wait(context, request, "Another launcher has taken the task over.", "taken-over", _NOT_FREE)
 
     def _create_once(self, request: k8s.V1Pod) -> k8s.V1Pod | None:
         try:
@@ -715,23 +734,23 @@ class PodTask(KubernetesPodOperator):
 
         Not where Airflow or its database is away, and not where another launcher has the task: no pod goes by mistake.
         """
-        instance, states = self._this_instance, {}
-
-        def ask() -> None:
-            states.update(
-                RuntimeTaskInstance.get_task_states(
-                    dag_id=instance.dag_id,
-                    task_ids=[instance.task_id],
-                    run_ids=[instance.run_id],
-                    map_index=instance.map_index,
-                ).get(instance.run_id, {})
-            )
-
+        found: set[str] = set()
         # In a thread: the signal that brought us here may have interrupted a request that holds the line.
-        thread = threading.Thread(target=ask, daemon=True)
+        thread = threading.Thread(target=lambda: found.update(self._states()), daemon=True)
         thread.start()
         thread.join(timeout=5)
-        return any(state in _KILLED for state in states.values())
+        return not found.isdisjoint(_KILLED)
+
+    def _states(self) -> set[str]:
+        """The task instance's state, asked now; nothing where there is no such instance."""
+        instance = self._this_instance
+        of_runs = RuntimeTaskInstance.get_task_states(
+            dag_id=instance.dag_id,
+            task_ids=[instance.task_id],
+            run_ids=[instance.run_id],
+            map_index=instance.map_index,
+        )
+        return {str(state) for state in of_runs.get(instance.run_id, {}).values()}
 
     def _cluster_ref(self) -> ClusterRef:
         return ClusterRef(conn_id=self.kubernetes_conn_id, in_cluster=self.in_cluster, context=self.cluster_context)
