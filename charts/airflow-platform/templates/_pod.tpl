@@ -202,10 +202,10 @@ Init container that holds a component back until the database has the schema of 
 `connections`, a list of ids. It reads one row and imports no Airflow, so waiting costs next to nothing.
 */}}
 {{- define "airflow-platform.wait-for-migrations" -}}
-{{- $arguments := list "airflow_platform.schema" -}}
+{{- $arguments := list -}}
 {{- range .connections }}{{ $arguments = append $arguments (printf "--connection=%s" .) }}{{ end -}}
 {{- $blocks := list (include "airflow-platform.env.database" .root) -}}
-{{- include "airflow-platform.waiting-container" (dict "pod" . "name" "wait-for-migrations" "arguments" $arguments "blocks" $blocks) -}}
+{{- include "airflow-platform.waiting-container" (dict "pod" . "name" "wait-for-migrations" "module" "schema" "arguments" $arguments "blocks" $blocks) -}}
 {{- end -}}
 
 {{/*
@@ -214,10 +214,10 @@ waited for the migration: an older one would refuse what the launcher's tasks se
 */}}
 {{- define "airflow-platform.wait-for-api-server" -}}
 {{- $url := printf "%s/api/v2/version" (include "airflow-platform.api-server.url" .root) -}}
-{{- include "airflow-platform.waiting-container" (dict "pod" . "name" "wait-for-api-server" "arguments" (list "airflow_platform.api_server_release" $url) "blocks" list) -}}
+{{- include "airflow-platform.waiting-container" (dict "pod" . "name" "wait-for-api-server" "module" "api_server_release" "arguments" (list $url) "blocks" list) -}}
 {{- end -}}
 
-{{/* Takes the pod's map, `name`, `arguments` (a module and what it is given) and `blocks` of environment. */}}
+{{/* Takes the pod's map, `name`, `module` (of airflow_platform), its `arguments` and `blocks` of environment. */}}
 {{- define "airflow-platform.waiting-container" -}}
 {{- $pod := .pod -}}
 - name: {{ .name }}
@@ -225,10 +225,11 @@ waited for the migration: an older one would refuse what the launcher's tasks se
   args:
     - python
     - -m
+    - airflow_platform.{{ .module }}
+    - --timeout={{ $pod.root.Values.migrations.waitTimeout | int }}
     {{- range .arguments }}
     - {{ . }}
     {{- end }}
-    - --timeout={{ $pod.root.Values.migrations.waitTimeout | int }}
   {{- with include "airflow-platform.env" (dict "root" $pod.root "values" $pod.values "bare" true "blocks" .blocks) | fromYamlArray }}
   env:
     {{- toYaml . | nindent 4 }}
