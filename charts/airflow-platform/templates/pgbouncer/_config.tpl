@@ -1,6 +1,6 @@
 {{/*
-pgbouncer.ini, without a secret, and with a host that is gone noticed in half a minute: the database's own and the password of clients are in files that the pod writes for itself
-(airflow_platform.pgbouncer). What is a user's wins.
+pgbouncer.ini, without a secret: the database's own and the password of clients are in files that the pod writes for itself
+(airflow_platform.pgbouncer). A host that is gone is noticed within half a minute. What is a user's wins.
 */}}
 {{- define "airflow-platform.pgbouncer.ini" -}}
 {{- $options := dict
