@@ -179,7 +179,7 @@ def test_a_database_with_nothing_encrypted_takes_any_key(metadata_database, use)
 
 def test_a_release_with_another_key_writes_nothing(encrypted, use, monkeypatch):
     monkeypatch.setattr(setup, "connect", MagicMock())
-    monkeypatch.setattr(setup, "migrate", lambda: None)
+    monkeypatch.setattr(setup, "migrate", lambda _: None)
     monkeypatch.setattr(airflow_pools, "write", lambda _: pytest.fail("it goes on"))
     use(NEW)
     with pytest.raises(RuntimeError, match="none of the 1 Fernet keys"):
