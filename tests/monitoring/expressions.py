@@ -13,8 +13,8 @@ FILES = Path(__file__).parents[2] / "charts" / "airflow-platform" / "files" / "m
 
 #: Words of PromQL that are used: any other word is a metric.
 _WORDS = {
-    "absent", "and", "by", "clamp_min", "count", "increase", "max", "max_over_time", "min", "min_over_time", "on", "or",
-    "rate", "sum", "time", "unless", "without",
+    "absent", "and", "by", "clamp_min", "count", "increase", "last_over_time", "max", "max_over_time", "min",
+    "min_over_time", "on", "or", "rate", "sum", "time", "unless", "without",
 }  # fmt: skip
 #: Of an expression: texts, label matchers, the labels of an aggregation, and durations.
 _OTHER = re.compile(r"\"[^\"]*\"|\{[^}]*\}|\b(?:by|on|without|group_left|ignoring)\s*\([^)]*\)|\[[^\]]*\]|\$\w+")
