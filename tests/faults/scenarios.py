@@ -29,7 +29,7 @@ SHORT = {"gated": False, "lines": 5, "interval": 1.0}
 LAUNCHER_PROCESSES = "^airflow (worker|supervisor)|ForkPoolWorker"
 #: Components in which launchers may run; the first that is there has them.
 LAUNCHERS = ("launcher", "scheduler")
-#: Seconds of heartbeats after which a triggerer that was stopped has done what it does when it wakes.
+#: Seconds of heartbeats after which a triggerer or a scheduler that was stopped has done what it does when it wakes.
 AWAKE = 20
 
 SCHEDULER = f"deployment/{settings.RELEASE}-scheduler"
@@ -81,12 +81,7 @@ def triggerer_stop(trial: Trial) -> None:
             with trial.lose_triggers([task for task, job in _triggerers(run).items() if job == busiest]):
                 pass
             trial.outage(max(STOPPED - (time.monotonic() - began), 0))
-        woken = components.now()
-
-        def awake() -> bool:
-            return components.seconds(_job(trial, busiest)["latest_heartbeat"]) > woken + AWAKE
-
-        wait_for("heartbeats of the triggerer that stood still", awake, seconds=components.BACK)
+        _wait_until_awake("triggerer", lambda: _job(trial, busiest))
         trial.finish()
 
 
@@ -99,14 +94,18 @@ def scheduler_stop(trial: Trial) -> None:
         trial.faults += 1
         with components.frozen(components.container(pod, "scheduler")):
             trial.outage(STOPPED)
-        woken = components.now()
-
-        def awake() -> bool:
-            job = _last_job(trial, "SchedulerJob", pod["status"]["podIP"])
-            return components.seconds(job["latest_heartbeat"]) > woken + AWAKE
-
-        wait_for("heartbeats of the scheduler that stood still", awake, seconds=components.BACK)
+        _wait_until_awake("scheduler", lambda: _last_job(trial, "SchedulerJob", pod["status"]["podIP"]))
         trial.finish()
+
+
+def _wait_until_awake(what: str, job: Callable[[], dict]) -> None:
+    """Wait until what goes on now has done what it does when it wakes; ``job`` asks for its job."""
+    woken = components.now()
+
+    def awake() -> bool:
+        return components.seconds(job()["latest_heartbeat"]) > woken + AWAKE
+
+    wait_for(f"heartbeats of the {what} that stood still", awake, seconds=components.BACK)
 
 
 def _triggerers(run: Run) -> dict[tuple[str, int], int | None]:

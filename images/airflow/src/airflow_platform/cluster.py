@@ -148,7 +148,7 @@ class Cluster:
     @classmethod
     async def _home(cls, ref: ClusterRef) -> Cluster | None:
         """That of the platform's own connection, where the arguments say the same: one list and watch for both."""
-        if ref not in {ClusterRef(conn_id, in_cluster=True) for conn_id in (None, DEFAULT_CONNECTION)}:
+        if ref.conn_id not in (None, DEFAULT_CONNECTION) or ref != ClusterRef(ref.conn_id, in_cluster=True):
             return None
         try:
             home = await cls.get(ClusterRef(DEFAULT_CONNECTION))

@@ -320,9 +320,8 @@ class PodTask(KubernetesPodOperator):
         """The pod; where it has failed and is to be kept, once its XCom sidecar, which was told to end, has ended."""
         found, deadline = _as_dict(pod), time.monotonic() + _SIDECAR_ENDS
         keeps = config.load().tasks.keep_failed_pods and self.do_xcom_push
+        keeps = keeps and pod_status.exit_code(found, self.base_container_name) not in (None, 0)
         while keeps and pod_status.phase(found) == "Running" and time.monotonic() < deadline:
-            if pod_status.exit_code(found, self.base_container_name) in (None, 0):
-                break
             time.sleep(0.5)
             try:
                 found = _as_dict(self.pod_manager.read_pod(pod))
@@ -770,9 +769,10 @@ class PodTask(KubernetesPodOperator):
             or self._post_execute_hook
             or getattr(self.post_execute, "__func__", None) is not BaseOperator.post_execute
             or self.returns_dag_result
-            # Without an XCom, Airflow's task runner fails it: those would have nothing to be mapped over.
-            or next(self.iter_mapped_dependants(), None) is not None
             or get_listener_manager().has_listeners
+            # Without an XCom, Airflow's task runner fails it: those would have nothing to be mapped over. It walks the
+            # DAG, so it is asked last.
+            or next(self.iter_mapped_dependants(), None) is not None
         )
 
 

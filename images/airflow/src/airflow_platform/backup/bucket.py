@@ -57,6 +57,15 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def folder(where: Mapping[str, Any]) -> str:
+    """The folder in the bucket with the backups of one release, of what `VARIABLE` says; no "/" at its ends.
+
+    Raises:
+        KeyError: it names no release.
+    """
+    return "/".join([part for part in [where.get("prefix")] if part] + [where["namespace"], where["release"]])
+
+
 class Bucket:
     """The folder of one release in the bucket: another namespace may have one of the same name."""
 
@@ -75,7 +84,7 @@ class Bucket:
 
         try:
             found = json.loads(environment[VARIABLE])
-            bucket, release = found["bucket"], [found["namespace"], found["release"]]
+            bucket, prefix = found["bucket"], folder(found)
         except (KeyError, ValueError):
             raise BackupError(f"{VARIABLE} does not name a bucket and a release") from None
         client = boto3.client(
@@ -84,7 +93,7 @@ class Bucket:
             region_name=found.get("region") or None,
             config=Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 5}),
         )
-        return cls(client, bucket, "/".join([part for part in [found.get("prefix")] if part] + release))
+        return cls(client, bucket, prefix)
 
     def __str__(self) -> str:
         return f"s3://{self._bucket}/{self._prefix}"

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from airflow_platform.backup import bucket
 from airflow_platform.command_error import CommandError
 
-#: What the Job reads: `airflow_platform.backup`, which knows them too.
+#: What the Job reads: `airflow_platform.backup`, which knows it too.
 _NAME_VARIABLE = "AIRFLOW_PLATFORM_RESTORE"
-_WHERE_VARIABLE = "AIRFLOW_PLATFORM_BACKUP"
 
 
 def add(commands: Any) -> ArgumentParser:
@@ -147,8 +147,6 @@ def _listing(cronjob: Mapping[str, Any]) -> str:
     """What lists the backups, which are named by their time: only the Job itself can read the bucket."""
     containers = cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["initContainers"]
     variables = {one["name"]: one.get("value", "") for container in containers for one in container.get("env", [])}
-    where = json.loads(variables[_WHERE_VARIABLE])
-    parts = where["bucket"], where.get("prefix"), where["namespace"], where["release"]
-    folder = "/".join(part for part in parts if part)
+    where = json.loads(variables[bucket.VARIABLE])
     endpoint = f" --endpoint-url {where['endpoint']}" if where.get("endpoint") else ""
-    return f"aws s3 ls s3://{folder}/{endpoint}"
+    return f"aws s3 ls s3://{where['bucket']}/{bucket.folder(where)}/{endpoint}"
