@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import stat
@@ -227,9 +226,3 @@ def _as_anyone_clones_it(member: tarfile.TarInfo) -> tarfile.TarInfo:
     member.uid = member.gid = 0
     member.uname = member.gname = ""
     return member
-
-
-def size(name: str) -> int:
-    """The size of an image of the engine, in bytes."""
-    found = subprocess.check_output(["docker", "image", "inspect", name], text=True)
-    return int(json.loads(found)[0]["Size"])

@@ -17,7 +17,7 @@ pytestmark = api_server.needs_api_server
 SETTINGS = (
     'tasks.namespaces=["support", "research"]',
     'admissionPolicy.teams.research={"dagFolders": ["research"], "serviceAccounts": ["airflow-task", "researcher"]}',
-    'admissionPolicy.teams.support.imageRepositories=["support", "ticket-extract"]',
+    'admissionPolicy.teams.support.imageRepositories=["support", "ticket-extract", "python.slim"]',
 )
 SCHEDULER = "system:serviceaccount:airflow:airflow-scheduler"
 REGISTRY = "localhost:5001"
@@ -111,6 +111,9 @@ CONTEXT = (*BASE, "securityContext")
     [
         (("metadata", "name"), "task"),
         ((*BASE, "image"), f"{REGISTRY}/ticket-extract@sha256:{'0' * 64}"),
+        # Of no registry that is named.
+        ((*BASE, "image"), "python.slim:3.13"),
+        ((*BASE, "image"), f"python.slim@sha256:{'0' * 64}"),
         ((*BASE, "image"), f"{REGISTRY}/support/report:1.0.0"),
         ((*CONTEXT, "capabilities"), {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}),
         ((*BASE, "ports"), [{"containerPort": 8080}]),
@@ -150,6 +153,7 @@ HOSTILE = {
         "image docker.io/library/alpine:3 is not of",
     ),
     "a repository whose name begins alike": ((*BASE, "image"), f"{REGISTRY}/ticket-extract-of-others:1", "is not of"),
+    "a registry named like a repository": ((*BASE, "image"), "python.slim:5000/miner:1", "is not of"),
     "an image from anywhere before it": (
         ("spec", "initContainers"),
         [{"name": "first", "image": "docker.io/library/alpine:3"}],

@@ -7,6 +7,7 @@ record is checked too, and with ``RECORD=1`` as well it is made anew.
 
 import json
 import os
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -111,6 +112,30 @@ def test_the_record_is_of_the_official_chart(tmp_path):
     if os.environ.get("RECORD"):
         RECORDED.write_text(json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
     assert json.loads(RECORDED.read_text()) == json.loads(json.dumps(found))
+
+
+@pytest.mark.parametrize(
+    ("define", "known"), [("component-containers", components.CONTAINERS), ("component-volumes", components.VOLUMES)]
+)
+def test_names_that_this_chart_refuses_are_known_to_the_converter(define, known):
+    text = (CHART / "templates" / "_validate-components.tpl").read_text()
+    block = text.partition(f'define "airflow-platform.validate.{define}"')[2].partition("range .values.extraVolumes")[0]
+    block = block.partition("{{- end -}}\n{{- end -}}")[0] if define == "component-containers" else block
+    names = {
+        name for one in re.findall(r"\(?list ((?:\"[a-z-]+\"[ \n]*)+)", block) for name in re.findall(r"[a-z-]+", one)
+    }
+    # Of components that the official chart's values have nothing for, and the keys by which they are looked up.
+    assert len(names) > 10
+    assert names - known <= {
+        "pgbouncer",
+        "credentials",
+        "exporter",
+        "monitor",
+        "mapping",
+        "expiring",
+        "scheduler",
+        "launcher",
+    }
 
 
 def test_every_place_that_a_value_goes_to_is_one_of_this_chart():

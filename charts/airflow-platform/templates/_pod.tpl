@@ -2,7 +2,7 @@
 What the pods of all components share. Each takes a map that a component's template makes once: `root`, `component`, `values`
 (the component's), `token` (its own container has the API token), `gitSync` (it reads DAGs that git-sync fetches), `upstream` (from the
 repository itself, where the others have what dags.gitSync.guard accepts), `migrated` (it waits for the
-database's migration), `served` (it waits for an api-server as new as itself, having no database), `database` ("itself" where it goes past PgBouncer), `broker` (it talks to Celery's), `platform` (the parts of platform.yaml that it reads) and `podTemplate` (it makes worker pods).
+database's migration), `served` (it waits for api-servers as new as itself; "unless-away": for those alone that answer), `database` ("itself" where it goes past PgBouncer), `broker` (it talks to Celery's), `platform` (the parts of platform.yaml that it reads) and `podTemplate` (it makes worker pods).
 */}}
 
 {{/* Metadata of a component's pod. The checksums restart the pods when what they have read changes. */}}
@@ -209,12 +209,13 @@ Init container that holds a component back until the database has the schema of 
 {{- end -}}
 
 {{/*
-Init container that holds a launcher back until an api-server of this image's Airflow, or a newer one, answers, which itself has
+Init container that holds a launcher back until api-servers of this image's Airflow, or a newer one, answer, which themselves have
 waited for the migration: an older one would refuse what the launcher's tasks send.
 */}}
 {{- define "airflow-platform.wait-for-api-server" -}}
-{{- $url := printf "%s/api/v2/version" (include "airflow-platform.api-server.url" .root) -}}
-{{- include "airflow-platform.waiting-container" (dict "pod" . "name" "wait-for-api-server" "module" "api_server_release" "arguments" (list $url) "blocks" list) -}}
+{{- $arguments := list (printf "%s/api/v2/version" (include "airflow-platform.api-server.url" .root)) -}}
+{{- if eq (toString .served) "unless-away" }}{{ $arguments = append $arguments "--unless-away" }}{{ end -}}
+{{- include "airflow-platform.waiting-container" (dict "pod" . "name" "wait-for-api-server" "module" "api_server_release" "arguments" $arguments "blocks" list) -}}
 {{- end -}}
 
 {{/* Takes the pod's map, `name`, `module` (of airflow_platform), its `arguments` and `blocks` of environment. */}}

@@ -63,3 +63,25 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+
+{{/*
+What in a value is like a secret, however deep it stands: the first such key, or that it is a URL with a password. Empty: nothing. Takes the
+value, of any kind.
+*/}}
+{{- define "airflow-platform.secret-in" -}}
+{{- $secret := "(password|passwd|passphrase|secret|secret_id|token|dsn|api_?key|access_?key|private_?key|keyfile(_dict)?|credentials?|authorization)$" -}}
+{{- $found := "" -}}
+{{- if kindIs "map" . -}}
+{{- range $key, $one := . -}}
+{{- if and (not $found) $one -}}
+{{- $is := and (regexMatch $secret (lower $key)) (not (or (kindIs "map" $one) (kindIs "slice" $one))) -}}
+{{- $found = $is | ternary $key (include "airflow-platform.secret-in" $one) -}}
+{{- end -}}
+{{- end -}}
+{{- else if kindIs "slice" . -}}
+{{- range . }}{{ $found = $found | default (include "airflow-platform.secret-in" .) }}{{ end -}}
+{{- else if and (kindIs "string" .) (regexMatch "://[^/@\\s]*:[^/@\\s]+@" .) -}}
+{{- $found = "a URL with a password" -}}
+{{- end -}}
+{{- $found -}}
+{{- end -}}

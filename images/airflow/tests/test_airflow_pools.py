@@ -29,14 +29,14 @@ def pools(session):
     return {pool.pool: (pool.slots, pool.include_deferred) for pool in session.scalars(sa.select(Pool))}
 
 
-def task(session, pool, state):
+def task(session, pool, state, **more):
     table = TaskInstance.__table__
     needed = {
         column.name: "x" if isinstance(column.type, sa.String) else 0
         for column in table.columns
         if not column.nullable and column.default is None and column.server_default is None
     }
-    session.execute(sa.insert(table).values({**needed, "id": uuid.uuid4(), "pool": pool, "state": state}))
+    session.execute(sa.insert(table).values({**needed, "id": uuid.uuid4(), "pool": pool, "state": state, **more}))
 
 
 def test_each_node_pool_has_a_pool_that_counts_deferred_tasks(platform, session):
@@ -85,6 +85,24 @@ def test_a_pool_that_is_no_node_pools_any_more_goes_once_nothing_waits_in_it(pla
     assert set(pools(session)) == {"light"}
 
 
+@pytest.mark.parametrize(
+    ("include_deferred", "executor", "tasks", "said"),
+    [(False, "launcher", 3, 1), (False, "launcher", 2, 0), (False, None, 3, 0), (True, "launcher", 3, 0)],
+)
+def test_a_pool_that_bounds_no_pods_is_told_once(
+    session, caplog, monkeypatch, write_config, include_deferred, executor, tasks, said
+):
+    write_config("launcher: {kind: local}")
+    monkeypatch.setattr(airflow_pools, "_said", set())
+    session.add(Pool(pool="api", slots=2, include_deferred=include_deferred))
+    session.flush()
+    for number in range(tasks):
+        task(session, "api", "deferred", executor=executor, pool_slots=1, map_index=number)
+    for _ in range(2):
+        airflow_pools.tell_exceeded(session=session)
+    assert caplog.text.count(f"Pool api has 2 slots, and tasks whose pods run have {tasks}") == said
+
+
 def test_the_scheduler_looks_at_the_pools_each_minute(monkeypatch):
     """Its timers are made where it runs: a newer Airflow that makes them elsewhere fails here."""
     monkeypatch.setattr(scheduler_job_runner, "EventScheduler", scheduler_job_runner.EventScheduler)
@@ -97,6 +115,7 @@ def test_the_scheduler_looks_at_the_pools_each_minute(monkeypatch):
         # A runner of nothing gets as far as its timers.
         runner._run_scheduler_loop()
     assert (60, scheduler.write_pools) in made
+    assert (60, airflow_pools.tell_exceeded) in made
 
 
 def test_the_scheduler_reads_the_file_of_the_release_anew(write_config, monkeypatch):
@@ -119,7 +138,7 @@ def test_a_failure_does_not_end_the_scheduler(write_config, capsys):
     path = write_config("nodePools: [{name: gpu, slots: 4}]")
     path.write_text("nodePools: [{name: gpu}]")
     timers = scheduler.Timers()
-    (event,) = timers.queue
+    event = timers.queue[0]
     event.action(*event.argument, **event.kwargs)
     assert "nodePools[0].slots: is missing" in capsys.readouterr().out
-    assert len(timers.queue) == 2
+    assert len(timers.queue) == 3

@@ -57,6 +57,18 @@ def test_one_that_nobody_has_started_is_waited_for():
         api_server_release.main(["http://127.0.0.1:1/api/v2/version", "--timeout", "0"])
 
 
+def test_one_of_several_that_is_old_is_seen():
+    with server(*['{"version": "3.3.2"}'] * 3, '{"version": "3.2.2"}') as url, pytest.raises(NotReady, match="older"):
+        api_server_release.check(url, "3.3.2")
+
+
+def test_one_that_is_away_may_be_let_be(capsys):
+    api_server_release.main(["http://127.0.0.1:1/api/v2/version", "--unless-away"])
+    assert capsys.readouterr().out == "no api-server is older\n"
+    with server('{"version": "3.2.2"}') as url, pytest.raises(NotReady, match="older"):
+        api_server_release.check(url, "3.3.2", unless_away=True)
+
+
 def test_the_old_one_is_waited_out(capsys, monkeypatch):
     monkeypatch.setattr(api_server_release, "wait", lambda *words: _wait(*words, interval=0.01))
     with server("", '{"version": "2.0.0"}', f'{{"version": "{version("apache-airflow-core")}"}}') as url:
@@ -64,7 +76,7 @@ def test_the_old_one_is_waited_out(capsys, monkeypatch):
     assert capsys.readouterr().out.splitlines()[1:] == [
         f"waiting: the api-server is of Airflow 2.0.0, older than this image's {version('apache-airflow-core')}: it is "
         "replaced once the migrations Job has finished",
-        "the api-server is ready",
+        "no api-server is older",
     ]
 
 

@@ -3,6 +3,7 @@
 import gzip
 import json
 import threading
+from decimal import Decimal
 
 import duckdb
 import pytest
@@ -10,7 +11,7 @@ from rest_api import Airflow, Moment, Run, instance
 from s3_server import S3
 
 from airflow_platform import cli, client
-from airflow_platform.compare import content, storage, table, values
+from airflow_platform.compare import content, findings, storage, table, values
 from airflow_platform.compare.table import UnreadableError
 from airflow_platform.compare.values import Difference
 from airflow_platform.run import follow
@@ -33,6 +34,10 @@ TIMES = {"start_date": "2026-01-01T00:00:00Z", "end_date": "2026-01-01T00:01:01Z
         (float("nan"), 1.0, 0.5, False),
         # Whole numbers are exact, however close: they may be ids.
         (10**12, 10**12 + 1, 0.5, False),
+        (Decimal(10**12), Decimal(10**12 + 1), 0.5, False),
+        (Decimal(10**12), 10**12, 0, True),
+        (Decimal("10.00"), Decimal("11.00"), 0.2, True),
+        (10**400, 1.0, 0.5, False),
         (True, 1, 0, False),
         (None, None, 0, True),
         ("1", 1, 0, False),
@@ -144,6 +149,26 @@ def test_of_a_large_table_the_first_rows_are_compared_and_it_says_so(compare, pa
     found = compare("x.parquet", left, right)
     assert (found.how, found.is_whole) == ("the first 10 of 100 rows, 2 columns", False)
     assert found.differences == (Difference("i 3, j", "3", "-1"),)
+
+
+def test_of_a_large_table_in_another_order_only_rows_that_were_read_of_both_are_compared(compare, monkeypatch):
+    monkeypatch.setattr(table, "CELLS", 6)
+    left = "id,v\n1,1\n2,2\n3,3\n4,4\n"
+    found = compare("x.csv", left, "id,v\n4,4\n2,2\n3,9\n1,1\n")
+    assert found.differences == (Difference("id 3, v", "3", "9"),)
+    found = compare("x.csv", "v\n1\n1\n2\n2\n3\n3\n4\n4\n", "v\n4\n4\n3\n3\n2\n2\n1\n1\n")
+    assert (found.count, found.is_whole) == (0, False)
+    assert found.how == "no cell of the first 6 of 8 rows, as no column tells them apart, 1 column"
+    found = compare("x.csv", "v\n" + "1\n" * 8, "v\n" + "1\n" * 9)
+    assert [one.where for one in found.differences] == ["number of rows"]
+
+
+def test_what_only_looks_like_a_power_of_ten_is_a_name(compare):
+    found = compare("x.csv", "hash\n4123e567\n0e12\n1e3\n", "hash\n5123e999\n0e99\n1000\n")
+    assert found.differences == (
+        Difference("row 1, hash", '"4123e567"', '"5123e999"'),
+        Difference("row 2, hash", '"0e12"', '"0e99"'),
+    )
 
 
 def test_csv_is_compared_by_its_numbers(compare):
@@ -558,9 +583,15 @@ def test_what_cannot_be_compared_is_said(compare_runs, runs, words, said):
     assert report is None
 
 
-def test_a_run_that_goes_on_is_not_compared(compare_runs, airflow, runs):
+def test_a_run_that_goes_on_is_not_compared(compare_runs, airflow, runs, tmp_path):
     runs(ended(), ended(state="running"))
     code, _, err, _ = compare_runs("d", "--runs", "a", "b")
+    assert code == 2
+    assert "run b of DAG d is running: wait for its end" in err
+    kept = tmp_path / "out" / "r.bin"
+    kept.parent.mkdir()
+    kept.write_text("x")
+    code, _, err, _ = compare_runs("d", "--runs", "b", "--expected", str(tmp_path))
     assert code == 2
     assert "run b of DAG d is running: wait for its end" in err
 
@@ -592,6 +623,23 @@ def test_what_cannot_be_read_is_not_kept(compare_runs, runs, s3, tmp_path):
     code, _, err, _ = compare_runs("d", "--runs", "a", "--expected", str(tmp_path / "expected"), "--keep")
     assert code == 2
     assert "not kept: s3://out/r.bin: s3://out/r.bin cannot be read" in err
+
+
+def test_what_cannot_be_kept_where_it_is_to_be(compare_runs, runs, s3, tmp_path):
+    s3.put("s3://out/r.bin", "x")
+    runs(ended(declares("t", "s3://out/r.bin")), ended())
+    (tmp_path / "out").write_text("a file where a folder would be")
+    code, _, err, _ = compare_runs("d", "--runs", "a", "--expected", str(tmp_path), "--keep")
+    assert code == 2
+    assert "out/r.bin cannot be written: " in err
+
+
+def test_a_mistake_of_ours_is_no_difference(compare_runs, runs, monkeypatch):
+    runs(ended(), ended())
+    monkeypatch.setattr(findings, "compare", lambda *_: 1 / 0)
+    code, _, err, _ = compare_runs("d", "--runs", "a", "b")
+    assert code == 2
+    assert "ZeroDivisionError" in err
 
 
 def test_a_report_that_cannot_be_written(airflow, runs, s3, capsys):

@@ -21,6 +21,14 @@ def test_without_a_file_there_are_no_pools_and_no_registry(monkeypatch, environm
     assert config.load().node_pools == ()
 
 
+def test_pools_that_are_declared_may_be_named_where_there_are_node_pools(write_config):
+    declared = "declared: {pools: [{name: api, slots: 4}, {name: default_pool, slots: 9}]}"
+    write_config(f"nodePools: [{{name: gpu, slots: 4}}]\n{declared}")
+    assert config.load().pools == {"gpu", "api"}
+    write_config(declared)
+    assert config.load().pools == set()
+
+
 def test_an_empty_file_is_all_defaults(write_config):
     write_config("")
     assert config.load() == config.PlatformConfig()

@@ -522,6 +522,13 @@ def test_a_file_that_ends_its_process_is_named_and_the_others_are_parsed(tmp_pat
     assert found.sources["a.py"] == md5(killer)
 
 
+def test_a_thread_that_a_file_leaves_behind_holds_up_nothing(tmp_path):
+    thread = "import threading, time\nthreading.Thread(target=time.sleep, args=(3600,)).start()\n"
+    (tmp_path / "a.py").write_text(thread + dag("a"))
+    (tmp_path / "b.py").write_text(dag("b"))
+    assert parse(tmp_path).dags == ["a", "b"]
+
+
 def test_a_file_that_never_ends_is_refused_and_not_waited_for(upstream, make, caplog):
     upstream.push(one=dag("one"))
     upstream.sync(upstream.push(one="from airflow.sdk import DAG\nwhile True:\n    pass\n"))

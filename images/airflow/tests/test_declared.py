@@ -199,6 +199,22 @@ def test_a_user_of_a_declared_role_logs_in_by_its_secrets_password(write, manage
     assert not manager.auth_user_db("ci", "hunter3", rotate_session_id=False)
 
 
+def test_a_user_whom_airflow_does_not_take_is_no_success(write, manager, monkeypatch):
+    monkeypatch.setattr(manager, "add_user", lambda *words, **more: False)
+    with pytest.raises(DeclaredError, match="declared.users: new was not created"):
+        write(
+            {"users/new": "hunter2"}, users=[CI | {"username": "new", "email": "new@example.com", "roles": ["Viewer"]}]
+        )
+
+
+def test_a_user_whose_name_is_spelt_otherwise_is_the_same(write, manager):
+    write({"users/ann": "hunter2"}, users=[CI | {"username": "ann", "email": "ann@example.com", "roles": ["Viewer"]}])
+    write({"users/Ann": "hunter3"}, users=[CI | {"username": "Ann", "email": "ann@example.com", "roles": ["Viewer"]}])
+    user = manager.find_user(username="ann")
+    assert user.active
+    assert manager.auth_user_db("ann", "hunter3", rotate_session_id=False)
+
+
 def test_a_role_loses_what_is_declared_no_more(write, manager):
     write(roles=[DEPLOYER])
     write(roles=[DEPLOYER | {"permissions": {"DAGs": ["can_read"], "DAG:sales": ["can_edit"]}}])

@@ -136,6 +136,21 @@ def test_what_only_a_worker_can_do_keeps_the_old_way_and_the_log_says_why(load, 
     assert f"Task example.work is launched by a worker pod: {reason}" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ("KubernetesPodOperator(**words, poll_interval=30, trigger_kwargs={'a': 1})", "poll_interval, trigger_kwargs"),
+        ("KubernetesPodOperator.partial(**words, logging_interval=30).expand(name=['a'])", "logging_interval"),
+        ("KubernetesPodOperator(**words, poll_interval=2)", ""),
+    ],
+)
+def test_what_does_nothing_for_a_launched_task_is_said(load, caplog, task, said):
+    with caplog.at_level("INFO", logger="airflow_platform.launch"):
+        load(task)
+    assert caplog.text.count("has no use for") == bool(said)
+    assert f"Task example.work is launched, and has no use for {said}" in caplog.text or not said
+
+
 def test_what_is_for_a_worker_pod_is_said_to_change_nothing(load, caplog):
     override = "executor_config={'pod_override': __import__('kubernetes').client.V1Pod()}"
     with caplog.at_level("INFO", logger="airflow_platform.launch"):

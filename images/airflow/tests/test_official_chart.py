@@ -121,6 +121,27 @@ def test_a_budget_may_have_whatever_kubernetes_takes(converted):
     assert ours["scheduler"]["podDisruptionBudget"] == {"enabled": True, "maxUnavailable": 2}
 
 
+@pytest.mark.parametrize(("replicas", "least", "stays"), [(1, "50%", False), (2, "50%", True), (3, "100%", False)])
+def test_a_budget_by_which_no_node_could_be_drained_is_left_out(converted, replicas, least, stays):
+    budget = f'{{enabled: true, config: {{minAvailable: "{least}"}}}}'
+    ours, _ = converted(f"scheduler: {{replicas: {replicas}, podDisruptionBudget: {budget}}}\n")
+    assert ("podDisruptionBudget" in ours.get("scheduler", {})) == stays
+
+
+def test_what_the_charts_own_objects_are_named_is_left_to_a_person(converted):
+    ours, conversion = converted(
+        "scheduler:\n"
+        "  labels: {app.kubernetes.io/component: mine, team: data}\n"
+        "  extraVolumes: [{name: backup, emptyDir: {}}, {name: mine, emptyDir: {}}]\n"
+        "  extraContainers: [{name: dump, image: 'a:1'}, {name: mine, image: 'a:1'}]\n"
+    )
+    assert ours["scheduler"]["podLabels"] == {"team": "data"}
+    assert [one["name"] for one in ours["scheduler"]["extraVolumes"]] == ["mine"]
+    assert [one["name"] for one in ours["scheduler"]["extraContainers"]] == ["mine"]
+    for path in ("scheduler.labels", "scheduler.extraVolumes", "scheduler.extraContainers"):
+        assert Kind.HAND in kinds(conversion, path)
+
+
 def test_values_for_a_dependency_are_to_be_a_file_of_their_own(command):
     code, _, err = command("airflow: {executor: KubernetesExecutor}\n")
     assert code == 1

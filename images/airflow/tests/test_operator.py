@@ -24,7 +24,7 @@ from airflow.providers.cncf.kubernetes.utils.pod_manager import (
     PodNotFoundException,
     XComRetrievalError,
 )
-from airflow.sdk import DAG, Asset
+from airflow.sdk import DAG, Asset, BaseOperator
 from airflow.sdk._shared.secrets_masker import secrets_masker
 from airflow.sdk.exceptions import (
     AirflowFailException,
@@ -828,8 +828,11 @@ def test_arguments_that_came_with_the_run_and_cannot_be_kept_fail_the_task(make,
     assert cluster.calls == []
 
 
-def test_a_try_takes_the_pod_of_one_that_was_lost(make, cluster):
+@pytest.mark.parametrize("phase", ["Running", "Succeeded", "Failed"])
+def test_a_try_takes_the_pod_of_one_that_was_lost(make, cluster, phase):
+    """However that has ended: it has run, and its try is the one that is told of."""
     first = launch(make(), context(max_tries=1))
+    cluster.pods[first.name].status.phase = phase
     cluster.calls.clear()
     assert launch(make(), context(2, max_tries=1, of="second")).name == first.name
     assert cluster.calls == ["list"]
@@ -1396,6 +1399,34 @@ def test_what_is_called_before_a_task_runs_is_called_once_a_try(make, next_metho
     task.render_template_fields(found)
     assert bool(task.on_execute_callback) is called
     assert (task._pre_execute_hook is not None) is called
+
+
+class Guarded(KubernetesPodOperator):
+    """A team's own, which looks before it runs."""
+
+    def pre_execute(self, context):
+        context["looked"].append("method")
+
+
+@pytest.mark.parametrize(("next_method", "called"), [(None, True), ("trigger_reentry", False)])
+def test_a_method_of_a_class_that_is_called_before_is_called_once_a_try_too(make, next_method, called):
+    task, found = make(Guarded), context() | {"looked": []}
+    found["ti"]._ti_context_from_server = SimpleNamespace(next_method=next_method)
+    task.render_template_fields(found)
+    # As Airflow asks.
+    assert (getattr(task.pre_execute, "__func__", None) is not BaseOperator.pre_execute) is called
+
+
+def test_a_task_that_was_cleared_while_a_phase_ran_begins_with_what_is_called_before(make, cluster):
+    first = launch(make())
+    event = ended(cluster, first, 0) | {"attempt": first.attempt}
+    found = context(2, max_tries=1, of="second") | {"looked": []}
+    found["ti"]._ti_context_from_server = SimpleNamespace(next_method="trigger_reentry")
+    looked = {name: (lambda context, name=name: context["looked"].append(name)) for name in ("argument", "callback")}
+    task = make(Guarded, pre_execute=looked["argument"], on_execute_callback=looked["callback"])
+    task.render_template_fields(found)
+    defer(task.trigger_reentry, found, event)
+    assert found["looked"] == ["argument", "method", "callback"]
 
 
 @pytest.mark.parametrize(("next_method", "called"), [(None, True), ("trigger_reentry", False)])

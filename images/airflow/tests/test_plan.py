@@ -65,7 +65,7 @@ def test_another_image_may_have_another_airflow(tmp_path, capsys):
     (tmp_path / "after.yaml").write_text(yaml.safe_dump_all(objects))
     cli.main(["plan", "airflow", "--before", str(BEFORE), "--after", str(tmp_path / "after.yaml"), "--without-tasks"])
     printed = " ".join(capsys.readouterr().out.split())
-    assert "The image is another one. Where it has another Airflow than 3.2.2, the schema may move: back up" in printed
+    assert "The image is another one. Where it has another Airflow than 3.2.2, or another FAB provider, the" in printed
 
 
 def test_a_label_of_the_chart_s_version_is_no_change():
@@ -245,7 +245,7 @@ def kubectl(jobs):
 
     def answer(words):
         if words[1] == "exec":
-            return 0, json.dumps({"schema": ["x"], "tasks": [["running", "launcher", 2]]})
+            return 0, json.dumps({"tasks": [["running", "launcher", 2]]})
         items = [
             {"metadata": {"name": name}, "status": {"conditions": [{"type": end, "status": "True"}] if end else []}}
             for name, end in jobs.items()
@@ -269,7 +269,7 @@ def test_helm_and_the_scheduler_are_asked(monkeypatch, capsys):
         ["kubectl", "exec", "--stdin", "deployment/airflow-scheduler", "--container", "scheduler",
          "--namespace", "platform", "--", "python", "-"],
     ]  # fmt: skip
-    assert "SELECT version_num FROM alembic_version" in called[-1][1]
+    assert "FROM task_instance" in called[-1][1]
     assert "Touched: up to 2, as pods of scheduler end. They have 60 s" in capsys.readouterr().out
 
 

@@ -210,6 +210,15 @@ def test_an_unknown_pool_is_an_import_error_that_names_the_known_ones(platform, 
     assert "default_pool, gpu, light" in error
 
 
+def test_a_declared_pool_limits_tasks_and_says_nothing_of_nodes(write_config, load):
+    write_config("nodePools: [{name: light, slots: 1}, {name: gpu, slots: 1}]\ndeclared: {pools: [{name: gpu-api}]}")
+    dags = load(python_pool="gpu-api")
+    assert dags.import_errors == {}
+    task = KubernetesPodOperator(task_id="asks", image="report:1.0.0", pool="gpu-api", dag=dags.dags["example"])
+    task_policy(task)
+    assert not build(task).spec.node_selector
+
+
 def test_without_node_pools_every_pool_passes(write_config, load):
     write_config("imageRegistry: example.com")
     dags = load(python_pool="anything")

@@ -200,6 +200,20 @@ def test_a_task_may_have_any_priority_class_where_kueue_keeps_the_quota(tmp_path
     assert [one.rule for one in found] == ([] if kueue else ["platform"])
 
 
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_task_may_name_a_pool_that_is_declared(tmp_path, declared):
+    values, dag = tmp_path / "values.yaml", tmp_path / "dag.py"
+    pools = [{"name": "orders-api", "slots": 4}] if declared else []
+    values.write_text(json.dumps({"nodePools": [{"name": "light", "slots": 8}], "declared": {"pools": pools}}))
+    text = """
+        with DAG("orders", schedule=None, catchup=False, **DAG_):
+            KubernetesPodOperator(task_id="work", **{**TASK, "pool": "orders-api"})
+    """
+    dag.write_text(HEAD + textwrap.dedent(text))
+    found = [one.rule for one in check(dag, platform=platform_of([values]))]
+    assert ("pool" not in found) == declared
+
+
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(RulesError, match="there is nothing at"):
         check(tmp_path / "dags")

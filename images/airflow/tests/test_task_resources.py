@@ -184,6 +184,7 @@ def test_defaults_of_the_pool_count_too(pools):
         ({"requests": {"memory": "2 GB"}}, "sets memory to '2 GB' in the requests of container base, which is not"),
         ({"limits": {"cpu": "-1"}}, "sets cpu to '-1' in the limits of container base, which is not an amount"),
         ({"limits": {"cpu": "1.2.3"}}, "sets cpu to '1.2.3'"),
+        ({"requests": {"cpus": "2"}}, "sets 'cpus' in the requests of container base, which is no resource"),
         ({"requests": {"gpu": "1"}}, "sets 'gpu' in the requests of container base, which is no resource"),
         ({"request_memory": "1Gi"}, "has resources with the key 'request_memory' in container base"),
         ({"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}, "asks for 2 CPU in container base, more than its limit"),

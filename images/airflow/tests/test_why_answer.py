@@ -156,8 +156,8 @@ CASES = [
      "Task t is ready; the scheduler takes it at one of its next looks."),
     # It is scheduled.
     ("pool-missing", "user", scheduled(pool=None, known_pools=["default_pool", "gpu"], instance={"pool": "gqu"}),
-     "Task t names pool gqu, which does not exist. Name one of default_pool, gpu, or add it under nodePools in the "
-     "values of the platform's chart."),
+     "Task t names pool gqu, which does not exist. Name one of default_pool, gpu, or add it under nodePools, or "
+     "under declared.pools where it stands for no nodes, in the values of the platform's chart."),
     ("pool-too-small", "user", scheduled(instance={"pool_slots": 5}),
      "Task t asks for 5 slots of pool gpu, which has 4: it will never run. Lower its pool_slots, or give the pool "
      "more."),

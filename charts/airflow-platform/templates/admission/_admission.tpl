@@ -110,9 +110,12 @@ matchConditions:
 {{- end -}}
 {{- end -}}
 
-{{/* Whether an image `i` is of a repository `r`, in CEL: a registry or folder that it lies in, or the repository itself. */}}
+{{/*
+Whether an image `i` is of a repository `r`, in CEL: a registry or folder that it lies in, or the repository itself: what follows is a
+tag or a digest, and no port of a registry.
+*/}}
 {{- define "airflow-platform.admission.is-of" -}}
-r == "" || i.startsWith(r + "/") || (r.contains("/") && (i.startsWith(r + ":") || i.startsWith(r + "@")))
+r == "" || i.startsWith(r + "/") || ((i.startsWith(r + ":") || i.startsWith(r + "@")) && !i.substring(r.size()).contains("/"))
 {{- end -}}
 
 {{/*

@@ -152,6 +152,13 @@ workerSets:
     pod: {{ include "airflow-platform.worker.set" . }}
   {{- else }} []
   {{- end }}
+{{- with .Values.declared.pools }}
+declared:
+  pools:
+    {{- range . }}
+    - name: {{ .name | quote }}
+    {{- end }}
+{{- end }}
 nodePools:
   {{- range .Values.nodePools }}
   - name: {{ .name | quote }}

@@ -21,7 +21,6 @@
 
 {{/* A connection or a variable: from a Secret, or from the values where it is none. Takes `where`, `name` and `object`. */}}
 {{- define "airflow-platform.validate.declared-value" -}}
-{{- $secret := "(password|passwd|passphrase|secret|token|dsn|api_?key|access_?key|private_?key|keyfile(_dict)?|credentials?|authorization)$" -}}
 {{- $value := .object.value -}}
 {{- if and .object.existingSecret (hasKey .object "value") -}}
 {{- fail (printf "%s has existingSecret and value, and only one of them can be meant. Take the other out." .where) -}}
@@ -29,19 +28,15 @@
 {{- if not (or .object.existingSecret (hasKey .object "value")) -}}
 {{- fail (printf "%s has neither existingSecret nor value. Name the Secret that holds it; value is for what is no secret." .where) -}}
 {{- end -}}
-{{- if and (hasPrefix "declared.variables" .where) $value (regexMatch $secret (lower .name)) -}}
+{{- if and (hasPrefix "declared.variables" .where) $value (include "airflow-platform.secret-in" (dict .name "a value")) -}}
 {{- fail (printf "%s is named like a secret, and its value would stand in the Job. Put it in a Secret and set existingSecret to its name." .where) -}}
 {{- end -}}
-{{- if kindIs "map" $value -}}
-{{- $extra := $value.extra | default dict -}}
-{{- if kindIs "string" $extra -}}
+{{- $is := hasPrefix "declared.variables" .where | ternary "variable in a Secret" "connection in a Secret, as JSON or a URI," -}}
+{{- if and (kindIs "map" $value) (kindIs "string" (get $value "extra" | default dict)) (hasPrefix "declared.connections" .where) -}}
 {{- fail (printf "%s has an extra that is a text. Write it as a map, so that secrets in it are found." .where) -}}
 {{- end -}}
-{{- range $key, $one := merge (dict) $value $extra -}}
-{{- if and $one (regexMatch $secret (lower $key)) -}}
-{{- fail (printf "%s has %s in its value, which would stand in the Job. Put the connection in a Secret, as JSON or a URI, and set existingSecret to its name." $.where $key) -}}
-{{- end -}}
-{{- end -}}
+{{- with include "airflow-platform.secret-in" $value -}}
+{{- fail (printf "%s has %s in its value, which would stand in the Job. Put the %s and set existingSecret to its name." $.where . $is) -}}
 {{- end -}}
 {{- end -}}
 

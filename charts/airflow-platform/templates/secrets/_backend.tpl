@@ -33,10 +33,8 @@ Tasks ask the api-server, so workers and Celery's launcher need no access to it.
 {{- if and .kwargs .existingSecret -}}
 {{- fail "secretsBackend has kwargs and existingSecret, and Airflow takes one of them. Put all of kwargs into the Secret, as JSON, or take existingSecret out." -}}
 {{- end -}}
-{{- range $key, $value := .kwargs -}}
-{{- if and $value (regexMatch "(password|secret|secret_id|token|secret_access_key|private_key|keyfile_dict)$" (lower $key)) -}}
-{{- fail (printf "secretsBackend.kwargs.%s would stand in the pods' environment. Put all of kwargs into a Secret, as JSON, and set secretsBackend.existingSecret to its name." $key) -}}
-{{- end -}}
+{{- with include "airflow-platform.secret-in" .kwargs -}}
+{{- fail (printf "secretsBackend.kwargs has %s, which would stand in the pods' environment. Put all of kwargs into a Secret, as JSON, and set secretsBackend.existingSecret to its name." .) -}}
 {{- end -}}
 {{- range $option := list "backend" "backend_kwargs" -}}
 {{- if and $.Values.secretsBackend.class (hasKey (get $.Values.config "secrets" | default dict) $option) -}}

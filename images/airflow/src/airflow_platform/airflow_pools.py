@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from airflow.models.pool import Pool
 from airflow.models.taskinstance import TaskInstance
 from airflow.utils.session import NEW_SESSION, provide_session
-from airflow.utils.state import State
+from airflow.utils.state import State, TaskInstanceState
 from sqlalchemy import func, or_, select
 
 from airflow_platform import config
@@ -50,6 +50,38 @@ def write(pools: Iterable[config.NodePool], *, session: Session = NEW_SESSION) -
             team_name=found.team_name if found else None,
             session=session,
         )
+
+
+#: Pools of which it was said already that they are exceeded.
+_said: set[str] = set()
+
+
+@provide_session
+def tell_exceeded(*, session: Session = NEW_SESSION) -> None:
+    """Say of a pool, once, that tasks with a pod have more slots than it has: it counts no deferred ones."""
+    if config.load().launcher.kind == "none":
+        return
+    from airflow_platform.launch import EXECUTOR
+
+    taken = func.sum(TaskInstance.pool_slots)
+    launched = (TaskInstance.state == TaskInstanceState.DEFERRED, TaskInstance.executor == EXECUTOR)
+    query = (
+        select(Pool.pool, Pool.slots, taken)
+        .join(TaskInstance, TaskInstance.pool == Pool.pool)
+        .where(*launched, Pool.include_deferred.is_(False), Pool.slots >= 0)
+        .group_by(Pool.pool, Pool.slots)
+        .having(taken > Pool.slots)
+    )
+    for name, slots, found in session.execute(query):
+        if name not in _said:
+            _said.add(name)
+            log.warning(
+                "Pool %s has %s slots, and tasks whose pods run have %s: it does not count deferred tasks. Have it "
+                "include them (Admin → Pools), or declare it (declared.pools)",
+                name,
+                slots,
+                found,
+            )
 
 
 @provide_session

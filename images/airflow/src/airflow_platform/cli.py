@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 
 from airflow_platform.command_error import CommandError
 from airflow_platform.compare import command as compare
@@ -30,7 +31,7 @@ _COMMANDS = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one sub-command; the exit code: its own, or, after an error that is said in one line, its ``on_error``."""
+    """Run one sub-command; the exit code: its own, or, after an error, its ``on_error``."""
     parser = argparse.ArgumentParser(prog="airflow-platform", description="Ask and steer airflow-platform.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in _COMMANDS:
@@ -43,6 +44,10 @@ def main(arguments: list[str] | None = None) -> int:
         return getattr(options, "on_error", 1)
     except KeyboardInterrupt:
         return 130
+    except Exception:
+        # Not what Python ends with by itself, 1, which is a result of some commands.
+        traceback.print_exc()
+        return getattr(options, "on_error", 1)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from airflow_platform.diagnosis.crowd import DEFAULT_POOL
 from airflow_platform.diagnosis.quantity import parse
 
 ENVIRONMENT_VARIABLE = "AIRFLOW_PLATFORM_CONFIG"
@@ -154,6 +155,18 @@ class WorkerSet(_Section):
     pod: dict[str, Any] = {}
 
 
+class DeclaredPool(_Section):
+    """An Airflow pool that stands for no nodes: the API of a supplier, say."""
+
+    name: str = Field(min_length=1)
+
+
+class Declared(_Section):
+    """Of Airflow's objects that the values declare, those that a DAG's file may name."""
+
+    pools: tuple[DeclaredPool, ...] = ()
+
+
 class PlatformConfig(_Section):
     """The whole file.
 
@@ -167,7 +180,15 @@ class PlatformConfig(_Section):
     tasks: Tasks = Tasks()
     launcher: Launcher = Launcher()
     node_pools: tuple[NodePool, ...] = ()
+    declared: Declared = Declared()
     worker_sets: tuple[WorkerSet, ...] = ()
+
+    @property
+    def pools(self) -> frozenset[str]:
+        """The Airflow pools that a task may name beside Airflow's own default; none: any."""
+        if not self.node_pools:
+            return frozenset()
+        return frozenset(pool.name for pool in (*self.node_pools, *self.declared.pools)) - {DEFAULT_POOL}
 
     def node_pool(self, name: str) -> NodePool | None:
         """The node pool of that name, or None."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from typing import Any
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
@@ -44,6 +45,15 @@ _CODE = ("callbacks", "log_formatter", "progress_callback")
 #: Arguments that name files of the worker.
 _FILES = ("config_file",)
 
+#: Arguments that do nothing for a launched task, as no process of it waits for its pod; and what they are by default.
+_IDLE = {
+    name: signature(KubernetesPodOperator.__init__).parameters[name].default
+    for name in (
+        "poll_interval", "logging_interval", "trigger_kwargs", "startup_check_interval_seconds",
+        "base_container_status_polling_interval",
+    )
+}  # fmt: skip
+
 #: What ``executor_config["launch"]`` may say.
 _WAYS = ("trigger", "worker")
 
@@ -77,6 +87,9 @@ def assign(task: Any, launcher: Launcher) -> None:
 
     if issubclass(operator, PodTask):
         return
+    of = task.partial_kwargs if task.is_mapped else vars(task)
+    if idle := [name for name, default in _IDLE.items() if of.get(name, default) != default]:
+        log.info("Task %s.%s is launched, and has no use for %s", task.dag_id, task.task_id, ", ".join(idle))
     if (task.executor_config or {}).get("pod_override"):
         log.info("Task %s.%s has no worker pod, which its pod_override would be for", task.dag_id, task.task_id)
     if task.is_mapped:

@@ -19,9 +19,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import cache
+from types import MethodType
 from typing import Any, NoReturn
 
 import psutil
+import structlog
 from airflow.exceptions import AirflowException
 from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import KubernetesApiException, generic_api_retry
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
@@ -35,7 +37,9 @@ from airflow.providers.cncf.kubernetes.utils.xcom_sidecar import PodDefaults
 from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
-from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+from airflow.sdk.execution_time.callback_runner import create_executable_runner
+from airflow.sdk.execution_time.context import context_get_outlet_events
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance, _run_task_state_change_callbacks
 from airflow.sdk.listener import get_listener_manager
 from kubernetes.client import ApiClient, ApiException
 from kubernetes.client import models as k8s
@@ -97,6 +101,8 @@ class PodTask(KubernetesPodOperator):
     _unstored = False
     #: Whether this phase has found the pod, and asked it for the XCom.
     _asked = False
+    #: What of the task is called before it runs, where this phase resumes: not again, unless it begins anew.
+    _called_before: tuple[list[Callable], list[Callable]] = ([], [])
 
     def execute_sync(self, context: Any) -> None:
         """Launch: ``deferrable`` or not, the task waits in the triggerer."""
@@ -133,6 +139,12 @@ class PodTask(KubernetesPodOperator):
         self._attempt = Attempt()
         if self.do_xcom_push and self._stored_xcom() is not None:
             self._this_instance.xcom_push(key=XCOM_RETURN_KEY, value=None)
+        # As `airflow.sdk.execution_time.task_runner._execute_task` does.
+        before, self.on_execute_callback = self._called_before
+        log = structlog.get_logger(logger_name="task")
+        for call in before:
+            create_executable_runner(call, context_get_outlet_events(context), logger=log).run(context)
+        _run_task_state_change_callbacks(self, "on_execute_callback", context, log)
         return self.execute(context)
 
     def _resumed(self, context: Any, event: dict[str, Any]) -> Any:
@@ -189,7 +201,10 @@ class PodTask(KubernetesPodOperator):
         super()._do_render_template_fields(parent, template_fields, context, jinja_env, seen_oids)
         server = getattr(context["ti"], "_ti_context_from_server", None)
         if parent is self and server and server.next_method:
+            before = [call for call in (self._pre_execute_hook, self.pre_execute) if call is not None]
+            self._called_before = before, self.on_execute_callback
             self.on_execute_callback, self._pre_execute_hook = [], None
+            self.pre_execute = MethodType(BaseOperator.pre_execute, self)
 
     def build_pod_request_obj(self, context: Any = None, *, dry_run: bool = False) -> k8s.V1Pod:
         """The stock operator's pod, under the name of its task instance's try."""

@@ -44,16 +44,17 @@ def task_policy(task: Any) -> None:
     mapped or not. Check what that pod asks for. Give what runs in a worker pod that of its queue.
 
     Raises:
-        AirflowClusterPolicyViolation: there are node pools, and the task's pool is none of them, is mapped, cannot be
-            noted on the pod, or does not give what the pod asks for. Or its executor_config is not what an executor can
-            read. Or there are worker sets, and it would run in a worker pod and its queue is none of them.
+        AirflowClusterPolicyViolation: there are node pools, and the task's pool is none of them or of those that are
+            declared, is mapped, cannot be noted on the pod, or does not give what the pod asks for. Or its
+            executor_config is not what an executor can read. Or there are worker sets, and it would run in a worker pod
+            and its queue is none of them.
         ConfigError: the platform's configuration is malformed.
     """
     _check_executor_config(task)
     platform = config.load()
     pod_operator = _is_pod_operator(task)
     if platform.node_pools:
-        _check_pool(task, [pool.name for pool in platform.node_pools])
+        _check_pool(task, platform.pools)
         if pod_operator:
             _note_pool(task)
             _wait_for_nodes(task, platform)
@@ -104,7 +105,7 @@ def pod_mutation_hook(pod: V1Pod) -> None:
     task_pod.fill_in(pod, platform, platform.node_pool(annotations.get(POOL_ANNOTATION, DEFAULT_POOL)))
 
 
-def _check_pool(task: Any, names: list[str]) -> None:
+def _check_pool(task: Any, names: frozenset[str]) -> None:
     if "pool" in _mapped_arguments(task):
         raise violation(task, "maps its pool, which Airflow takes from partial() alone. Name one pool there.")
     if task.pool == DEFAULT_POOL or task.pool in names:
@@ -113,7 +114,8 @@ def _check_pool(task: Any, names: list[str]) -> None:
     raise violation(
         task,
         f"names the pool {task.pool!r}, which does not exist. "
-        f"Known pools: {known}. Name one of them, or add it under nodePools in the values of the platform's chart.",
+        f"Known pools: {known}. Name one of them, or add it under nodePools, or under declared.pools where it stands "
+        "for no nodes, in the values of the platform's chart.",
     )
 
 

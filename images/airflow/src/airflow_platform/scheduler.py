@@ -16,12 +16,13 @@ PERIOD = 60
 
 
 class Timers(EventScheduler):
-    """What the scheduler does at regular times (airflow.jobs.scheduler_job_runner), with one thing more."""
+    """What the scheduler does at regular times (airflow.jobs.scheduler_job_runner), with two things more."""
 
     def __init__(self) -> None:
         super().__init__()
         # A database that is away for a moment is the scheduler's own to notice.
         self.call_regular_interval(PERIOD, write_pools, non_fatal=True)
+        self.call_regular_interval(PERIOD, airflow_pools.tell_exceeded, non_fatal=True)
 
 
 def write_pools() -> None:

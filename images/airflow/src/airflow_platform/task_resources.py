@@ -24,8 +24,6 @@ from airflow_platform.diagnosis.quantity import Amounts, amounts, asked, parse, 
 
 #: What the containers of a pod share by the second. Others (``nvidia.com/gpu``) are one container's alone.
 _SHARED = ("cpu", "memory", "ephemeral-storage")
-#: Of validateContainerResourceName (pkg/apis/core/validation); others have a domain before a slash.
-_KNOWN = (*_SHARED, "hugepages-")
 _PARTS = ("requests", "limits", "claims")
 
 #: The sidecar that waits for an XCom to be read has requests of its own, and no limit.
@@ -75,7 +73,8 @@ def malformed(spec: k8s.V1PodSpec, *, rendered: bool = True) -> str | None:
             for resource, quantity in plain.get(part, {}).items():
                 if not rendered and _is_template(quantity):
                     continue
-                if "/" not in resource and not resource.startswith(_KNOWN):
+                # Of validateContainerResourceName (pkg/apis/core/validation); others have a domain before a slash.
+                if "/" not in resource and resource not in _SHARED and not resource.startswith("hugepages-"):
                     return (
                         f"sets {resource!r} in the {part} of container {name}, which is no resource of Kubernetes. "
                         "Write cpu, memory, ephemeral-storage, or a name with its domain, such as nvidia.com/gpu."

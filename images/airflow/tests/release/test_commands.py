@@ -17,7 +17,7 @@ from airflow_platform.release import registry
 from airflow_platform.release.commands import release as command
 from airflow_platform.release.commands import schedule
 
-DIGEST = "@sha256:" + "a1" * 32
+DIGEST, OTHER_DIGEST = "@sha256:" + "a1" * 32, "@sha256:" + "b2" * 32
 #: What Airflow says of a version that is retired.
 RETIRED = {"summary": "not scheduled", "allowed": ["scheduled"]}
 
@@ -221,7 +221,7 @@ def test_promote_and_rollback(run, three, stored, airflow):
     before = stored("report.yaml")
     code, out, err = run("rollback", "report")
     assert (code, out, stored("report.yaml")) == (1, "", before)
-    assert "somebody has gone back to report 1.0.0 already; nothing was done. To go to another version, name it" in err
+    assert "report 1.0.0 was scheduled before, and is again: somebody may have gone back already. Nothing" in err
     assert run("rollback", "report", "1.0.0")[:2] == (
         0,
         f"report 1.0.0 is scheduled\n  report: after the run of {yesterday:%Y-%m-%d} 00:00 UTC\n",
@@ -243,6 +243,22 @@ def test_a_rollback_that_airflow_has_not_read_may_be_done_again(run, three, stor
     airflow.parsed("report__1_0_0")
     for repeat in ("rollback", "promote"):
         assert run(repeat, "report", "1.0.0", "--margin", "0")[0] == 0
+
+
+def test_an_airflow_that_goes_away_after_the_push_does_not_hide_it(run, three, stored, airflow, monkeypatch):
+    run("promote", "report", "1.0.0", "--no-wait")
+    airflow.parsed("report__1_0_0")
+    read = schedule.Runs.dags
+
+    def dags(self, *words, **more):
+        if plan(stored)["schedule"][-1]["version"] == "1.1.0":
+            raise client.ClientError("Airflow does not answer")
+        return read(self, *words, **more)
+
+    monkeypatch.setattr(schedule.Runs, "dags", dags)
+    code, out, err = run("promote", "report", "1.1.0")
+    assert (code, out.splitlines()[0]) == (1, "report 1.1.0 is scheduled")
+    assert "Airflow does not answer. The change is pushed; whether Airflow has read it is not known" in err
 
 
 @pytest.mark.parametrize(
@@ -503,9 +519,21 @@ def test_a_reinstated_version_has_no_schedule(run, three, stored, airflow):
     assert [one["version"] for one in plan(stored)["schedule"]] == ["1.1.0"]
 
 
+def test_a_shallow_clone_does_not_know_the_commit(run, repository, remote, tmp_path, monkeypatch):
+    repository.put("other.txt", "later")
+    repository.commit()
+    repository.git("push", "--quiet", "origin", "HEAD:main")
+    shallow = tmp_path / "shallow"
+    subprocess.run(["git", "clone", "--quiet", "--depth=1", f"file://{remote}", shallow], check=True)
+    monkeypatch.chdir(shallow)
+    code, _, err = run("release", "dags/research/report", "--version", "1.0.0")
+    assert code == 1
+    assert "is shallow, so which commit changed research/report is not known: git fetch --unshallow" in err
+
+
 def test_images_that_no_live_release_runs_are_listed(run, repository, stored, airflow):
     run("release", "dags/research/report", "--version", "1.0.0")
-    repository.put("images.yaml", f"worker: 1.1.0{DIGEST}\n")
+    repository.put("images.yaml", f"worker: 1.1.0{OTHER_DIGEST}\n")
     repository.commit()
     run("release", "dags/research/report", "--version", "1.1.0")
     assert run("list", "--unused-images")[1] == ""
@@ -521,6 +549,16 @@ def test_images_that_no_live_release_runs_are_listed(run, repository, stored, ai
     assert run("list", "--unused-images")[1] == f"worker:1.0.0{DIGEST}\n"
     assert run("delete", "report", "1.0.0")[0] == 0
     assert run("list", "--unused-images")[1] == f"worker:1.0.0{DIGEST}\n"
+
+
+def test_an_image_that_a_live_release_runs_by_another_tag_is_used(run, repository, airflow):
+    run("release", "dags/research/report", "--version", "1.0.0")
+    repository.put("images.yaml", f"worker: 1.1.0{DIGEST}\n")
+    repository.commit()
+    run("release", "dags/research/report", "--version", "1.1.0")
+    run("retire", "report", "1.0.0", "--no-wait")
+    airflow.parsed("report__1_0_0", **RETIRED)
+    assert run("list", "--unused-images")[1] == ""
 
 
 def test_an_image_that_another_dag_runs_is_used(run, repository, airflow):

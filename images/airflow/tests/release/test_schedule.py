@@ -180,11 +180,14 @@ def test_what_goes_by_assets_has_its_schedule_in_its_turn_alone():
     ):
         platform = Platform(when)
         assert isinstance(platform.dag("1.0.0").timetable, NullTimetable)
+        # By which `promote` sees that Airflow has not read it yet.
+        assert platform.parse("1.0.0").timetable.summary == "not scheduled"
         platform.promote("1.0.0", START)
         assert platform.dag("1.0.0").timetable.asset_condition
         platform.promote("2.0.0", START)
         assert isinstance(platform.dag("1.0.0").timetable, NullTimetable)
         assert platform.dag("2.0.0").timetable.asset_condition
+        assert platform.parse("2.0.0").timetable.summary != "not scheduled"
 
 
 def test_the_last_date_of_a_dag_holds():

@@ -189,8 +189,11 @@ def _keep(client: Client, options: Namespace, storage: Storage) -> int:
         path = options.expected.joinpath(*split(output.address))
         if not path.resolve().is_relative_to(options.expected.resolve()):
             raise CommandError(f"{output.address} would be written outside of {options.expected}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(output.file.path.read_bytes())
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(output.file.path.read_bytes())
+        except OSError as error:
+            raise CommandError(f"{path} cannot be written: {error.strerror}") from error
         print(path)
     if not side.outputs:
         raise CommandError(f"no task of DAG {options.dag} declares an output (docs/compare.md)")

@@ -117,13 +117,14 @@ def _csv(one: _Opened, other: _Opened, tolerance: float, delimiter: str) -> _Fou
 
 def _tables(one: table.Table, other: table.Table, tolerance: float) -> _Found:
     def of(side: table.Table) -> str:
-        compared = len(side.rows)
-        return _count(compared, "row") if compared == side.total else f"the first {compared:,} of {side.total:,} rows"
+        return _count(side.total, "row") if side.is_whole else f"the first {len(side.rows):,} of {side.total:,} rows"
 
+    is_whole, key = one.is_whole and other.is_whole, table.key_of(one, other)
     rows = of(one) if of(one) == of(other) else f"{of(one)} with {of(other)}"
+    if key is None and not is_whole:
+        rows = f"no cell of {rows}, as no column tells them apart"
     columns = len(set(one.types) & set(other.types))
-    is_whole = all(len(side.rows) == side.total for side in (one, other))
-    return table.differences(one, other, tolerance), f"{rows}, {_count(columns, 'column')}", is_whole
+    return table.differences(one, other, tolerance, key), f"{rows}, {_count(columns, 'column')}", is_whole
 
 
 def _json(one: _Opened, other: _Opened, tolerance: float) -> _Found:

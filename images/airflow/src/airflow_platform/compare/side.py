@@ -19,10 +19,8 @@ from typing import Any
 from airflow_platform.client import ClientError
 from airflow_platform.compare.storage import SCHEME, File, Storage, StorageError, kept
 from airflow_platform.dag_run import DagRun
+from airflow_platform.outputs import OUTPUTS
 from airflow_platform.run.follow import named
-
-#: The annotation by which a task declares what it writes.
-OUTPUTS = "airflow-platform/outputs"
 
 #: How long after a run's end a file may be written that is still the run's: clocks differ.
 _LATE = timedelta(seconds=5)
@@ -76,10 +74,7 @@ def of_run(name: str, run: DagRun, storage: Storage) -> Side:
     Raises:
         CommandError: Airflow or S3 does not answer, or the run has not ended.
     """
-    found = run.read()
-    if found["state"] not in ("success", "failed"):
-        raise ClientError(f"run {run.run_id} of DAG {run.dag_id} is {found['state']}: wait for its end")
-    side = _of(name, run, found)
+    side, found = _of(name, run)
     instances = sorted(run.instances(), key=lambda one: (one["start_date"] or "9", one["task_id"], one["map_index"]))
     for one in instances:
         why = _why(run, one) if one["state"] == "failed" else ""
@@ -102,13 +97,12 @@ def of_run(name: str, run: DagRun, storage: Storage) -> Side:
 
 
 def of_objects(name: str, addresses: list[str], run: DagRun, storage: Storage) -> Side:
-    """Of a run, these objects in S3, declared or not.
+    """Of a run that has ended, these objects in S3, declared or not.
 
     Raises:
-        CommandError: Airflow or S3 does not answer.
+        CommandError: Airflow or S3 does not answer, or the run has not ended.
     """
-    found = run.read()
-    side = _of(name, run, found)
+    side, found = _of(name, run)
     side.outputs = {address: _output(address, storage, found) for address in addresses}
     return side
 
@@ -121,9 +115,12 @@ def of_folder(name: str, folder: Path) -> Side:
     return Side(name, outputs=outputs)
 
 
-def _of(name: str, run: DagRun, found: Mapping[str, Any]) -> Side:
+def _of(name: str, run: DagRun) -> tuple[Side, Mapping[str, Any]]:
+    found = run.read()
+    if found["state"] not in ("success", "failed"):
+        raise ClientError(f"run {run.run_id} of DAG {run.dag_id} is {found['state']}: wait for its end")
     known = (found[key] for key in ("state", "logical_date", "conf", "duration"))
-    return Side(name, run.dag_id, run.run_id, run.url, *known)
+    return Side(name, run.dag_id, run.run_id, run.url, *known), found
 
 
 def _name(one: Mapping[str, Any]) -> str:

@@ -8,9 +8,9 @@ import os
 import tempfile
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from airflow_platform.command_error import CommandError
 
@@ -93,9 +93,10 @@ class Storage:
         client = self._s3()
         with _reading(address):
             pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-            keys = [one["Key"] for page in pages for one in page.get("Contents", ())]
+            every = (one["Key"] for page in pages for one in page.get("Contents", ()))
+            keys = list(islice(every, _OBJECTS + 1))
         if len(keys) > _OBJECTS:
-            raise StorageError(f"{address} has {len(keys):,} objects; up to {_OBJECTS:,} can be compared")
+            raise StorageError(f"{address} has more than {_OBJECTS:,} objects, which is what can be compared")
         return [f"{SCHEME}{bucket}/{key}" for key in keys if not key.endswith("/")]
 
     def _keep(self, name: str, chunks: Iterable[bytes], written: datetime) -> File:
@@ -133,10 +134,10 @@ def split(address: str) -> tuple[str, str]:
     Raises:
         StorageError: it is no address in S3.
     """
-    parts = urlsplit(address, allow_fragments=False)
-    if parts.scheme != "s3" or not parts.netloc:
+    bucket, _, key = address.removeprefix(SCHEME).partition("/")
+    if not address.startswith(SCHEME) or not bucket:
         raise StorageError(f"{address!r} is no address in S3, such as s3://bucket/folder/file.parquet")
-    return parts.netloc, parts.path[1:] + (f"?{parts.query}" if parts.query else "")
+    return bucket, key
 
 
 @contextlib.contextmanager

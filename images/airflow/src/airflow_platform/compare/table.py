@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +16,9 @@ from airflow_platform.compare.values import Difference, same, shown
 
 #: The most cells of a table that are compared: some hundred megabytes of memory.
 CELLS = 2_000_000
+
+#: A sign, and a zero before another digit or an exponent.
+_ZEROS = re.compile(r"[+-]?0[\de]", re.IGNORECASE)
 
 
 class UnreadableError(Exception):
@@ -27,6 +32,11 @@ class Table:
     types: dict[str, str]
     rows: list[tuple[Any, ...]]
     total: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of its rows are here."""
+        return len(self.rows) == self.total
 
 
 def from_parquet(path: Path) -> Table:
@@ -92,16 +102,28 @@ def _number(cell: str) -> Any:
                 found = kind(cell)
             except ValueError:
                 continue
-            # A number with zeros before it, as of an order or a postcode, is a name.
-            return found if kind is float or str(found) == cell else cell
+            # A name rather than a number: one with zeros before it, as of an order or a postcode, and one that only
+            # looks like a power of ten, as a hash in hexadecimal digits may.
+            is_name = str(found) != cell if kind is int else not math.isfinite(found) or _ZEROS.match(cell)
+            return cell if is_name else found
     return cell
 
 
-def differences(left: Table, right: Table, tolerance: float) -> Iterator[Difference]:
+def key_of(left: Table, right: Table) -> str | None:
+    """The first column whose values are all different, in both tables."""
+    columns = _shared(left, right)
+    rows, others = _of(left, columns), _of(right, columns)
+    return next((name for place, name in enumerate(columns) if _is_key(rows, place) and _is_key(others, place)), None)
+
+
+def differences(left: Table, right: Table, tolerance: float, key: str | None) -> Iterator[Difference]:
     """Where two tables are not the same: in columns, types, number of rows, and cells.
 
-    Rows belong together that have the same value in the first column whose values are all different, in both tables;
-    without such a column, those at the same place, or at the same place of the sorted rows.
+    Rows belong together that have the same value in the column ``key``; without one, those at the same place, or at the
+    same place of the sorted rows.
+
+    Of a table of which only a part was read, a row without its counterpart is no difference: that may be in the part
+    that was not read. Without a key nothing of its cells is known then.
     """
     for name in [*left.types, *(name for name in right.types if name not in left.types)]:
         one, other = left.types.get(name, ""), right.types.get(name, "")
@@ -109,11 +131,15 @@ def differences(left: Table, right: Table, tolerance: float) -> Iterator[Differe
             yield Difference(f"column {name}", one, other)
     if left.total != right.total:
         yield Difference("number of rows", str(left.total), str(right.total))
-    columns = [name for name in left.types if name in right.types]
+    columns = _shared(left, right)
     rows, others = _of(left, columns), _of(right, columns)
-    key = next((place for place, _ in enumerate(columns) if _is_key(rows, place) and _is_key(others, place)), None)
+    is_whole = left.is_whole and right.is_whole
     if key is not None:
-        pairs = _by_key(columns[key], key, rows, others)
+        pairs = _by_key(key, columns.index(key), rows, others)
+        if not is_whole:
+            pairs = [(where, row, other) for where, row, other in pairs if row is not None and other is not None]
+    elif not is_whole:
+        pairs = []
     else:
         pairs = min((_by_place("row", rows, others), _by_place("sorted row", *map(_sorted, (rows, others)))),
                     key=lambda pairs: _apart(pairs, tolerance))  # fmt: skip
@@ -130,6 +156,10 @@ def differences(left: Table, right: Table, tolerance: float) -> Iterator[Differe
 
 _Row = tuple[Any, ...]
 _Pair = tuple[str, "_Row | None", "_Row | None"]
+
+
+def _shared(left: Table, right: Table) -> list[str]:
+    return [name for name in left.types if name in right.types]
 
 
 def _of(table: Table, columns: Sequence[str]) -> list[_Row]:

@@ -53,9 +53,12 @@ def differences(left: Any, right: Any, tolerance: float, where: str = "") -> Ite
 def same(left: Any, right: Any, tolerance: float) -> bool:
     """Whether two single values are the same."""
     if _is_number(left) and _is_number(right):
-        if isinstance(left, int) and isinstance(right, int):
+        if _is_whole(left) and _is_whole(right):
             return left == right
-        one, other = float(left), float(right)
+        try:
+            one, other = float(left), float(right)
+        except OverflowError:
+            return left == right
         return (math.isnan(one) and math.isnan(other)) or math.isclose(one, other, rel_tol=tolerance, abs_tol=tolerance)
     if isinstance(left, (dict, list, tuple)) and isinstance(right, (dict, list, tuple)):
         return not any(differences(left, right, tolerance))
@@ -73,3 +76,10 @@ def shown(value: Any) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float, Decimal)) and not isinstance(value, bool)
+
+
+def _is_whole(value: int | float | Decimal) -> bool:
+    """Whether it is of a type without decimals: some databases write whole numbers as DECIMAL(38, 0)."""
+    if isinstance(value, Decimal):
+        return value.is_finite() and value.as_tuple().exponent >= 0
+    return isinstance(value, int)

@@ -68,6 +68,8 @@ def _parse_aside(folder: Path, file: Path) -> Parsed:
         path = str(file.relative_to(folder))
         return Parsed([], {path: f"its process ended with {process.exitcode}"}, {path: _digest(file)})
     finally:
+        # What it has imported may have left a thread that goes on.
+        process.kill()
         process.join()
         answer.close()
 

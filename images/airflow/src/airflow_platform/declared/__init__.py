@@ -1,7 +1,7 @@
 """What the chart's values declare of Airflow's own objects: connections, variables, pools, roles, users.
 
-The migrations Job writes them at each release that changes them, and takes away what is declared no more. What a person
-made is not touched, unless it has the name of something declared.
+The migrations Job writes them at each release that changes them, and takes away what is declared no more: roles stay,
+and users are made inactive. What a person made is not touched, unless it has the name of something declared.
 """
 
 from airflow_platform.declared.model import Declared, DeclaredError

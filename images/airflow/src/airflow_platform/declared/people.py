@@ -86,20 +86,23 @@ def _write_user(manager: Any, declared: model.User, mark: Any) -> None:
             )
         roles.append(role)
     other = manager.find_user(email=declared.email)
-    if other is not None and other.username != declared.username:
+    # Names of users are one where they differ in case alone.
+    if other is not None and other.username.lower() != declared.username.lower():
         raise model.DeclaredError(
             f"declared.users: the address of {declared.username}, {declared.email}, is that of user {other.username}"
         )
     user = manager.find_user(username=declared.username)
     first, last = declared.first_name or declared.username, declared.last_name
     if user is None:
-        manager.add_user(declared.username, first, last, declared.email, roles, password=password)
+        if not manager.add_user(declared.username, first, last, declared.email, roles, password=password):
+            raise model.DeclaredError(f"declared.users: {declared.username} was not created: the log says why")
         log.info("User %s is created", declared.username)
         return
     user.first_name, user.last_name, user.email, user.active = first, last, declared.email, True
     if {role.name for role in user.roles} != {role.name for role in roles}:
         user.roles = roles
-    manager.update_user(user)
+    if manager.update_user(user) is False:
+        raise model.DeclaredError(f"declared.users: {declared.username} could not be changed: the log says why")
     if not check_password_hash(user.password or "", password):
         # Also ends the sessions that began with the old one.
         manager.reset_password(user.id, password)
@@ -107,8 +110,9 @@ def _write_user(manager: Any, declared: model.User, mark: Any) -> None:
 
 
 def _deactivate_others(manager: Any, declared: set[str], mark: Any) -> None:
+    names = {name.lower() for name in declared}
     for user in manager.get_all_users():
-        if user.username not in declared and mark in user.roles and user.active:
+        if user.username.lower() not in names and mark in user.roles and user.active:
             user.active = False
             manager.update_user(user)
             log.info("User %s is declared no more, and is made inactive", user.username)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -38,6 +39,18 @@ FIELDS = {
 #: not name has to be taken out.
 RESOURCES = {"requests": ("cpu", "memory"), "limits": ("memory",)}
 ROLLING_UPDATE = ("maxUnavailable", "maxSurge")
+
+#: Names that this chart's own containers and volumes have, and its labels by which it finds its pods: it refuses them.
+CONTAINERS = {
+    "api-server", "scheduler", "dag-processor", "dag-guard", "triggerer", "launcher", "base", "migrations",
+    "wait-for-migrations", "wait-for-api-server", "generate-secrets", "git-sync", "git-sync-once", "housekeeping",
+    "prepare-backup", "dump", "store-backup", "fetch-backup", "restore", "copy-certificates",
+}  # fmt: skip
+VOLUMES = {
+    "config", "logs", "tmp", "dags", "git-tmp", "git-credentials", "git-ca", "token", "declared", "accepted", "backup",
+    "connection", "worker-pod", "broker-ca", "database-ca",
+}  # fmt: skip
+_LABELS = {"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component"}
 
 #: What theirs have by default: a file that sets one of the two keeps the other.
 _THEIR_ROLLING_UPDATE = {"maxSurge": "100%", "maxUnavailable": "50%"}
@@ -140,9 +153,17 @@ def grace(conversion: Conversion, component: str, value: Any) -> int | None:
     return int(value)
 
 
-def labels(_: Conversion, __: str, value: Any) -> dict[str, str]:
-    """Labels or annotations: all texts."""
-    return {str(key): str(one).lower() if isinstance(one, bool) else str(one) for key, one in value.items()}
+def labels(conversion: Conversion, component: str, value: Any) -> dict[str, str]:
+    """Labels or annotations: all texts, without labels that this chart's own are."""
+    for name in sorted(_LABELS & set(value)):
+        conversion.hand(
+            f"{component} has the label {name}, by which this chart's objects find their pods: leave it out"
+        )
+    return {
+        str(key): str(one).lower() if isinstance(one, bool) else str(one)
+        for key, one in value.items()
+        if key not in _LABELS
+    }
 
 
 def environment(conversion: Conversion, _: str, value: Any) -> list[dict[str, Any]]:
@@ -152,13 +173,9 @@ def environment(conversion: Conversion, _: str, value: Any) -> list[dict[str, An
 
 def containers(conversion: Conversion, component: str, value: Any) -> list[dict[str, Any]]:
     """Containers, without secrets in their variables, and without names that this chart's containers have."""
-    taken = {
-        "api-server", "scheduler", "dag-processor", "triggerer", "launcher", "base", "migrations",
-        "wait-for-migrations", "wait-for-api-server", "generate-secrets", "git-sync", "git-sync-once",
-    }  # fmt: skip
     found = []
     for one in value:
-        if one.get("name") in taken:
+        if one.get("name") in CONTAINERS:
             conversion.hand(
                 f"{component} has a container {one['name']}, a name that this chart's own has: give it another"
             )
@@ -174,13 +191,12 @@ def containers(conversion: Conversion, component: str, value: Any) -> list[dict[
 
 def volumes(conversion: Conversion, component: str, value: Any) -> list[dict[str, Any]]:
     """Volumes, but those whose names are the chart's own."""
-    own = ("config", "logs", "tmp", "dags", "git-tmp", "git-credentials", "token")
     for one in value:
-        if one.get("name") in own:
+        if one.get("name") in VOLUMES:
             conversion.hand(
                 f"{component} has a volume {one['name']}, a name that this chart's own has: give it another"
             )
-    return [one for one in value if one.get("name") not in own]
+    return [one for one in value if one.get("name") not in VOLUMES]
 
 
 def mounts(conversion: Conversion, component: str, value: Any) -> list[dict[str, Any]]:
@@ -214,7 +230,10 @@ def disruption(conversion: Conversion, component: str, value: Any) -> dict[str, 
     if str(given.get("maxUnavailable")) in ("0", "0%") or "minAvailable" in given:
         pods = conversion.given.get(f"{component}.replicas", 1)
         least = given.get("minAvailable")
-        if least is None or (isinstance(least, int) and least >= pods) or str(least) == "100%":
+        if isinstance(least, str) and least.endswith("%"):
+            # As Kubernetes rounds.
+            least = math.ceil(pods * int(least[:-1]) / 100)
+        if least is None or int(least) >= pods:
             conversion.hand(
                 "no node with such a pod could be drained: have more pods, or let one go (maxUnavailable: 1)"
             )

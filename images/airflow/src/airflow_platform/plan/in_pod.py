@@ -17,13 +17,11 @@ QUERY = """
 def main() -> None:
     try:
         with connect() as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT version_num FROM alembic_version")
-            heads = [row[0] for row in cursor.fetchall()]
             cursor.execute(QUERY)
             tasks = [list(row) for row in cursor.fetchall()]
     except NotReady as error:
         sys.exit(str(error))
-    print(json.dumps({"schema": heads, "tasks": tasks}))
+    print(json.dumps({"tasks": tasks}))
 
 
 if __name__ == "__main__":

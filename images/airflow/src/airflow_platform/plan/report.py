@@ -107,8 +107,8 @@ def _schema(plan: Plan) -> str:
         )
     if plan.schema_moves is None:
         return (
-            f"{job}The image is another one. Where it has another Airflow than {new}, the schema may move: back up the "
-            "database first, then. Else `helm rollback` goes back."
+            f"{job}The image is another one. Where it has another Airflow than {new}, or another FAB provider, the "
+            "schema may move: back up the database first, then. Else `helm rollback` goes back."
         )
     return f"{job}The schema stays (Airflow {between}): `helm rollback` goes back."
 

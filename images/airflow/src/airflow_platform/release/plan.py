@@ -91,7 +91,7 @@ class Plan:
 
     @property
     def went_back(self) -> bool:
-        """Whether the version that is scheduled had been before: somebody has gone back to it."""
+        """Whether the version that is scheduled had been before: somebody has gone back to it, or promoted it again."""
         return self.scheduled is not None and self.scheduled in [turn.version for turn in self.turns[:-1]]
 
     @property

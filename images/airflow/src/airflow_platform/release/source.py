@@ -47,6 +47,12 @@ def collect(folder: Path) -> Source:
     """
     path = _path(folder)
     root = folder.resolve().parents[1]
+    if git("rev-parse", "--is-shallow-repository", at=root).strip() == b"true":
+        # Whatever is older than its history would have been changed by its first commit.
+        raise CommandError(
+            f"the clone at {root} is shallow, so which commit changed {path} is not known: git fetch --unshallow, or, "
+            "in CI, fetch all of the history (fetch-depth: 0)"
+        )
     tracked = _tracked(root)
     if f"{path}/dag.py" not in tracked:
         raise CommandError(f"{folder} has no dag.py in git: it is the file that makes the folder's DAGs")

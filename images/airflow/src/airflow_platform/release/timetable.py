@@ -91,13 +91,22 @@ def later(last: DagRunInfo | None, after: RunInfo | None) -> DagRunInfo | None:
     return DagRunInfo.interval(instance(after.start), instance(after.end))._replace(run_after=instance(after.run_after))
 
 
+class Unscheduled(NullTimetable):
+    """Of a version that is not scheduled, whose DAG goes by assets, or begins again as soon as it has ended."""
+
+    @property
+    def summary(self) -> str:
+        """For the UI, and for whoever waits until Airflow has read it."""
+        return NOT_SCHEDULED
+
+
 def put(dag: Any, terms: list[Term]) -> None:
     """Give a DAG the schedule within these terms; one that does not go by time, its own in the last, or none."""
     own = coerce_to_core_timetable(dag.timetable)
     if by_time(own):
         dag.timetable = ReleasedTimetable(own, terms, _latest(dag))
-    elif not terms or terms[-1].until:
-        dag.timetable = NullTimetable()
+    elif not isinstance(own, NullTimetable) and (not terms or terms[-1].until):
+        dag.timetable = Unscheduled()
 
 
 def by_time(timetable: Timetable) -> bool:

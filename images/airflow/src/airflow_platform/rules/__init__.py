@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -59,8 +60,9 @@ def check(folder: Path, *, root: Path | None = None, platform: Mapping[str, Any]
     Args:
         folder: of DAG files.
         root: the folder of all DAGs, from which files import each other; None: as `airflow_platform.catalogue.root_of`.
-        platform: what the platform is installed with, in the words of its chart's values; of it, ``nodePools`` are the
-            pools that tasks may name. None: the file of ``AIRFLOW_PLATFORM_CONFIG``; without it, any pool.
+        platform: what the platform is installed with, in the words of its chart's values; of it, ``nodePools`` and
+            ``declared.pools`` are the pools that tasks may name. None: the file of ``AIRFLOW_PLATFORM_CONFIG``;
+            without it, any pool.
 
     Raises:
         RulesError: there is no such folder, Airflow is not installed, or it does not start.
@@ -81,19 +83,34 @@ def check(folder: Path, *, root: Path | None = None, platform: Mapping[str, Any]
             str(found),
         ]
         try:
-            done = subprocess.run(
-                words, env=_environment(Path(home), platform), capture_output=True, text=True, timeout=_TIMEOUT
-            )
+            said = _run(words, _environment(Path(home), platform))
         except subprocess.TimeoutExpired:
             raise RulesError(f"the files of {folder} could not be imported within {_TIMEOUT} s") from None
         if not found.exists():
-            raise RulesError(f"the files of {folder} could not be imported:\n{(done.stderr or done.stdout).strip()}")
+            raise RulesError(f"the files of {folder} could not be imported:\n{said}")
         return sorted(Finding(**{**one, "file": Path(one["file"])}) for one in json.loads(found.read_text()))
 
 
 def as_json(findings: list[Finding]) -> str:
     """Findings for programs."""
     return json.dumps([{**asdict(one), "file": str(one.file)} for one in findings], indent=2)
+
+
+def _run(words: list[str], environment: dict[str, str]) -> str:
+    """Run it; what it has said.
+
+    Raises:
+        TimeoutExpired: it did not end in time.
+    """
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(words, env=environment, start_new_session=True, **output) as process:
+        try:
+            out, error = process.communicate(timeout=_TIMEOUT)
+        except BaseException:
+            # With the process that it has forked for the file at hand.
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return (error or out).strip()
 
 
 def _environment(home: Path, platform: Mapping[str, Any] | None) -> dict[str, str]:
@@ -113,6 +130,7 @@ def _environment(home: Path, platform: Mapping[str, Any] | None) -> dict[str, st
     }
     if platform is not None:
         path = home / "platform.yaml"
-        path.write_text(yaml.safe_dump({"nodePools": platform.get("nodePools") or []}))
+        pools = {name: platform.get(name) or empty for name, empty in (("nodePools", []), ("declared", {}))}
+        path.write_text(yaml.safe_dump(pools))
         environment["AIRFLOW_PLATFORM_CONFIG"] = str(path)
     return environment

@@ -34,8 +34,8 @@ def add_values(parser: ArgumentParser) -> None:
         type=Path,
         action="append",
         default=[],
-        help="the chart's values of an environment, whose nodePools tasks may name; may be given more than once "
-        "(default: the file of AIRFLOW_PLATFORM_CONFIG; without it, any pool)",
+        help="the chart's values of an environment, whose nodePools and declared.pools tasks may name; may be given "
+        "more than once (default: the file of AIRFLOW_PLATFORM_CONFIG; without it, any pool)",
     )
 
 
@@ -52,7 +52,7 @@ def run(options: Namespace) -> int:
 
 
 def platform_of(files: Sequence[Path]) -> dict[str, Any] | None:
-    """The node pools of all environments, by their values files; of one name, the last. None: no file is named.
+    """The pools of all environments, by their values files; of one name, the last. None: no file is named.
 
     Raises:
         RulesError: a file cannot be read, or none has node pools.
@@ -60,6 +60,7 @@ def platform_of(files: Sequence[Path]) -> dict[str, Any] | None:
     if not files:
         return None
     pools: dict[str, Any] = {}
+    declared: dict[str, Any] = {}
     for file in files:
         try:
             values = yaml.safe_load(file.read_text()) or {}
@@ -67,11 +68,12 @@ def platform_of(files: Sequence[Path]) -> dict[str, Any] | None:
             raise RulesError(f"{file} is no values file: {error}") from error
         kueue = (values.get("kueue") or {}).get("enabled")
         pools |= {pool["name"]: _with_queue(pool) if kueue else pool for pool in values.get("nodePools") or ()}
+        declared |= {pool["name"]: pool for pool in (values.get("declared") or {}).get("pools") or ()}
     if not pools:
         raise RulesError(
             f"no nodePools in {', '.join(map(str, files))}; name the values of an environment that has some"
         )
-    return {"nodePools": list(pools.values())}
+    return {"nodePools": list(pools.values()), "declared": {"pools": list(declared.values())}}
 
 
 def _with_queue(pool: Mapping[str, Any]) -> Mapping[str, Any]:

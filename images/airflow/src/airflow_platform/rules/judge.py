@@ -50,7 +50,7 @@ class Loaded:
     Args:
         file, root: the file; the root of the DAGs.
         versions: of the task images; None where there is no catalogue.
-        node_pools: those that tasks may name; none: any pool.
+        platform: what the platform is installed with.
         dags: all that it made, with what each was made with.
         places: of a DAG (by id and None) and of its tasks (by both ids).
         reached: what it reached for, and where.
@@ -62,7 +62,7 @@ class Loaded:
     file: Path
     root: Path
     versions: dict[str, str] | None
-    node_pools: tuple[config.NodePool, ...]
+    platform: config.PlatformConfig
     dags: list[tuple[Any, dict[str, Any]]] = field(default_factory=list)
     places: dict[tuple[str, str | None], Place] = field(default_factory=dict)
     reached: list[tuple[str, Place]] = field(default_factory=list)
@@ -88,7 +88,7 @@ class Loaded:
 
 def load(file: Path, root: Path, versions: dict[str, str] | None) -> Loaded:
     """Import a DAG file, and note what it makes and what it reaches for."""
-    seen = Loaded(file, root, versions, config.load().node_pools)
+    seen = Loaded(file, root, versions, config.load())
     with _watched(seen):
         before = time.process_time()
         bag = DagBag(file, collect_dags=False, bundle_path=root)

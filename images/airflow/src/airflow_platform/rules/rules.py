@@ -174,8 +174,8 @@ def timeout(task: Any, _: Loaded) -> Iterator[str]:
 
 @_of_task
 def pool(task: Any, seen: Loaded) -> Iterator[str]:
-    """A task names a node pool."""
-    known = [one.name for one in seen.node_pools]
+    """A task names a node pool, or one that is declared."""
+    known = seen.platform.pools
     if not known or task.pool in known:
         return
     named = "names no pool" if task.pool == DEFAULT_POOL else f"names the pool {task.pool!r}, which does not exist"
@@ -185,7 +185,7 @@ def pool(task: Any, seen: Loaded) -> Iterator[str]:
 @_of_task
 def platform(task: Any, seen: Loaded) -> Iterator[str]:
     """The platform takes the task as it is: its pool gives what it asks for, and the like."""
-    known = [one.name for one in seen.node_pools]
+    known = seen.platform.pools
     said = seen.refused.get((task.dag_id, task.task_id))
     if said and (not known or task.pool in known):
         yield said.removeprefix(f"Task {task.dag_id}.{task.task_id} ")
@@ -217,7 +217,8 @@ def resources(task: Any, seen: Loaded) -> Iterator[str]:
     if _setting(task, "image") is None or "container_resources" in _mapped(task):
         return
     given = _setting(task, "container_resources")
-    defaults = next((one.resources for one in seen.node_pools if one.name == task.pool), None)
+    node_pool = seen.platform.node_pool(task.pool)
+    defaults = node_pool.resources if node_pool else None
     missing = [
         f"{part}.{name}"
         for part, name in (("requests", "cpu"), ("requests", "memory"), ("limits", "memory"))

@@ -6,19 +6,17 @@ turn up before one that was there already; how many lines have been shown does n
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+from airflow_platform.terminal import plain
 
 #: What the reader of logs says where a log will be there in a moment (`airflow_platform.task_log`).
 _UNDER_WAY = "The log of this try is being uploaded to "
 
 #: Where a log was found, which Airflow says before its first line.
 _SOURCES, _GROUP, _GROUP_END = "::group::Log message source details", "::group::", "::endgroup::"
-
-#: What would steer a terminal.
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
 class TryLog:
@@ -59,7 +57,7 @@ def _of_the_try(records: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, A
 
 def _lines(record: Mapping[str, Any]) -> list[str]:
     text = [*record["event"].split("\n"), *_traceback(record.get("error_detail"))]
-    return [_CONTROL.sub("", line) for line in text]
+    return [plain(line) for line in text]
 
 
 def _traceback(errors: Any) -> Iterator[str]:

@@ -374,9 +374,11 @@ class Airflow:
         DagBundlesManager().sync_bundles_to_db()
         sync_bag_to_db(bag, _BUNDLE, None)
         self._dags, self._errors = dict(bag.dags), dict(bag.import_errors)
-        known = {pool["name"]: pool["slots"] for pool in self._platform.get("nodePools") or ()}
+        node_pools = self._platform.get("nodePools") or ()
+        declared = (self._platform.get("declared") or {}).get("pools") or ()
+        known = {pool["name"]: pool["slots"] for pool in (*node_pools, *declared)}
         # Where no node pools are known, the policy lets a task name any.
-        named = {} if known else {task.pool: SLOTS for dag in bag.dags.values() for task in dag.tasks}
+        named = {} if node_pools else {task.pool: SLOTS for dag in bag.dags.values() for task in dag.tasks}
         with create_session() as session:
             session.execute(update(DagModel).values(is_paused=False))
             for name, slots in {**named, **known}.items():

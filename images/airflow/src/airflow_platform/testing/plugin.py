@@ -20,7 +20,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options ``airflow_dags`` and ``airflow_values``."""
     parser.addini("airflow_dags", "The folder of DAG files, from the root of the tests.", default="dags")
     parser.addini(
-        "airflow_values", "Files of the chart's values whose nodePools the rules let tasks name.", "args", default=[]
+        "airflow_values", "Files of the chart's values whose pools the rules let tasks name.", "args", default=[]
     )
 
 

@@ -33,9 +33,9 @@ class Platform(AirflowPlugin):
     @property
     def timetables(self) -> list[type]:
         """The schedule of released DAGs, by which Airflow reads it from its database."""
-        from airflow_platform.release.timetable import ReleasedTimetable
+        from airflow_platform.release.timetable import ReleasedTimetable, Unscheduled
 
-        return [ReleasedTimetable]
+        return [ReleasedTimetable, Unscheduled]
 
     @property
     def fastapi_apps(self) -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ instance there are rules, in the order in which they hold it up; the first that 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -14,6 +13,7 @@ from typing import Any
 
 from airflow_platform.diagnosis.verdict import Kind, quoted
 from airflow_platform.release.plan import NOT_SCHEDULED, UP_TO
+from airflow_platform.terminal import plain
 from airflow_platform.why.facts import Facts, Pod, Process
 
 #: Seconds for which a task that is queued, and has a slot, may be on its way to it.
@@ -22,9 +22,6 @@ _ON_ITS_WAY = 60
 _SILENT = 60
 #: Names that a sentence has at most.
 _NAMES = 3
-
-#: Sequences that steer a terminal (ECMA-48), and other characters that are no text.
-_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
 #: By which trigger rules a task is skipped once all before it have ended, none of them so; or where one has ended so.
 _SKIP_WITHOUT = {"one_failed": {"failed", "upstream_failed"}, "one_done": {"failed", "success"}}
@@ -100,14 +97,14 @@ def answer(facts: Facts) -> Answer:
         state=instance.state if instance else None,
         cause=said.cause,
         kind=said.kind,
-        sentence=_plain(said.sentence),
+        sentence=plain(said.sentence),
         object_kind=said.of[0],
         object=said.of[1],
         since=instance.since if instance else None,
         certain=said.certain,
-        details=tuple((name, _plain(value)) for name, value in _details(facts)),
-        events=tuple(_plain(_event(one)) for one in (facts.pod.events if facts.pod else evidence.get("events") or ())),
-        last_lines=tuple(_plain(line) for line in evidence.get("last_lines") or ()),
+        details=tuple((name, plain(value)) for name, value in _details(facts)),
+        events=tuple(plain(_event(one)) for one in (facts.pod.events if facts.pod else evidence.get("events") or ())),
+        last_lines=tuple(plain(line) for line in evidence.get("last_lines") or ()),
     )
 
 
@@ -267,7 +264,8 @@ def _pool(facts: Facts) -> _Said | None:
     if pool is None:
         sentence = (
             f"{_initial(_what(facts))} names pool {instance.pool}, which does not exist. Name one of "
-            f"{', '.join(facts.known_pools)}, or add it under nodePools in the values of the platform's chart."
+            f"{', '.join(facts.known_pools)}, or add it under nodePools, or under declared.pools where it stands for "
+            "no nodes, in the values of the platform's chart."
         )
         return _Said(cause="pool-missing", kind="user", sentence=sentence, of=("pool", instance.pool))
     if pool.slots is None:
@@ -701,11 +699,6 @@ def _event(event: Mapping[str, Any]) -> str:
 
 
 # Words.
-
-
-def _plain(text: str) -> str:
-    """What a program may have printed, without what steers a terminal."""
-    return _CONTROL.sub("", text)
 
 
 def _what(facts: Facts) -> str:

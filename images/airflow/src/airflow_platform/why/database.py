@@ -84,8 +84,7 @@ class Request:
 class Found:
     """What the database knows, and what is to be asked elsewhere by it.
 
-    ``log_path`` is the log's key below the remote base, ``trigger`` the class path and arguments of its trigger,
-    ``key`` the task instance's names.
+    ``log_path`` is the log's key below the remote base, ``trigger`` the class path and arguments of its trigger.
     """
 
     facts: facts.Facts
@@ -474,13 +473,13 @@ def _ahead(instance: TaskInstance, run: DagRun, session: Session) -> int:
 
 def _executor(instance: TaskInstance, session: Session) -> facts.Executor:
     launcher = config.load().launcher
-    default = conf.get_mandatory_value("core", "executor").split(",")[0]
-    name = instance.executor or default.partition(":")[0]
+    default = conf.get_mandatory_value("core", "executor").split(",")[0].partition(":")[0]
+    name = instance.executor or default
     launched = name == EXECUTOR and launcher.kind != "none"
     kind = launcher.kind if launched else "kubernetes" if "KubernetesExecutor" in name else "other"
-    mine = (
-        TaskInstance.executor == instance.executor if name != default else _default_executor(instance.executor, default)
-    )
+    mine = TaskInstance.executor == name
+    if name == default:
+        mine = or_(mine, TaskInstance.executor.is_(None))
     schedulers = max(1, _alive("SchedulerJob", session))
     earlier = instance.queued_dttm
     return facts.Executor(
@@ -497,10 +496,6 @@ def _executor(instance: TaskInstance, session: Session) -> facts.Executor:
         if earlier
         else 0,
     )
-
-
-def _default_executor(executor: str | None, default: str) -> Any:
-    return or_(TaskInstance.executor.is_(None), TaskInstance.executor == default)
 
 
 # Airflow's processes.

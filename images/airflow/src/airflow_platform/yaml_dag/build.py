@@ -14,11 +14,9 @@ from airflow.sdk.exceptions import AirflowTimetableInvalid
 from kubernetes.client import V1EnvVar, V1EnvVarSource, V1ResourceRequirements, V1SecretKeySelector
 
 from airflow_platform import catalogue, notifications
+from airflow_platform.outputs import OUTPUTS
 from airflow_platform.yaml_dag.model import Declaration, Notify, Task, TaskDefaults
 from airflow_platform.yaml_dag.text import DeclarationError, Text, fill
-
-#: The annotation of a pod that says what the task writes.
-OUTPUTS = "airflow-platform/outputs"
 
 
 def dag(declared: Text, found: Declaration, client: str | None = None) -> DAG:

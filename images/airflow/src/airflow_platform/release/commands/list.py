@@ -56,7 +56,8 @@ def run(options: Namespace) -> int:
             raise CommandError(f"there is no release of {options.dag} in {kept}")
         if options.unused_images:
             # What one DAG has done with, another may run.
-            for image in sorted(_images(shelves) - _live_images(every, runs)):
+            live = set(map(_content, _live_images(every, runs)))
+            for image in sorted(one for one in _images(shelves) if _content(one) not in live):
                 print(image)
             return 0
         found = [one for shelf in shelves for one in _versions(shelf, kept, runs)]
@@ -65,6 +66,11 @@ def run(options: Namespace) -> int:
     else:
         _show(found)
     return 0
+
+
+def _content(image: str) -> str:
+    """By which images are one: whoever deletes a digest, deletes all tags of it."""
+    return image.rpartition("@")[2]
 
 
 def _images(shelves: Iterable[Shelf]) -> set[str]:

@@ -66,8 +66,8 @@ def _before(shelf: Shelf) -> str:
     # The one before may be what was gone back from: done twice, a rollback must not bring it back.
     if plan.went_back:
         raise CommandError(
-            f"somebody has gone back to {name} {plan.scheduled} already; nothing was done. To go to another "
-            f"version, name it: airflow-platform rollback {name} VERSION"
+            f"{name} {plan.scheduled} was scheduled before, and is again: somebody may have gone back already. Nothing "
+            f"was done. To go to another version, name it: airflow-platform rollback {name} VERSION"
         )
     if version not in shelf.versions:
         raise CommandError(f"{name} {version}, which was scheduled before, is deleted: promote another")

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow_platform.client import Client, add_options
+from airflow_platform.client import Client, ClientError, add_options
 from airflow_platform.command_error import CommandError
 from airflow_platform.release import store
 from airflow_platform.release.plan import NOT_SCHEDULED, RETIRED_ALLOWS, UP_TO, Plan, RunInfo, Turn
@@ -56,7 +56,7 @@ def change(
         done: what is to be told first.
 
     Raises:
-        CommandError: it cannot be; nothing is pushed then. Or Airflow has not read it in time.
+        CommandError: it cannot be, and nothing is pushed; or Airflow has not read what was, in time or at all.
     """
     kept = store.Store.of(options, Path())
     runs = Runs(Client.of(options)) if options.wait or options.url else None
@@ -89,7 +89,10 @@ def change(
         print(done)
     _say(name, turn)
     if options.wait:
-        _wait(runs, name, turn, changed, options.margin)
+        try:
+            _wait(runs, name, turn, changed, options.margin)
+        except ClientError as error:
+            raise CommandError(f"{error}. The change is pushed; whether Airflow has read it is not known") from error
 
 
 def _dags(shelf: Shelf, version: str) -> list[str]:
