@@ -68,8 +68,8 @@ test-browser: ## The platform's pages in Airflow's UI, in Chromium, on the clust
 	@$(PYTHON) -m pytest tests/browser
 
 .PHONY: scenarios
-scenarios: ## Install each of the chart's ci/ files on the cluster that is up, each upgraded from the one before (a quarter of an hour); some: SCENARIO="minimal celery"; HELM=3: by Helm 3.19
-	@$(if $(filter 3 4,$(HELM)),AIRFLOW_PLATFORM_HELM=$(HELM)) $(PYTHON) -m tests.scenarios $(SCENARIO)
+scenarios: ## Install each of the chart's ci/ files on the cluster that is up, each upgraded from the one before (a quarter of an hour); some: SCENARIO="minimal celery"; ANEW=1: each on an empty database; HELM=3: by Helm 3.19
+	@$(if $(filter 3 4,$(HELM)),AIRFLOW_PLATFORM_HELM=$(HELM)) $(PYTHON) -m tests.scenarios $(if $(ANEW),--anew) $(SCENARIO)
 
 .PHONY: rotation
 rotation: ## Each secret of docs/rotation.md is replaced while tasks run, on the cluster that is up (half an hour); some: TEST="-k bucket"

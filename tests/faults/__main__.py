@@ -39,11 +39,11 @@ def run(scenarios: list[Scenario], launches: list[str], n: int | None) -> list[V
     with (
         work.default_pool_enlarged(airflow),
         ledger.running() as book,
-        work.dags_pushed(airflow, launches, sizes),
+        work.dags_pushed(airflow, [*launches, *([work.CALLED] if any(one.calls for one in scenarios) else [])], sizes),
     ):
         for one in scenarios:
             for launch in launches:
-                if one.only not in ("", names[launch]):
+                if one.only and names[launch] not in one.only:
                     continue
                 size = n or one.size(launch)
                 name = f"{one.name}, {names[launch]}, {size} tasks"

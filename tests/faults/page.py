@@ -31,6 +31,7 @@ COLUMNS = {
     "pods a task": lambda one: f"{one.pods / one.tasks:.2f} + {one.worker_pods / one.tasks:.2f}",
     "two pods": lambda one: one.pods_twice,
     "run twice": lambda one: one.runs_twice,
+    "callbacks twice": lambda one: one.callbacks_twice,
     "logs not whole": lambda one: one.logs_incomplete,
     "lines missing / twice / disordered": lambda one: (
         f"{one.lines_missing} / {one.lines_twice} / {one.lines_disordered}"
@@ -69,6 +70,8 @@ and more to launch as many.
   of the task, and of workers that launched it. *Two pods*: tasks for which more than one was created.
 - No task fails by itself: each *failed* one was failed by the platform. All have two retries; *retries* are tries that
   the platform has used up.
+- In the scenario `second-phase` each task has a **callback**, which leaves word of each call: *callbacks twice* are
+  tasks whose callback was called more than once.
 - Each container prints **numbered lines**, and the ledger knows how many. The log of a task's last try is *whole* when
   it holds each line once and in order, over all of its objects in S3 and as the API shows it, {logs} s after the last
   task ended at the latest.

@@ -11,7 +11,7 @@ from functools import partial
 
 from local.cluster import settings
 from local.cluster.console import Problem, wait_for
-from tests.faults import components
+from tests.faults import components, work
 from tests.faults.nodes import Container
 from tests.faults.trial import Trial
 from tests.faults.work import PLATFORM, Run
@@ -23,6 +23,8 @@ AWAY, STOPPED = 60, 90
 TRIGGERER_KILLS, SCHEDULER_KILLS = 10, 5
 #: Launches that are to be cut off between pod and deferral, and runs of tasks in which to find so many.
 CUTS, RUNS = 5, 12
+#: Parts in which tasks are let go, each of which is cut off in its second phases.
+PARTS = 5
 #: Tasks that end by themselves within seconds.
 SHORT = {"gated": False, "lines": 5, "interval": 1.0}
 #: Command lines of the launcher's processes: LocalExecutor's and its tasks', and Celery's.
@@ -43,7 +45,8 @@ class Scenario:
     """``n``: tasks of a run at full size; ``what``: what happens, for the page.
 
     ``stock_n``: as many of the stock operator, where it would take half an hour and more to launch all of them.
-    ``only``: the one way to launch, by its name on the page, that has what goes away.
+    ``only``: the ways to launch, by their names on the page, that have what goes away; empty: all. ``calls``: its tasks
+    have a callback.
     """
 
     name: str
@@ -51,7 +54,8 @@ class Scenario:
     what: str
     act: Callable[[Trial], None]
     stock_n: int | None = None
-    only: str = ""
+    only: tuple[str, ...] = ()
+    calls: bool = False
 
     def size(self, launch: str) -> int:
         """How many tasks a run at full size has."""
@@ -173,6 +177,46 @@ def launcher_kill(trial: Trial) -> None:
         raise Problem(f"no launch could be cut off in {RUNS} runs", "Run it again, or with more tasks: N=20.")
 
 
+def second_phase(trial: Trial) -> None:
+    """Launchers in phases that end a task: each such phase has to be done again, and its callback called once."""
+    run = trial.start_and_hold(called=True)
+    cut = 0
+    for number in range(1, PARTS + 1):
+        launchers = _launchers()
+        part = range(run.n * (number - 1) // PARTS, run.n * number // PARTS)
+        trial.open(run, part.stop)
+
+        def in_state(state: str, part: range = part) -> list[int]:
+            return [one["map_index"] for one in run.instances() if one["state"] == state and one["map_index"] in part]
+
+        def over(in_state: Callable[[str], list[int]] = in_state, part: range = part) -> bool:
+            return len(in_state("success")) == len(part)
+
+        # A phase is short: it may have been missed.
+        trial.wait("a task in its second phase", lambda: in_state("running") or over(), run, every=0.1)
+        with components.frozen(*launchers):
+            caught = in_state("running")
+            for one in launchers if caught else ():
+                one.kill_processes(LAUNCHER_PROCESSES)
+        cut += len(caught)
+        trial.faults += bool(caught)
+        trial.say(f"{cut} second phases cut off")
+        # Before others are: what is lost too often is given up.
+        trial.wait("the end of those that were let go", over, run)
+    if not cut:
+        raise Problem("no second phase could be cut off", "Run it again, or with more tasks: N=80.")
+    trial.finish()
+    calls = Counter(
+        one["key"].removeprefix(f"faults-called-{run.run_id}-").split("-")[0]
+        for one in work.calls(trial.airflow, run.run_id)
+    )
+    trial.callbacks_twice = sum(count > 1 for count in calls.values())
+    trial.notes.append(
+        f"{cut} second phases cut off in {trial.faults} kills; callbacks of {len(calls)} of {run.n} tasks were called: "
+        "one whose process is killed once the end is stored is not, as with Airflow's own"
+    )
+
+
 def _launchers() -> list[Container]:
     component = next(one for one in LAUNCHERS if components.pods(one))
     return [components.container(pod, component) for pod in components.pods(component)]
@@ -273,6 +317,15 @@ SCENARIOS = {
             launcher_kill,
         ),
         Scenario(
+            "second-phase",
+            40,
+            "the processes of the launcher are killed while tasks with a callback are in their second phase, "
+            f"{PARTS} times",
+            second_phase,
+            only=("local", "celery"),
+            calls=True,
+        ),
+        Scenario(
             "api-server",
             20,
             f"Airflow's api-server is away for {AWAY} s while half of the tasks end and as many more are launched",
@@ -297,7 +350,7 @@ SCENARIOS = {
             f"the broker of the Celery launcher stands still for {AWAY} s, takes connections and answers nothing, "
             "while half of the tasks end and as many more are launched",
             _outage(components.broker_frozen),
-            only="celery",
+            only=("celery",),
         ),
         Scenario("s3", 30, f"S3 is away while all tasks end, and for {AWAY} s more", s3),
     )

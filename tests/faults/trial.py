@@ -51,6 +51,8 @@ class Trial:
         self.workers: PodRecord
         self.notes: list[str] = []
         self.faults = 0
+        #: Tasks whose callback was called more than once.
+        self.callbacks_twice = 0
         #: How many requests the api-server was sent meanwhile, and how many of them failed.
         self.requests = (0, 0)
         self._access = access
@@ -71,16 +73,24 @@ class Trial:
         """Tell how far it is."""
         self._current.note(progress)
 
-    def start(self, n: int | None = None, *, gated: bool = True, lines: int = LINES, interval: float = INTERVAL) -> Run:
-        """Trigger a run of the DAG with as many tasks as the trial has, or ``n``."""
+    def start(
+        self,
+        n: int | None = None,
+        *,
+        gated: bool = True,
+        lines: int = LINES,
+        interval: float = INTERVAL,
+        called: bool = False,
+    ) -> Run:
+        """Trigger a run of the DAG with as many tasks as the trial has, or ``n``; ``called``: that with a callback."""
         more = {"ledger": self._ledger.url, "gated": gated, "lines": lines, "interval": interval}
-        run = work.start(self.airflow, self.launch, n or self.n, **more)
+        run = work.start(self.airflow, work.CALLED if called else self.launch, n or self.n, **more)
         self._runs.append(run)
         return run
 
-    def start_and_hold(self) -> Run:
+    def start_and_hold(self, *, called: bool = False) -> Run:
         """A run whose tasks all run and wait in the triggerer."""
-        run = self.start()
+        run = self.start(called=called)
 
         def waiting() -> bool:
             begun = self.begun(run)
@@ -176,6 +186,7 @@ class Trial:
         """The figures. :raises Problem: tasks were not launched in the way that was asked for."""
         found = Verdict(scenario, self.launch, sum(run.n for run in self._runs), self.faults, notes=self.notes)
         found.requests, found.requests_failed = self.requests
+        found.callbacks_twice = self.callbacks_twice
         instances = {run: run.instances() for run in self._runs}
         self._check_launch([one for every in instances.values() for one in every])
         entries = self._ledger.entries(*(run.run_id for run in self._runs))
@@ -265,10 +276,12 @@ class Trial:
         return every
 
     def clean_up(self) -> None:
-        """End what still runs."""
+        """End what still runs, and forget what callbacks have left."""
         for run in self._runs:
             with suppress(Problem, OSError):
                 run.stop()
+                for one in work.calls(self.airflow, run.run_id):
+                    self.airflow.call("DELETE", f"variables/{one['key']}")
         runs = ",".join(run.run_id for run in self._runs)
         if runs:
             for namespace in (settings.TASK_NAMESPACE, settings.NAMESPACE):

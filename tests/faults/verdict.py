@@ -37,6 +37,8 @@ class Verdict:
     pods_twice: int = 0
     runs_twice: int = 0
     terminated: int = 0
+    #: Whose callback was called more than once.
+    callbacks_twice: int = 0
     #: Logs in S3 and in the API that are not each line once and in order; and how many lines.
     logs_incomplete: int = 0
     lines_missing: int = 0
@@ -64,6 +66,7 @@ class Verdict:
             "tries used up": self.retries,
             "tasks with two pods": self.pods_twice,
             "tasks run twice": self.runs_twice,
+            "callbacks called twice": self.callbacks_twice,
             "logs not complete": self.logs_incomplete,
             "requests failed": self.requests_failed,
         }

@@ -23,6 +23,8 @@ SLOTS = 2000
 
 #: Ways to launch a task, in the order in which they are tried.
 STOCK, PLATFORM = LAUNCHES = ("stock", "platform")
+#: The DAGs of the platform's way whose tasks have a callback, for which they go to a second phase.
+CALLED = "called"
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,17 @@ def start(airflow: Airflow, launch: str, n: int, *, ledger: str, gated: bool, li
     conf = {"ledger": ledger, "gate": run.gate, "lines": lines, "interval": interval}
     airflow.call("POST", f"dags/{run.dag_id}/dagRuns", dag_run_id=run_id, logical_date=None, conf=conf)
     return run
+
+
+def calls(airflow: Airflow, run_id: str) -> list[dict]:
+    """What the callbacks of a run's tasks have left: a variable for each call, whose key has the map index."""
+    found: list[dict] = []
+    while True:
+        query = f"variable_key_pattern=faults-called-{run_id}-%25&limit={PAGE}&offset={len(found)}"
+        page = airflow.call("GET", f"variables?{query}")
+        found += page["variables"]
+        if len(found) >= page["total_entries"] or not page["variables"]:
+            return found
 
 
 def dag_id(launch: str, n: int) -> str:

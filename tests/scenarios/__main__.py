@@ -1,5 +1,7 @@
 """``python -m tests.scenarios [NAME…]``: the chart's `ci/` files on the local cluster, each over the one before.
 
+With ``--anew`` each is a first release, on an empty database.
+
 Each release has to be ready, and pass `helm test`, within three minutes; its images are there already. Afterwards the
 platform is as `make up` installs it.
 """
@@ -7,17 +9,19 @@ platform is as `make up` installs it.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import secrets
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from local.cluster import access, console, dags, images, kind, monitoring, registry, releases, s3, settings
 from local.cluster.console import Problem, duration, say, step
-from tests.scenarios import checks
+from tests.scenarios import anew, checks
 
 #: Seconds that a scenario may take, `helm test` included.
 LIMIT = 180
@@ -36,9 +40,10 @@ IMAGES = {
 }
 
 
-def run(names: list[str]) -> None:
+def run(names: list[str], *, is_anew: bool) -> None:
     """Install these scenarios one after the other.
 
+    :param is_anew: each on a cluster that had no release, with an empty database; else over the one before.
     :raises Problem: one of them was not ready, failed its test, or took longer than :data:`LIMIT`.
     """
     access.link_programs()
@@ -51,16 +56,8 @@ def run(names: list[str]) -> None:
             say(f"Scenario {name}")
             named = IMAGES.get(name, dict)()
             registry.push(list(named.values()))
-            began = time.monotonic()
-            releases.install_scenario(FILES[name], named)
-            ready = time.monotonic()
-            with step("helm test"):
-                releases.helm("test", settings.RELEASE, "--namespace", settings.NAMESPACE, "--timeout=150s")
-            tested = time.monotonic()
-            for check in checks.CHECKS.get(name, (checks.no_longer_declared,)):
-                with step(check.__doc__.splitlines()[0].rstrip(".")):
-                    check()
-            took[name] = (ready - began, tested - ready)
+            with anew.nothing_before() if is_anew else contextlib.nullcontext():
+                took[name] = _install(name, named)
     finally:
         say(table(took))
         say("Afterwards")
@@ -69,9 +66,23 @@ def run(names: list[str]) -> None:
         raise Problem(f"{', '.join(slow)}: more than {duration(LIMIT)}", "See what took it in `.local/log/helm.log`.")
 
 
+def _install(name: str, named: Mapping[str, images.Image]) -> tuple[float, float]:
+    """Seconds until it was ready, and for its test."""
+    began = time.monotonic()
+    releases.install_scenario(FILES[name], named)
+    ready = time.monotonic()
+    with step("helm test"):
+        releases.helm("test", settings.RELEASE, "--namespace", settings.NAMESPACE, "--timeout=150s")
+    tested = time.monotonic()
+    for check in checks.CHECKS.get(name, (checks.no_longer_declared,)):
+        with step(check.__doc__.splitlines()[0].rstrip(".")):
+            check()
+    return ready - began, tested - ready
+
+
 def table(took: dict[str, tuple[float, float]]) -> str:
     """What each scenario took, in seconds, as a table of Markdown."""
-    lines = ["| scenario | upgrade | helm test | in all |", "| --- | ---: | ---: | ---: |"]
+    lines = ["| scenario | ready | helm test | in all |", "| --- | ---: | ---: | ---: |"]
     lines += [f"| {name} | {up:.0f} s | {test:.0f} s | {up + test:.0f} s |" for name, (up, test) in took.items()]
     return "\n".join(lines)
 
@@ -139,11 +150,12 @@ def main(arguments: list[str]) -> int:
     """The exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.scenarios", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(FILES)}; all if none")
+    parser.add_argument("--anew", action="store_true", help="each without a release before, on an empty database")
     given = parser.parse_args(arguments)
     for name in given.names:
         if name not in FILES:
             parser.error(f"no scenario {name}; choose among {', '.join(FILES)}")
-    return console.main(lambda: run(given.names or list(FILES)))
+    return console.main(lambda: run(given.names or list(FILES), is_anew=given.anew))
 
 
 if __name__ == "__main__":

@@ -95,6 +95,17 @@ def test_a_secret_of_the_environment_is_not_in_the_log_of_a_failure(run):
 
 
 @pytest.mark.runs("semantics_log_ends")
+def test_a_secret_beside_a_template_that_fails_is_not_in_the_log(run, airflow):
+    instance = run.ended_task("template_that_fails")
+    assert instance["state"] == "failed"
+    assert any("Exception rendering Jinja template" in line for line in run.log("template_that_fails"))
+    # With the traceback, too.
+    _, stored = airflow.stored_log(instance)
+    assert any("'nothing' is undefined" in line for line in stored)
+    assert not any("hunter2-beside-a-template" in line for line in stored)
+
+
+@pytest.mark.runs("semantics_log_ends")
 def test_a_secret_that_airflow_knows_is_masked_wherever_the_pod_prints_it(run):
     assert run.ended_task("masked_secret")["state"] == "failed"
     lines = run.log("masked_secret")

@@ -33,16 +33,16 @@ def test_each_setting_reaches_the_pod(run, everything):
     assert spec["securityContext"].items() >= {"runAsUser": 1000, "fsGroup": 2000, "runAsNonRoot": True}.items()
     assert base["securityContext"].items() >= {"allowPrivilegeEscalation": False, "runAsGroup": 3000}.items()
     assert base["ports"] == [{"name": "http", "containerPort": 8080, "protocol": "TCP"}]
-    assert base["imagePullPolicy"] == "IfNotPresent"
+    assert base["imagePullPolicy"] == "Always"
     assert base["terminationMessagePolicy"] == "FallbackToLogsOnError"
     assert base["resources"]["limits"] == {"memory": "64Mi"}
     wanted = {
-        "serviceAccountName": "airflow-task",
+        "serviceAccountName": "default",
         "imagePullSecrets": [{"name": "registry"}],
         "hostname": "host",
         "subdomain": "sub",
         "hostAliases": [{"ip": "127.0.0.1", "hostnames": ["alias.local"]}],
-        "dnsPolicy": "ClusterFirst",
+        "dnsPolicy": "Default",
         "dnsConfig": {"searches": ["semantics.local"]},
         "schedulerName": "default-scheduler",
         "priorityClassName": "semantics",
@@ -102,6 +102,12 @@ def test_a_pod_is_made_from_a_template_and_the_task_wins(run, task_id, labels):
 def test_another_container_can_be_the_task(run):
     assert run.ended_task("base_container_name")["state"] == "success"
     assert "[work] from another container" in run.log("base_container_name")
+    for logs in (True, False):
+        task_id = f"base_container_name_fails_{'with' if logs else 'without'}_logs"
+        assert run.ended_task(task_id)["state"] == "failed"
+        lines = run.log(task_id)
+        assert ("[work] from another container" in lines) == logs
+        assert any("ended with exit code 3" in line for line in lines)
 
 
 @pytest.mark.runs("semantics_parameters")

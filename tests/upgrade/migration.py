@@ -57,12 +57,12 @@ def downgrade() -> None:
     cronjobs.run("restore", "downgrade", edit, seconds=180)
 
 
-def restore() -> str:
+def restore(*more: str) -> str:
     """What an SRE runs: what it says. :raises Problem: it failed."""
     env = {
         "KUBECONFIG": str(settings.kubeconfig()),
         "PATH": f"{settings.STATE / 'bin'}:{os.environ['PATH']}",
         "PYTHONPATH": str(settings.REPO / "images" / "airflow" / "src"),
     }
-    words = ["-m", "airflow_platform.cli", "restore", settings.RELEASE, "-n", settings.NAMESPACE, "--yes"]
+    words = ["-m", "airflow_platform.cli", "restore", settings.RELEASE, "-n", settings.NAMESPACE, "--yes", *more]
     return run([sys.executable, *words], log="restore", env=env, doing="airflow-platform restore")

@@ -37,6 +37,7 @@ def test_a_database_goes_back_to_before_a_migration(airflow, platform, migration
     platform.anew()
     assert "the schema stays: no dump is needed" in migrations_log()
     newest = revision()
+    before = releases.revision()
 
     downgrade()
     assert revision() == REVISION
@@ -61,7 +62,24 @@ def test_a_database_goes_back_to_before_a_migration(airflow, platform, migration
     platform.again()
     assert revision() == newest
 
-    def healthy():
-        return airflow.call("GET", "monitor/health")["scheduler"]["status"] == "healthy"
+    wait_for("a healthy Airflow", lambda: _healthy(airflow), seconds=60)
 
-    wait_for("a healthy Airflow", healthy, seconds=60)
+    # The other way: release and database go back in one command, whose migration begins from the restored schema.
+    downgrade()
+    platform.anew()
+    after = releases.revision()
+    other = f"after_{uuid.uuid4().hex}"
+    wait_for("a healthy Airflow", lambda: _healthy(airflow), seconds=60)
+    airflow.call("POST", "variables", key=other, value="stored after the backup")
+    said = restore("--rollback", str(before))
+    assert f"of the schema of Airflow 3.2.0: alembic_version {REVISION}" in said
+    assert said.splitlines()[-1] == "done"
+    assert releases.revision() == after + 1
+    assert f"the schema moves from alembic_version {REVISION}" in migrations_log()
+    assert revision() == newest
+    assert postgres.query(f"SELECT count(*) FROM variable WHERE key = '{other}'") == ["0"]
+    wait_for("a healthy Airflow", lambda: _healthy(airflow), seconds=60)
+
+
+def _healthy(airflow):
+    return airflow.call("GET", "monitor/health")["scheduler"]["status"] == "healthy"

@@ -57,6 +57,10 @@ def test_lines_of_an_object_in_s3():
     assert len({line.time for line in found}) == 1
 
 
+def test_a_callback_that_was_called_twice_must_not_be():
+    assert verdict(callbacks_twice=1).broken() == ["1 callbacks called twice"]
+
+
 def test_a_task_that_ran_once_and_succeeded_is_nothing_to_speak_of():
     found = verdict()
     count_tasks(found, [instance()], entries("start", "end"))

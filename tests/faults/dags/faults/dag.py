@@ -1,22 +1,34 @@
 """Tasks that run until they are let go, launched by the stock operator and by the platform.
 
+The platform's end in the triggerer, and, where a callback is to be called, in a second phase.
+
 ``suite.yaml`` beside this file says how many tasks the DAGs have, and tells one push from another.
 """
 
+import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import yaml
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Variable
 from kubernetes.client import V1EnvVar, V1EnvVarSource, V1ObjectFieldSelector, V1Toleration
 
 HERE = Path(__file__).parent
 SUITE = yaml.safe_load((HERE / "suite.yaml").read_text())
 VERSIONS = yaml.safe_load((HERE.parent / "images.yaml").read_text())
+
+
+def called(context):
+    """Leave word that the callback of a task was called."""
+    instance = context["ti"]
+    Variable.set(f"faults-called-{instance.run_id}-{instance.map_index}-{uuid.uuid4().hex}", instance.try_number)
+
+
 LAUNCHES = {
-    "stock": {"deferrable": True, "executor_config": {"launch": "worker"}},
-    "platform": {},
+    "stock": {"name": "faults-stock", "deferrable": True, "executor_config": {"launch": "worker"}},
+    "platform": {"name": "faults-platform"},
+    "called": {"name": "faults-platform", "on_success_callback": called},
 }
 ENVIRONMENT = {
     "LEDGER": "{{ dag_run.conf['ledger'] }}",
@@ -53,7 +65,6 @@ for launch, how in LAUNCHES.items():
         ):
             KubernetesPodOperator.partial(
                 task_id="hold",
-                name=f"faults-{launch}",
                 image=f"ticket-extract:{VERSIONS['ticket-extract']}",
                 cmds=["python", "-c", (HERE / "hold.py").read_text()],
                 env_vars=[*(V1EnvVar(name=key, value=value) for key, value in ENVIRONMENT.items()), POD_UID],

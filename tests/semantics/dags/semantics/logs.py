@@ -96,6 +96,10 @@ with DAG("semantics_log_ends", default_args=TASK, **MANUAL):
         env_vars={"password": "hunter2-of-the-environment"},
     )
     KubernetesPodOperator(
+        task_id="template_that_fails",
+        env_vars={"PASSWORD": "hunter2-beside-a-template", "WORD": "{{ nothing.of_this }}"},
+    )
+    KubernetesPodOperator(
         task_id="masked_secret",
         cmds=["sh", "-c", "echo logging in as $URL; echo refused $URL; exit 3"],
         env_vars={"URL": "postgres://me:hunter2-of-a-connection@host"},

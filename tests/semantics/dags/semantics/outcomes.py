@@ -1,16 +1,13 @@
 """What follows from a task's end: retries, callbacks, mail, asset events, other tasks, the end of the pod."""
 
-import json
-import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import yaml
-from airflow.listeners import hookimpl
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.smtp.notifications.smtp import SmtpNotifier
-from airflow.sdk import DAG, Asset, ExceptionRetryPolicy, RetryAction, RetryRule, Variable
-from airflow.sdk.listener import get_listener_manager
+from airflow.sdk import DAG, Asset, ExceptionRetryPolicy, RetryAction, RetryRule
+from semantics.notes import note
 
 from airflow_platform.notifications import notify
 
@@ -31,12 +28,6 @@ TASK = {
 FAILS = ["sh", "-c", "echo it fails; exit 3"]
 SKIPS = ["sh", "-c", "exit 99"]
 FAILS_ONCE = ["sh", "-c", "[ {{ ti.try_number }} -gt 1 ]"]
-
-
-def note(kind, instance):
-    """Leave a note that a test reads through the API."""
-    said = {"kind": kind, "task": instance.task_id, "try": instance.try_number, "time": datetime.now(UTC).isoformat()}
-    Variable.set(f"semantics-{instance.run_id}-{uuid.uuid4().hex}", json.dumps(said))
 
 
 def on_execute(context):
@@ -77,7 +68,13 @@ with DAG("semantics_callbacks", default_args=TASK | CALLBACKS, **MANUAL):
 with DAG("semantics_retries", default_args=TASK, **MANUAL):
     KubernetesPodOperator(task_id="recovers", cmds=FAILS_ONCE, retries=2)
     KubernetesPodOperator(task_id="fails", cmds=FAILS, retries=2)
-    KubernetesPodOperator(task_id="backs_off", cmds=FAILS_ONCE, retries=1, retry_delay=timedelta(seconds=12))
+    KubernetesPodOperator(
+        task_id="backs_off",
+        cmds=["sh", "-c", "[ {{ ti.try_number }} -gt 2 ]"],
+        retries=2,
+        retry_delay=timedelta(seconds=4),
+        retry_exponential_backoff=4,
+    )
     KubernetesPodOperator(task_id="skips", cmds=SKIPS, skip_on_exit_code=99, retries=2)
     KubernetesPodOperator(
         task_id="gives_up",
@@ -126,39 +123,6 @@ with DAG(
 ):
     KubernetesPodOperator(task_id="may_fail", cmds=["sh", "-c", "exit {{ 3 if params.fails else 0 }}"])
 
-
-class Transitions:
-    """A listener; only for the DAG below, as others of this file have their own proof."""
-
-    @hookimpl
-    def on_task_instance_running(self, previous_state, task_instance):
-        self._note("running", task_instance)
-
-    @hookimpl
-    def on_task_instance_success(self, previous_state, task_instance):
-        self._note("success", task_instance)
-
-    @hookimpl
-    def on_task_instance_failed(self, previous_state, task_instance, error):
-        self._note("failed", task_instance)
-
-    @hookimpl
-    def on_task_instance_skipped(self, previous_state, task_instance):
-        self._note("skipped", task_instance)
-
-    def _note(self, kind, instance):
-        if instance.dag_id == "semantics_listener":
-            note(kind, instance)
-
-
-# As a plugin would, in each process that runs a task of this file.
-if not any(isinstance(one, Transitions) for one in get_listener_manager().pm.get_plugins()):
-    get_listener_manager().add_listener(Transitions())
-
-with DAG("semantics_listener", default_args=TASK, **MANUAL):
-    KubernetesPodOperator(task_id="succeeds")
-    KubernetesPodOperator(task_id="fails", cmds=FAILS, retries=1)
-    KubernetesPodOperator(task_id="skips", cmds=SKIPS, skip_on_exit_code=99)
 
 MADE = Asset(name="semantics_made", uri="s3://tickets/semantics/made")
 LOST = Asset(name="semantics_lost", uri="s3://tickets/semantics/lost")

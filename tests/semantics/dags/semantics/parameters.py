@@ -71,13 +71,13 @@ with DAG("semantics_parameters", default_args=TASK, **MANUAL):
         tolerations=[k8s.V1Toleration(key="semantics", operator="Exists", effect="NoSchedule")],
         security_context={"runAsUser": 1000, "fsGroup": 2000},
         container_security_context={"allowPrivilegeEscalation": False, "runAsGroup": 3000},
-        service_account_name="airflow-task",
-        image_pull_policy="IfNotPresent",
+        service_account_name="default",
+        image_pull_policy="Always",
         image_pull_secrets=[k8s.V1LocalObjectReference("registry")],
         hostname="host",
         subdomain="sub",
         host_aliases=[k8s.V1HostAlias(ip="127.0.0.1", hostnames=["alias.local"])],
-        dnspolicy="ClusterFirst",
+        dnspolicy="Default",
         dns_config=k8s.V1PodDNSConfig(searches=["semantics.local"]),
         schedulername="default-scheduler",
         priority_class_name="semantics",
@@ -103,6 +103,13 @@ with DAG("semantics_parameters", default_args=TASK, **MANUAL):
     KubernetesPodOperator(
         task_id="base_container_name", base_container_name="work", cmds=["echo", "from another container"]
     )
+    for logs in (True, False):
+        KubernetesPodOperator(
+            task_id=f"base_container_name_fails_{'with' if logs else 'without'}_logs",
+            base_container_name="work",
+            cmds=["sh", "-c", "echo from another container; exit 3"],
+            get_logs=logs,
+        )
     KubernetesPodOperator(
         task_id="sidecar_that_stays",
         pod_template_dict={
