@@ -211,6 +211,8 @@ def second_phase(trial: Trial) -> None:
         for one in work.calls(trial.airflow, run.run_id)
     )
     trial.callbacks_twice = sum(count > 1 for count in calls.values())
+    if len(calls) < run.n - cut:
+        raise Problem(f"callbacks of {len(calls)} of {run.n} tasks were called, and {cut} phases cut off", "See a log.")
     trial.notes.append(
         f"{cut} second phases cut off in {trial.faults} kills; callbacks of {len(calls)} of {run.n} tasks were called: "
         "one whose process is killed once the end is stored is not, as with Airflow's own"

@@ -89,9 +89,11 @@ def test_the_verdict_s_name_is_the_trigger_s():
     assert notifications._VERDICT == trigger.VERDICT
 
 
-def test_a_webhook_is_told_the_cause_in_a_line_and_a_link(airflow, webhook):
+# As an XCom of a phase, and as Airflow stores one of a task that ended in the triggerer.
+@pytest.mark.parametrize("verdict", [{"sentence": OOM}, json.dumps({"sentence": OOM})])
+def test_a_webhook_is_told_the_cause_in_a_line_and_a_link(airflow, webhook, verdict):
     airflow.states.update(extract="failed", score="upstream_failed")
-    airflow.verdicts["extract", -1] = {"sentence": OOM}
+    airflow.verdicts["extract", -1] = verdict
     fail(webhook="slack")
     assert webhook == [
         (

@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -184,6 +185,10 @@ def _cause(dag: Any, run_id: str, task_id: str, map_index: int) -> str:
     if error := getattr(dag.task_dict[task_id], "declared_error", ""):
         return error.splitlines()[0]
     found = XCom.get_one(key=_VERDICT, dag_id=dag.dag_id, task_id=task_id, run_id=run_id, map_index=map_index)
+    if isinstance(found, str):
+        # Of a task that ended in the triggerer: Airflow encodes what such an end brings once more.
+        with suppress(ValueError):
+            found = json.loads(found)
     if isinstance(found, dict) and found.get("sentence"):
         return " ".join(str(found["sentence"]).split())
     return "it failed; its log says why."

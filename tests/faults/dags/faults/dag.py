@@ -22,7 +22,7 @@ VERSIONS = yaml.safe_load((HERE.parent / "images.yaml").read_text())
 def called(context):
     """Leave word that the callback of a task was called."""
     instance = context["ti"]
-    Variable.set(f"faults-called-{instance.run_id}-{instance.map_index}-{uuid.uuid4().hex}", instance.try_number)
+    Variable.set(f"faults-called-{instance.run_id}-{instance.map_index}-{uuid.uuid4().hex}", str(instance.try_number))
 
 
 LAUNCHES = {
