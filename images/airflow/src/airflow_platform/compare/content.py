@@ -119,12 +119,12 @@ def _tables(one: table.Table, other: table.Table, tolerance: float) -> _Found:
     def of(side: table.Table) -> str:
         return _count(side.total, "row") if side.is_whole else f"the first {len(side.rows):,} of {side.total:,} rows"
 
-    is_whole, key = one.is_whole and other.is_whole, table.key_of(one, other)
+    is_whole = one.is_whole and other.is_whole
     rows = of(one) if of(one) == of(other) else f"{of(one)} with {of(other)}"
-    if key is None and not is_whole:
+    if not is_whole and table.key_of(one, other) is None:
         rows = f"no cell of {rows}, as no column tells them apart"
     columns = len(set(one.types) & set(other.types))
-    return table.differences(one, other, tolerance, key), f"{rows}, {_count(columns, 'column')}", is_whole
+    return table.differences(one, other, tolerance), f"{rows}, {_count(columns, 'column')}", is_whole
 
 
 def _json(one: _Opened, other: _Opened, tolerance: float) -> _Found:

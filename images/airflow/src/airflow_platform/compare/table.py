@@ -110,17 +110,17 @@ def _number(cell: str) -> Any:
 
 
 def key_of(left: Table, right: Table) -> str | None:
-    """The first column whose values are all different, in both tables."""
+    """The first column whose values are all different, in both tables; None: there is none."""
     columns = _shared(left, right)
-    rows, others = _of(left, columns), _of(right, columns)
-    return next((name for place, name in enumerate(columns) if _is_key(rows, place) and _is_key(others, place)), None)
+    place = _key(columns, _of(left, columns), _of(right, columns))
+    return None if place is None else columns[place]
 
 
-def differences(left: Table, right: Table, tolerance: float, key: str | None) -> Iterator[Difference]:
+def differences(left: Table, right: Table, tolerance: float) -> Iterator[Difference]:
     """Where two tables are not the same: in columns, types, number of rows, and cells.
 
-    Rows belong together that have the same value in the column ``key``; without one, those at the same place, or at the
-    same place of the sorted rows.
+    Rows belong together that have the same value in the column of `key_of`; without one, those at the same place, or at
+    the same place of the sorted rows.
 
     Of a table of which only a part was read, a row without its counterpart is no difference: that may be in the part
     that was not read. Without a key nothing of its cells is known then.
@@ -133,9 +133,9 @@ def differences(left: Table, right: Table, tolerance: float, key: str | None) ->
         yield Difference("number of rows", str(left.total), str(right.total))
     columns = _shared(left, right)
     rows, others = _of(left, columns), _of(right, columns)
-    is_whole = left.is_whole and right.is_whole
+    is_whole, key = left.is_whole and right.is_whole, _key(columns, rows, others)
     if key is not None:
-        pairs = _by_key(key, columns.index(key), rows, others)
+        pairs = _by_key(columns[key], key, rows, others)
         if not is_whole:
             pairs = [(where, row, other) for where, row, other in pairs if row is not None and other is not None]
     elif not is_whole:
@@ -165,6 +165,10 @@ def _shared(left: Table, right: Table) -> list[str]:
 def _of(table: Table, columns: Sequence[str]) -> list[_Row]:
     places = [list(table.types).index(name) for name in columns]
     return [tuple(row[place] for place in places) for row in table.rows]
+
+
+def _key(columns: Sequence[str], rows: list[_Row], others: list[_Row]) -> int | None:
+    return next((place for place, _ in enumerate(columns) if _is_key(rows, place) and _is_key(others, place)), None)
 
 
 def _is_key(rows: list[_Row], place: int) -> bool:
