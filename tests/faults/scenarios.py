@@ -182,27 +182,10 @@ def second_phase(trial: Trial) -> None:
     run = trial.start_and_hold(called=True)
     cut = 0
     for number in range(1, PARTS + 1):
-        launchers = _launchers()
-        part = range(run.n * (number - 1) // PARTS, run.n * number // PARTS)
-        trial.open(run, part.stop)
-
-        def in_state(state: str, part: range = part) -> list[int]:
-            return [one["map_index"] for one in run.instances() if one["state"] == state and one["map_index"] in part]
-
-        def over(in_state: Callable[[str], list[int]] = in_state, part: range = part) -> bool:
-            return len(in_state("success")) == len(part)
-
-        # A phase is short: it may have been missed.
-        trial.wait("a task in its second phase", lambda: in_state("running") or over(), run, every=0.1)
-        with components.frozen(*launchers):
-            caught = in_state("running")
-            for one in launchers if caught else ():
-                one.kill_processes(LAUNCHER_PROCESSES)
-        cut += len(caught)
+        caught = _cut_second_phases(trial, run, range(run.n * (number - 1) // PARTS, run.n * number // PARTS))
+        cut += caught
         trial.faults += bool(caught)
         trial.say(f"{cut} second phases cut off")
-        # Before others are: what is lost too often is given up.
-        trial.wait("the end of those that were let go", over, run)
     if not cut:
         raise Problem("no second phase could be cut off", "Run it again, or with more tasks: N=80.")
     trial.finish()
@@ -217,6 +200,28 @@ def second_phase(trial: Trial) -> None:
         f"{cut} second phases cut off in {trial.faults} kills; callbacks of {len(calls)} of {run.n} tasks were called: "
         "one whose process is killed once the end is stored is not, as with Airflow's own"
     )
+
+
+def _cut_second_phases(trial: Trial, run: Run, part: range) -> int:
+    """Let tasks of a part go, and kill the launchers once some are in their second phase; how many are cut off."""
+    launchers = _launchers()
+    trial.open(run, part.stop)
+
+    def in_state(state: str) -> int:
+        return sum(one["state"] == state and one["map_index"] in part for one in run.instances())
+
+    def over() -> bool:
+        return in_state("success") == len(part)
+
+    # A phase is short: it may have been missed.
+    trial.wait("a task in its second phase", lambda: in_state("running") or over(), run, every=0.1)
+    with components.frozen(*launchers):
+        caught = in_state("running")
+        for one in launchers if caught else ():
+            one.kill_processes(LAUNCHER_PROCESSES)
+    # Before others are: what is lost too often is given up.
+    trial.wait("the end of those that were let go", over, run)
+    return caught
 
 
 def _launchers() -> list[Container]:
