@@ -86,7 +86,8 @@ def chart() -> None:
                 run([programs / "helm-unittest", "--strict", CHARTS[0]], log="chart", env=env, doing="helm-unittest"), 6
             )
         )
-        words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/chart"]
+        words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        words += ["--numprocesses", "auto", "--dist", "loadfile", "tests/chart"]
         say(_tail(run(words, log="chart", env=env, doing="tests/chart"), 1))
     with step("chart: kubeconform"):
         location = f"{toolchain.schemas()}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json"

@@ -74,7 +74,7 @@ def _install(name: str, named: Mapping[str, images.Image]) -> tuple[float, float
     with step("helm test"):
         releases.helm("test", settings.RELEASE, "--namespace", settings.NAMESPACE, "--timeout=150s")
     tested = time.monotonic()
-    for check in checks.CHECKS.get(name, (checks.no_longer_declared,)):
+    for check in (*checks.CHECKS.get(name, (checks.no_longer_declared,)), *checks.EACH):
         with step(check.__doc__.splitlines()[0].rstrip(".")):
             check()
     return ready - began, tested - ready

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from local.cluster import cronjobs, postgres, settings
+from local.cluster import access, cronjobs, postgres, settings
 from local.cluster.console import Problem, wait_for
 from local.cluster.kind import kubectl
 from tests.faults import components
+from tests.observe import secrecy
 
 #: Seconds for what a release that is ready still has to do, and for a pod of Airflow's.
 _SOON, _RUN = 60, 150
@@ -145,6 +146,14 @@ def oidc() -> None:
         raise Problem("the page to log in does not name the provider", "See the api-server's log.")
 
 
+def secrets_are_kept() -> None:
+    """No secret of the platform is in a log, an object, the release, a row or the logs' bucket."""
+    if places := secrecy.shown(access.write()["s3"]["bucket"]):
+        raise Problem(f"secrets are shown: {', '.join(places)}", "See what wrote it there.")
+
+
+#: Of every scenario, at its end.
+EACH = (secrets_are_kept,)
 #: By scenario; of all others, what is declared no more is gone.
 CHECKS: dict[str, tuple[Callable[[], None], ...]] = {
     "declared": (declared,),

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import sys
 import threading
 from decimal import Decimal
 
@@ -342,6 +343,27 @@ def test_a_tolerance_and_what_is_left_out(compare_runs, runs, s3):
     runs(ended(declares("t", "s3://out/a/r.json")), ended(declares("t", "s3://out/b/r.json")))
     assert compare_runs("d", "--runs", "a", "b", "--tolerance", "0.1")[0] == 1
     assert compare_runs("d", "--runs", "a", "b", "--tolerance", "0.1", "--ignore", "*r.json at")[0] == 0
+
+
+def test_a_name_with_an_index_is_left_out_as_it_is_shown(compare_runs, runs, s3):
+    for side in "ab":
+        s3.put(f"s3://out/{side}/r.json", json.dumps([{"at": side}]))
+    runs(ended(declares("t", "s3://out/a/r.json")), ended(declares("t", "s3://out/b/r.json")))
+    assert '[0].at: "a" → "b"' in compare_runs("d", "--runs", "a", "b")[1]
+    assert compare_runs("d", "--runs", "a", "b", "--ignore", "*r.json [0].at")[0] == 0
+    assert compare_runs("d", "--runs", "a", "b", "--ignore", "*r.json [1].at")[0] == 1
+
+
+def test_what_cannot_be_read_here_is_not_called_different(compare_runs, runs, s3, monkeypatch):
+    for side in "ab":
+        s3.put(f"s3://out/{side}/r.csv.gz", gzip.compress(b"n\n" + b"1\n" * (1 << 20), mtime=ord(side)))
+        s3.put(f"s3://out/{side}/r.parquet", side)
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    for name, said in (("r.csv.gz", "it holds more than 1 MiB, compressed"), ("r.parquet", "duckdb")):
+        runs(ended(declares("t", f"s3://out/a/{name}")), ended(declares("t", f"s3://out/b/{name}")))
+        code, out, _, _ = compare_runs("d", "--runs", "a", "b", "--max-size", "1")
+        assert (code, said in out) == (2, True)
+        assert "the bytes are different; not by content" in out
 
 
 def test_a_folder_is_compared_file_by_file(compare_runs, runs, s3):

@@ -214,6 +214,28 @@ def test_a_task_may_name_a_pool_that_is_declared(tmp_path, declared):
     assert ("pool" not in found) == declared
 
 
+def test_quantities_of_values_may_be_numbers(tmp_path):
+    values, dag = tmp_path / "values.yaml", tmp_path / "dag.py"
+    pool = {"name": "light", "slots": 8, "resources": {"requests": {"cpu": 0.5}}, "quota": {"pods": 6}}
+    values.write_text(json.dumps({"nodePools": [pool]}))
+    text = """
+        with DAG("orders", schedule=None, catchup=False, **DAG_):
+            KubernetesPodOperator(task_id="work", **TASK)
+    """
+    dag.write_text(HEAD + textwrap.dedent(text))
+    assert check(dag, platform=platform_of([values])) == []
+    pool["quota"] = {"pods": "six"}
+    with pytest.raises(RulesError, match=r"nodePools\[0\].quota.pods: .*'six' is not a quantity"):
+        check(dag, platform={"nodePools": [pool]})
+
+
+@pytest.mark.parametrize("text", ["- light", "nodePools: [{slots: 8}]", "nodePools: [light]", "declared: {pools: 3}"])
+def test_what_is_no_values_file_is_said(tmp_path, text):
+    (tmp_path / "values.yaml").write_text(text)
+    with pytest.raises(RulesError, match="values.yaml is no values file of the chart"):
+        platform_of([tmp_path / "values.yaml"])
+
+
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(RulesError, match="there is nothing at"):
         check(tmp_path / "dags")

@@ -56,12 +56,13 @@ def test_what_it_works_on_is_told_to_airflow(airflow, run, tmp_path):
     path = tmp_path / "conf.json"
     path.write_text('{"a": 1, "b": 2}')
     words = ["--logical-date", "2026-01-31T00:00:00Z", "--conf", f"@{path}", "--param", "b=[3]", "--param", "c=x=y"]
+    words += ["--param", "d=NaN"]
     run("d", "--run-id", "mine", *words)
     (body,) = airflow.bodies("POST")
     assert body == {
         "dag_run_id": "mine",
         "logical_date": "2026-01-31T00:00:00+00:00",
-        "conf": {"a": 1, "b": [3], "c": "x=y"},
+        "conf": {"a": 1, "b": [3], "c": "x=y", "d": "NaN"},
     }
 
 
@@ -69,6 +70,7 @@ def test_what_it_works_on_is_told_to_airflow(airflow, run, tmp_path):
     ("words", "said"),
     [
         (["--conf", "{"], "is no JSON"),
+        (["--conf", '{"a": NaN}'], "NaN is no number of JSON's"),
         (["--conf", "[1]"], "is no JSON object"),
         (["--conf", "@/nowhere/conf.json"], "is no JSON: "),
         (["--param", "day"], "is not NAME=VALUE"),
@@ -125,9 +127,9 @@ def test_a_verdict_that_cannot_be_had_does_not_hide_the_end(airflow, run):
 
 def test_a_run_that_does_not_end_in_time_goes_on(airflow, run):
     airflow.next["d"] = Run([Moment("running", [instance("t", "running")])])
-    code, _, err = run("d", "--wait", "--logs", "--timeout", "0.1")
+    code, out, err = run("d", "--wait", "--logs", "--timeout", "0.1")
     ((_, run_id),) = airflow.runs
-    assert code == 2
+    assert (code, out) == (2, f"{run_id}\n")
     assert "has not ended within 0.1 s. The run goes on" in err
     assert f"airflow-platform run d --logs --follow {run_id}" in err
     assert [body for method, _, body in airflow.asked if method != "GET"] == airflow.bodies("POST")

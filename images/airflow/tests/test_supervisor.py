@@ -1,4 +1,5 @@
 import pickle
+import signal
 import socket
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from airflow.sdk.api.client import ServerResponseError
 from airflow.sdk.exceptions import TaskAlreadyRunningError
 from airflow.sdk.execution_time import supervisor as airflow
+from airflow.sdk.execution_time.comms import GetVariable, _RequestFrame
 from airflow.sdk.execution_time.supervisor import ActivitySubprocess
 
 from airflow_platform import evidence, supervisor
@@ -136,7 +138,7 @@ def unheard(monkeypatch):
 
 def status(code, kind=ServerResponseError):
     request = httpx.Request("PATCH", "http://api-server/execution/task-instances/id/state")
-    return kind("refused", request=request, response=httpx.Response(code, request=request))
+    return kind("refused", request=request, response=httpx.Response(code, request=request, json={"detail": "refused"}))
 
 
 @pytest.mark.parametrize("error", [httpx.ConnectError("away"), status(500), status(403), status(503)])
@@ -146,6 +148,44 @@ def test_a_phase_whose_end_was_not_stored_fails(unheard, error):
     phase._pending_terminal_state_msg = "the end"
     with pytest.raises(type(error)):
         phase.update_task_state_if_needed()
+
+
+@pytest.fixture
+def asking(unheard, monkeypatch):
+    """A phase whose process asks the API server for something, and would go on whatever it is told."""
+    monkeypatch.setattr(ActivitySubprocess, "_handle_request", supervisor._HANDLE)
+    monkeypatch.setattr(ActivitySubprocess, "update_task_state_if_needed", supervisor._UPDATE)
+    supervisor.fail_unheard()
+    supervisor.fail_unheard()
+    phase = watched(0)
+    phase.client.variables.get = MagicMock(side_effect=lambda name: (_ for _ in ()).throw(unheard[0]))
+    requests = phase.handle_requests(MagicMock())
+    next(requests)
+    return phase, lambda: requests.send(_RequestFrame(id=1, body=GetVariable(key="a").model_dump()))
+
+
+PROXY = ServerResponseError("away", request=None, response=httpx.Response(503, text="<html>away</html>"))
+
+
+@pytest.mark.parametrize("error", [httpx.ConnectError("away"), PROXY])
+def test_a_phase_that_has_asked_in_vain_is_ended_and_fails(unheard, asking, error):
+    phase, ask = asking
+    unheard.append(error)
+    ask()
+    phase._monitor_subprocess()
+    assert phase._exit_code == -signal.SIGKILL
+    with pytest.raises(type(error)):
+        phase.update_task_state_if_needed()
+    assert phase.client.task_instances.finish.call_count == 0
+
+
+def test_one_that_is_refused_what_it_asks_for_goes_on(unheard, asking):
+    phase, ask = asking
+    unheard.append(status(403))
+    ask()
+    phase._monitor_subprocess()
+    assert phase._exit_code == 0
+    phase.update_task_state_if_needed()
 
 
 @pytest.mark.parametrize("code", [404, 409, 410])

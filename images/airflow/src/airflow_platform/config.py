@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -67,13 +66,16 @@ class Toleration(_Section):
     toleration_seconds: int | None = None
 
 
-def _quantity(text: str) -> str:
-    parse(text)
-    return text
+def _quantity(value: Any) -> Any:
+    # YAML makes a number of 2 and of 0.5; the chart writes them as text, values files need not.
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return value
+    parse(value)
+    return str(value)
 
 
-#: An amount of a resource in Kubernetes' words: "500m", "2Gi".
-Quantity = Annotated[str, AfterValidator(_quantity)]
+#: An amount of a resource in Kubernetes' words: "500m", "2Gi", 2.
+Quantity = Annotated[str, BeforeValidator(_quantity)]
 
 
 class Resources(_Section):

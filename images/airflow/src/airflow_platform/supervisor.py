@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import signal
 import time
 from http import HTTPStatus
+from typing import Any
+from uuid import UUID
 
 import httpx
 from airflow.sdk.api.client import ServerResponseError
@@ -21,11 +24,16 @@ _UPLOAD = ActivitySubprocess._upload_logs
 _SERVICE = ActivitySubprocess._service_subprocess
 _STARTED = ActivitySubprocess._on_child_started
 _SUPERVISE = airflow.supervise_task
+_HANDLE = ActivitySubprocess._handle_request
+_UPDATE = ActivitySubprocess.update_task_state_if_needed
 
 #: Answers by which a phase is no longer its task's: Airflow ends a process whose heartbeat has one.
 _NOT_ITS_TASK = (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE)
 #: Answers in place of the API server's.
 _AWAY = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
+
+#: By task instance, what a phase was ended for, as the API server did not answer it.
+_unanswered: dict[UUID, httpx.HTTPError] = {}
 
 #: Seconds between two looks for the end of a process that has closed its sockets.
 _LOOK = 0.02
@@ -61,11 +69,14 @@ def send_evidence() -> None:
 def fail_unheard() -> None:
     """Have a phase fail whose end was not stored, and fail with `NoAnswer` where the API server gave none.
 
-    A second call changes nothing. Airflow lets such a phase end well (airflow.sdk.execution_time.supervisor,
-    ``_replay_pending_terminal_state_msg``): its task is still running then, and the scheduler fails the try. A phase
-    that fails is repeated instead (`airflow_platform.relaunch`).
+    A second call changes nothing. Airflow lets a phase whose end was not stored end well
+    (airflow.sdk.execution_time.supervisor, ``_replay_pending_terminal_state_msg``): its task is still running then, and
+    the scheduler fails the try. Whatever else a phase has asked for in vain (``handle_requests``) is an error in the
+    task's process, which fails the try too. A phase that fails is repeated instead (`airflow_platform.relaunch`).
     """
     ActivitySubprocess._replay_pending_terminal_state_msg = _replay
+    ActivitySubprocess._handle_request = _handle_request
+    ActivitySubprocess.update_task_state_if_needed = _update_task_state_if_needed
     airflow.supervise_task = _supervise_task
 
 
@@ -83,8 +94,32 @@ def _supervise_task(**kwargs: object) -> int:
         return _SUPERVISE(**kwargs)
     except httpx.HTTPError as error:
         # Not httpx's own: a result that is one cannot be read (encode/httpx#3108), and has the task's token with it.
-        answered = isinstance(error, httpx.HTTPStatusError) and error.response.status_code not in _AWAY
-        raise (RuntimeError if answered else NoAnswer)(f"{type(error).__name__}: {error}") from error
+        raise (RuntimeError if _is_answer(error) else NoAnswer)(f"{type(error).__name__}: {error}") from error
+
+
+def _is_answer(error: httpx.HTTPError) -> bool:
+    return isinstance(error, httpx.HTTPStatusError) and error.response.status_code not in _AWAY
+
+
+def _handle_request(self: ActivitySubprocess, *request: Any) -> None:
+    try:
+        _HANDLE(self, *request)
+    except httpx.HTTPError as error:
+        # What tells of its end is told again once the process is gone.
+        if _is_answer(error) or self._pending_terminal_state_msg:
+            raise
+        _unanswered[self.id] = error
+        self.process_log.warning("The API server does not answer; what was begun is begun anew", error=str(error))
+        # Without its on_kill, by which the pod would go.
+        self._signal_subprocess(signal.SIGKILL)
+        # Not httpx's own: Airflow would read JSON in it, which a proxy's words are not.
+        raise ConnectionError(str(error)) from error
+
+
+def _update_task_state_if_needed(self: ActivitySubprocess) -> None:
+    if error := _unanswered.pop(self.id, None):
+        raise error
+    _UPDATE(self)
 
 
 def _upload_logs(self: ActivitySubprocess) -> None:

@@ -10,10 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import time_machine
 import yaml
 
 from airflow_platform import cli, client
-from airflow_platform.release import registry
+from airflow_platform.command_error import CommandError
+from airflow_platform.release import check, registry
 from airflow_platform.release.commands import release as command
 from airflow_platform.release.commands import schedule
 
@@ -221,7 +223,7 @@ def test_promote_and_rollback(run, three, stored, airflow):
     before = stored("report.yaml")
     code, out, err = run("rollback", "report")
     assert (code, out, stored("report.yaml")) == (1, "", before)
-    assert "report 1.0.0 was scheduled before, and is again: somebody may have gone back already. Nothing" in err
+    assert "report 1.0.0 was scheduled before, and then again: somebody may have gone back already. Nothing" in err
     assert run("rollback", "report", "1.0.0")[:2] == (
         0,
         f"report 1.0.0 is scheduled\n  report: after the run of {yesterday:%Y-%m-%d} 00:00 UTC\n",
@@ -230,6 +232,44 @@ def test_promote_and_rollback(run, three, stored, airflow):
     airflow.parsed("report__1_0_0", following=None)
     assert run("rollback", "report", "1.1.0")[0] == 0
     assert plan(stored)["schedule"][3]["version"] == "1.1.0"
+
+
+def test_a_rollback_goes_past_a_version_that_was_retired(run, three, stored):
+    for version in ("1.0.0", "1.1.0"):
+        run("promote", "report", version, "--no-wait")
+    run("retire", "report", "1.1.0", "--no-wait")
+    assert run("rollback", "report", "--no-wait")[1].splitlines()[0] == "report 1.0.0 is scheduled"
+    assert plan(stored)["retired"] == ["1.1.0"]
+    # What was gone back from does not come again, neither once nothing is scheduled.
+    run("retire", "report", "1.0.0", "--no-wait")
+    code, _, err = run("rollback", "report", "--no-wait")
+    assert (code, "report 1.0.0 was scheduled before, and then again" in err) == (1, True)
+
+
+def test_what_is_due_while_it_takes_its_time_is_the_versions_before(run, three, stored, airflow, monkeypatch):
+    airflow.parsed("report__1_0_0", "report__1_1_0")
+    run("promote", "report", "1.0.0", "--no-wait")
+    real, tomorrow = check.parse, today() + timedelta(days=1)
+    airflow.ran("report__1_0_0", today() - timedelta(days=1))
+
+    def slow(*given):
+        parsed = real(*given)
+        clock.move_to(tomorrow - timedelta(seconds=60))
+        return parsed
+
+    monkeypatch.setattr(check, "parse", slow)
+    with time_machine.travel(tomorrow - timedelta(minutes=10), tick=True) as clock:
+        out = run("promote", "report", "1.1.0", "--no-wait", "--margin", "180")[1]
+    assert f"report: after the run of {tomorrow:%Y-%m-%d} 00:00 UTC" in out
+
+
+@pytest.mark.parametrize("words", [["release", "dags/research/report"], ["list"]])
+def test_a_repository_may_be_named_from_here(run, remote, repository, words):
+    run("release", "dags/research/report", "--version", "1.0.0")
+    assert run(*words, "--repository", "../remote.git")[0] == 0
+    repository.git("remote", "set-url", "origin", "../remote.git")
+    os.chdir(repository.folder)
+    assert run(*words[:1], *(["."] if words[1:] else []))[0] == 0
 
 
 def test_a_rollback_that_airflow_has_not_read_may_be_done_again(run, three, stored, airflow):
@@ -316,12 +356,17 @@ def test_a_version_that_had_the_schedule_before_is_not_taken_for_scheduled(run, 
 
 
 @pytest.mark.parametrize("why", ["paused", "stale", "broken"])
-def test_of_a_version_that_airflow_makes_no_runs_of_the_next_one_makes_them(run, three, stored, airflow, why):
+def test_of_a_version_that_airflow_makes_no_runs_of_the_next_one_makes_them(run, three, airflow, monkeypatch, why):
+    def broken(release, folder=None):
+        raise CommandError(f"{release.entry} does not parse")
+
     airflow.parsed("report__1_0_0", "report__1_1_0")
     run("promote", "report", "1.0.0")
     last = today() - timedelta(days=5)
     airflow.ran("report__1_0_0", last)
     airflow.parsed("report__1_0_0", **{why: True})
+    if why == "broken":
+        monkeypatch.setattr(check, "parse", broken)
     code, out, _ = run("promote", "report", "1.1.0")
     assert code == 0
     assert f"report: after the run of {last:%Y-%m-%d} 00:00 UTC" in out

@@ -220,6 +220,15 @@ def _by_name(repository):
     repository.put("research/report/more.py", "import importlib\nWHO = importlib.import_module('research.report.x')\n")
 
 
+def _by_keyword(repository):
+    repository.put("research/report/more.py", "import importlib\nimportlib.import_module(name='research.report.x')\n")
+
+
+def _by_another_name(repository):
+    code = "from importlib import import_module as load\nWHO = load('research.report.x')\n"
+    repository.put("research/report/more.py", code)
+
+
 def _literal_image(repository):
     dag = repository.folder / "dag.py"
     dag.write_text(dag.read_text().replace("f\"worker:{VERSIONS['worker']}\"", '"busybox:1.36"'))
@@ -243,6 +252,8 @@ def _no_owner(repository):
         (_broken, "does not parse:(.|\n)*a_module_that_is_not_there"),
         (_unparsable, "research/report/tables.py is no Python"),
         (_by_name, "more.py, line 2: import_module.. finds its module by name.*Write an import statement"),
+        (_by_keyword, "more.py, line 2: import_module.. finds its module by name"),
+        (_by_another_name, "more.py, line 2: import_module.. finds its module by name"),
         (_literal_image, "report__1_0_0.work has the image 'busybox:1.36', which no digest pins.*images.yaml"),
         (_image_of_a_run, "work has an image that only a run says"),
     ],

@@ -101,6 +101,14 @@ def test_adding_a_client_is_one_line(folder):
     assert "declared__hooli" in import_all(folder).dags
 
 
+@pytest.mark.parametrize("name", ["../clients.yaml", "lists/clients.yaml", "[a, b]"])
+def test_the_clients_are_beside_the_dag(folder, name):
+    change(folder / "dag.yaml", "clients: clients.yaml", f"clients: {name}")
+    (error,) = import_all(folder).import_errors.values()
+    line = line_of(folder / "dag.yaml", f"clients: {name}")
+    assert f"dag.yaml:{line}: the name of a file in this folder is expected" in error
+
+
 def test_merge_keys_are_yaml(folder):
     change(folder / "dag.yaml", "limits: {memory: 256Mi}", "limits: {<<: {memory: 256Mi}}")
     limits = import_all(folder).dags["declared__acme"].get_task("extract").container_resources.limits

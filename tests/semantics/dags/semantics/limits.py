@@ -46,12 +46,17 @@ with DAG("semantics_max_active_tis_per_dagrun", default_args=TASK, max_active_ru
 with DAG("semantics_max_active_runs", default_args=TASK, max_active_runs=1, **MANUAL):
     KubernetesPodOperator(task_id="task")
 
+with DAG("semantics_mapped", default_args=TASK, max_active_tasks=50, **MANUAL):
+    KubernetesPodOperator.partial(task_id="mapped", cmds=["echo"]).expand(
+        arguments=[["number", str(number)] for number in range(50)]
+    )
+
 
 def called(context):
     """What takes a task to a second phase, in which the end of the first may be told late (apache/airflow #71580)."""
 
 
-with DAG("semantics_mapped", default_args=TASK, max_active_tasks=50, **MANUAL):
-    KubernetesPodOperator.partial(task_id="mapped", cmds=["echo"], on_success_callback=called).expand(
-        arguments=[["number", str(number)] for number in range(50)]
+with DAG("semantics_many", default_args=TASK, max_active_tasks=50, **MANUAL):
+    KubernetesPodOperator.partial(task_id="mapped", cmds=["sleep"], on_success_callback=called).expand(
+        arguments=[["1"]] * 500
     )

@@ -106,9 +106,17 @@ with DAG("semantics_log_ends", default_args=TASK, **MANUAL):
         termination_message_policy="FallbackToLogsOnError",
     )
 
-# Many times more than kubelet keeps in one file (10 MiB), by a program that is faster than anyone reads.
-with DAG("semantics_log_big", default_args=TASK | {"retries": 0}, **MANUAL):
+
+def printer(task_id, lines):
+    """Numbered lines of 5 kB, by a program that is faster than anyone reads."""
+    program = f"for n in range({lines}): print(f'{{n:06d}}', 'x' * 5_000)"
+    return KubernetesPodOperator(task_id=task_id, cmds=["python3", "-c", program])
+
+
+# 50 MiB, which is five times what kubelet keeps in one file; then a GiB, with a task beside it in the same triggerer.
+with DAG("semantics_log_big", default_args=TASK, **MANUAL):
+    printer("rotated", 10_500) >> printer("big", 214_500)
     KubernetesPodOperator(
-        task_id="big",
-        cmds=["python3", "-c", "for n in range(20_000): print(f'{n:06d}', 'x' * 5_000)"],
+        task_id="beside",
+        cmds=["sh", "-c", "for n in $(seq 1 300); do echo line $n at $(date +%s.%N); sleep 1; done"],
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_platform.compare import table, values
-from airflow_platform.compare.table import UnreadableError
+from airflow_platform.compare.table import NotReadError, UnreadableError
 from airflow_platform.compare.values import Difference
 
 #: Differences of one file that are kept; the rest is only counted.
@@ -84,7 +84,7 @@ class _Opened:
             with gzip.open(self.path) as file:
                 content = file.read(self.limit + 1)
             if len(content) > self.limit:
-                raise UnreadableError(f"it holds more than {self.limit >> 20} MiB, compressed")
+                raise NotReadError(f"it holds more than {self.limit >> 20} MiB, compressed")
             return content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise UnreadableError(f"it is no UTF-8: {error}") from error

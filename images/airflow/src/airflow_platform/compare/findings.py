@@ -10,7 +10,7 @@ from typing import Any
 from airflow_platform.compare import content, values
 from airflow_platform.compare.side import Output, Side
 from airflow_platform.compare.storage import File
-from airflow_platform.compare.table import UnreadableError
+from airflow_platform.compare.table import NotReadError, UnreadableError
 from airflow_platform.compare.values import Difference
 
 DIFFERENT, NOT_COMPARED, SAME = "different", "not compared", "same"
@@ -53,7 +53,8 @@ class Rules:
 
     def counts(self, where: str) -> bool:
         """Whether what is there is to be compared."""
-        return not any(fnmatchcase(where, pattern) for pattern in self.ignore)
+        # What the report writes in brackets is an index, and no set of characters.
+        return not any(fnmatchcase(where, pattern.replace("[", "[[]")) for pattern in self.ignore)
 
 
 def compare(left: Side, right: Side, rules: Rules) -> list[Finding]:
@@ -163,6 +164,8 @@ def _of_files(where: str, one: File, other: File, rules: Rules) -> Finding:
             one.name, one.path, other.path, tolerance=rules.tolerance, limit=rules.limit,
             counts=lambda difference: rules.counts(f"{where} {difference.where}"),
         )  # fmt: skip
+    except NotReadError as error:
+        return Finding("output", where, NOT_COMPARED, f"the bytes are different; not by content: {error}")
     except UnreadableError as error:
         found, unread = None, f"; not by content: {error}"
     if found is None:

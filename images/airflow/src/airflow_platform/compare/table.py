@@ -25,6 +25,10 @@ class UnreadableError(Exception):
     """A file is not what its name says; the message says why."""
 
 
+class NotReadError(UnreadableError):
+    """A file may well be what its name says, and cannot be read here; the message says what for."""
+
+
 @dataclass(frozen=True)
 class Table:
     """``types``: {name of a column: its type}; ``rows``: the first ones, so many as are compared, of ``total``."""
@@ -43,14 +47,13 @@ def from_parquet(path: Path) -> Table:
     """A Parquet file.
 
     Raises:
-        UnreadableError: it is none, or nothing is installed that reads it.
+        UnreadableError: it is none.
+        NotReadError: nothing is installed that reads it.
     """
     try:
         import duckdb
     except ImportError:
-        raise UnreadableError(
-            "duckdb, which reads Parquet, is missing: pip install 'airflow-platform[compare]'"
-        ) from None
+        raise NotReadError("duckdb, which reads Parquet, is missing: pip install 'airflow-platform[compare]'") from None
     # No part of it is fetched from elsewhere.
     config = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false", "threads": "1"}
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -17,27 +17,24 @@ def last_runs(
     dags: Iterable[tuple[str, Any]],
     runs: Mapping[str, RunInfo | None],
     settled: datetime,
-    idle: Collection[str] = (),
 ) -> dict[str, RunInfo | None]:
     """For each DAG of the version that is scheduled its last run, by the DAG's id without the version.
 
     That is its latest run, and those after it that are due before ``settled``, when all of Airflow knows of the
-    change; of one that Airflow makes no runs of, its latest. None: it has had no run, and none is due; or it does not
-    go by time.
+    change. None: it has had no run, and none is due; or it does not go by time.
 
     Args:
         dags: ids, and the DAGs as they are parsed by the plan that is to change.
         runs: the latest run of the schedule that each has had, by id.
         settled: until when the version that is scheduled may go on as it is.
-        idle: ids of DAGs that Airflow makes no runs of: they are paused, or do not parse.
 
     Raises:
         CommandError: it has too much to make up for.
     """
-    return {name: _last(dag, runs.get(name), settled, idle=name in idle) for name, dag in dags}
+    return {name: _last(dag, runs.get(name), settled) for name, dag in dags}
 
 
-def _last(dag: Any, run: RunInfo | None, settled: datetime, *, idle: bool) -> RunInfo | None:
+def _last(dag: Any, run: RunInfo | None, settled: datetime) -> RunInfo | None:
     from airflow.serialization.serialized_objects import DagSerialization
     from airflow.timetables.base import DagRunInfo
 
@@ -48,7 +45,7 @@ def _last(dag: Any, run: RunInfo | None, settled: datetime, *, idle: bool) -> Ru
     scheduled = DagSerialization.from_dict(DagSerialization.to_dict(dag))
     last: DagRunInfo | None = later(later(None, dag.timetable.terms[-1].after), run)
     for _ in range(_MOST):
-        following = None if idle else scheduled.next_dagrun_info(last_automated_run_info=last)
+        following = scheduled.next_dagrun_info(last_automated_run_info=last)
         if following is None or following.run_after >= settled:
             return last and RunInfo(last.run_after, last.data_interval.start, last.data_interval.end)
         last = following

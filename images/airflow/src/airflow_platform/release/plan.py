@@ -84,15 +84,20 @@ class Plan:
         return self.turns[-1].version if self.turns else None
 
     @property
+    def last(self) -> str | None:
+        """The version that is scheduled, or was last where none is."""
+        return next((turn.version for turn in reversed(self.turns) if turn.version), None)
+
+    @property
     def before(self) -> str | None:
         """The version to go back to: that which was scheduled before."""
-        past = [turn.version for turn in self.turns if turn.version not in (None, self.scheduled)]
+        past = [turn.version for turn in self.turns if turn.version not in (None, self.last)]
         return past[-1] if past else None
 
     @property
     def went_back(self) -> bool:
-        """Whether the version that is scheduled had been before: somebody has gone back to it, or promoted it again."""
-        return self.scheduled is not None and self.scheduled in [turn.version for turn in self.turns[:-1]]
+        """Whether the last version had been scheduled before: somebody has gone back to it, or promoted it again."""
+        return [turn.version for turn in self.turns].count(self.last) > 1 if self.last else False
 
     @property
     def ended(self) -> str | None:

@@ -122,13 +122,21 @@ def _check_imports(chosen: set[str], tracked: Mapping[str, bytes]) -> None:
     """An import by a name that is made while it runs would find the module of another version."""
     names = own(tracked)
     for file in sorted(one for one in chosen if one.endswith(".py")):
-        for node in ast.walk(_parsed(file, tracked)):
-            if not isinstance(node, ast.Call) or not node.args:
+        module = _parsed(file, tracked)
+        importers = {"import_module": "import_module", "__import__": "__import__"}
+        for node in ast.walk(module):
+            if isinstance(node, ast.ImportFrom) and node.module == "importlib":
+                importers |= {one.asname: one.name for one in node.names if one.asname and one.name in importers}
+        for node in ast.walk(module):
+            if not isinstance(node, ast.Call):
                 continue
-            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            wanted = node.args[0]
+            called = importers.get(
+                node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            )
+            given = [*node.args, *(one.value for one in node.keywords if one.arg in ("name", None))]
+            wanted = given[0] if given else None
             elsewhere = isinstance(wanted, ast.Constant) and str(wanted.value).partition(".")[0] not in names
-            if called in ("import_module", "__import__") and not elsewhere:
+            if called and wanted and not elsewhere:
                 raise CommandError(
                     f"{file}, line {node.lineno}: {called}() finds its module by name while it runs, which may be that "
                     "of another version. Write an import statement."

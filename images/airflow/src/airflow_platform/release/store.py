@@ -63,14 +63,16 @@ class Store:
         Raises:
             CommandError: they name none.
         """
-        repository = options.repository
+        repository, base = options.repository, Path()
         if not repository:
             try:
                 repository = git("remote", "get-url", "origin", at=at).decode().strip()
+                # As git itself takes it.
+                base = Path(git("rev-parse", "--show-toplevel", at=at).decode().strip())
             except GitError as error:
                 raise CommandError(f"where are releases kept? Set {REPOSITORY} or --repository ({error})") from error
-        if "://" not in repository and (at / repository).exists():
-            repository = str((at / repository).resolve())
+        if "://" not in repository and (base / repository).exists():
+            repository = str((base / repository).resolve())
         return cls(repository, options.branch, options.folder.strip("/"))
 
     def __str__(self) -> str:

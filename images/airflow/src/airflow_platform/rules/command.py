@@ -66,9 +66,15 @@ def platform_of(files: Sequence[Path]) -> dict[str, Any] | None:
             values = yaml.safe_load(file.read_text()) or {}
         except (OSError, yaml.YAMLError) as error:
             raise RulesError(f"{file} is no values file: {error}") from error
-        kueue = (values.get("kueue") or {}).get("enabled")
-        pools |= {pool["name"]: _with_queue(pool) if kueue else pool for pool in values.get("nodePools") or ()}
-        declared |= {pool["name"]: pool for pool in (values.get("declared") or {}).get("pools") or ()}
+        try:
+            kueue = (values.get("kueue") or {}).get("enabled")
+            pools |= {pool["name"]: _with_queue(pool) if kueue else pool for pool in values.get("nodePools") or ()}
+            declared |= {pool["name"]: pool for pool in (values.get("declared") or {}).get("pools") or ()}
+        except (AttributeError, KeyError, TypeError) as error:
+            raise RulesError(
+                f"{file} is no values file of the chart: its nodePools and declared.pools are lists of pools, each "
+                "with a name"
+            ) from error
     if not pools:
         raise RulesError(
             f"no nodePools in {', '.join(map(str, files))}; name the values of an environment that has some"

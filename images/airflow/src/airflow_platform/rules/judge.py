@@ -206,6 +206,10 @@ def _in_a_fork(file: Path, root: Path, versions: dict[str, str] | None) -> tuple
 
 def main(folder: str, root: str, findings: str) -> None:
     """Judge the DAG files of a folder, below the root of the DAGs; write the findings as JSON."""
+    try:
+        config.load()
+    except config.ConfigError as error:
+        sys.exit(str(error))
     sys.path[:0] = [root]
     # It would be asked for in each fork.
     DagBag(findings, collect_dags=False)

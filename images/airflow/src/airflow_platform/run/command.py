@@ -86,8 +86,10 @@ def run(options: Namespace) -> int:
             found.clear(options.from_tasks)
     else:
         found = start(client, options.dag, options, run_id=options.run_id)
+        if not options.outputs:
+            # At once: whoever waits in vain follows on by it.
+            print(found.run_id, flush=True)
     if not waits:
-        print(found.run_id)
         return SUCCESS
     state = follow(found, with_logs=options.logs, timeout=options.timeout, hint="--logs " * options.logs, known=known)
     if state is None:
@@ -95,8 +97,6 @@ def run(options: Namespace) -> int:
     if options.outputs:
         run_as_json = {"dag_id": found.dag_id, "run_id": found.run_id, "state": state, "xcoms": found.xcoms()}
         print(json.dumps(run_as_json, indent=2))
-    elif not options.follow:
-        print(found.run_id)
     return SUCCESS if state == "success" else FAILED
 
 
@@ -195,7 +195,7 @@ def configuration(text: str) -> dict[str, Any]:
         ArgumentTypeError: it is none.
     """
     try:
-        found = json.loads(Path(text[1:]).read_text() if text.startswith("@") else text)
+        found = _json(Path(text[1:]).read_text() if text.startswith("@") else text)
     except (OSError, ValueError) as error:
         raise ArgumentTypeError(f"{text!r} is no JSON: {error}") from None
     if not isinstance(found, dict):
@@ -213,9 +213,16 @@ def parameter(text: str) -> tuple[str, Any]:
     if not (name and sign):
         raise ArgumentTypeError(f"{text!r} is not NAME=VALUE")
     try:
-        return name, json.loads(value)
+        return name, _json(value)
     except ValueError:
         return name, value
+
+
+def _json(text: str) -> Any:
+    def refuse(constant: str) -> Any:
+        raise ValueError(f"{constant} is no number of JSON's")
+
+    return json.loads(text, parse_constant=refuse)
 
 
 def seconds(text: str) -> float:

@@ -51,7 +51,12 @@ def load(file: str) -> None:
             )
         build.dag(declared, _declaration(declared, parameters))
     else:
-        _load_clients(declared, declared.file.with_name(str(clients)), parameters)
+        if not isinstance(clients, str) or Path(clients).name != clients:
+            raise DeclarationError(
+                f"{declared.at(('clients',))}: the name of a file in this folder is expected, as clients.yaml; "
+                f"found {clients!r}"
+            )
+        _load_clients(declared, declared.file.with_name(clients), parameters)
 
 
 def _load_clients(declared: Text, file: Path, parameters: Mapping[str, Any]) -> None:

@@ -66,7 +66,7 @@ def _before(shelf: Shelf) -> str:
     # The one before may be what was gone back from: done twice, a rollback must not bring it back.
     if plan.went_back:
         raise CommandError(
-            f"{name} {plan.scheduled} was scheduled before, and is again: somebody may have gone back already. Nothing "
+            f"{name} {plan.last} was scheduled before, and then again: somebody may have gone back already. Nothing "
             f"was done. To go to another version, name it: airflow-platform rollback {name} VERSION"
         )
     if version not in shelf.versions:

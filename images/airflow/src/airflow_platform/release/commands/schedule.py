@@ -60,7 +60,6 @@ def change(
     """
     kept = store.Store.of(options, Path())
     runs = Runs(Client.of(options)) if options.wait or options.url else None
-    settled = datetime.now(UTC) + timedelta(seconds=options.margin)
     turn: Turn | None = None
     changed = _Changed()
 
@@ -74,7 +73,7 @@ def change(
                 shelf.bring_back(one)
         before = plan.scheduled
         if version != before:
-            plan = plan.turn_to(version, _last_runs(runs, shelf, before, settled) if before else {})
+            plan = plan.turn_to(version, _last_runs(runs, shelf, before, options.margin) if before else {})
         turn = plan.turns[-1] if plan.turns else None
         changed = _Changed(
             begin=_dags(shelf, version) if version else [],
@@ -99,7 +98,7 @@ def _dags(shelf: Shelf, version: str) -> list[str]:
     return [suffixed(dag, version) for dag in shelf.get(version).dags]
 
 
-def _last_runs(runs: Runs | None, shelf: Shelf, version: str, settled: datetime) -> dict[str, RunInfo | None]:
+def _last_runs(runs: Runs | None, shelf: Shelf, version: str, margin: float) -> dict[str, RunInfo | None]:
     from airflow_platform.release.check import parse, quietly
     from airflow_platform.release.handover import last_runs
 
@@ -112,9 +111,19 @@ def _last_runs(runs: Runs | None, shelf: Shelf, version: str, settled: datetime)
     ids = {dag: suffixed(dag, version) for dag in release.dags}
     latest = {dag: runs.last(named) if named in known else None for dag, named in ids.items()}
     idle = {dag for dag, named in ids.items() if named in known and _is_idle(known[named])}
+    # Airflow makes no more runs of these, which may be for want of a file that imports.
+    ended = {dag: _later(latest[dag], *(term.after for term in shelf.plan.terms(version, dag))) for dag in idle}
+    if idle >= set(ids):
+        return ended
     with quietly():
         parsed = {dag.dag_id: dag for dag in parse(release, shelf.folder)}
-        return last_runs(((dag, parsed[named]) for dag, named in ids.items()), latest, settled, idle)
+        going = [(dag, parsed[named]) for dag, named in ids.items() if dag not in idle]
+        # From here on: a clone and an import may have taken a minute.
+        return ended | last_runs(going, latest, datetime.now(UTC) + timedelta(seconds=margin))
+
+
+def _later(*runs: RunInfo | None) -> RunInfo | None:
+    return max(filter(None, runs), key=lambda run: run.run_after, default=None)
 
 
 def _is_idle(dag: Mapping[str, Any]) -> bool:
