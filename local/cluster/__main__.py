@@ -50,7 +50,7 @@ def up(run_pipeline: bool = True) -> None:
             pushing.result()
             platform.result()
         found = access.write()
-        summary = smoke.last_or_run(found) if run_pipeline else ""
+        summary = smoke.last_or_run(found, commit) if run_pipeline else ""
     say("")
     say(f"  UI        {found['ui']}")
     say(f"  user      {found['user']}")

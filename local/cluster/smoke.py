@@ -6,7 +6,7 @@ import json
 from datetime import datetime, timezone
 
 import requests
-from local.cluster import settings
+from local.cluster import dags, settings
 from local.cluster.airflow import ENDED, Airflow
 from local.cluster.console import Problem, Step, say, step, wait_for
 from local.cluster.kind import kubectl
@@ -18,11 +18,12 @@ PLACES = {"extract": "light", "train": "gpu", "score": "light", "report": "light
 TIMEOUT = 290
 
 
-def last_or_run(access: dict) -> str:
-    """The summary of the last run where it succeeded with the DAG as it is now; else of a new one."""
+def last_or_run(access: dict, commit: str) -> str:
+    """The summary of the last run where it succeeded with the DAG as it is in this commit; else of a new one."""
     airflow = Airflow(access)
     with step(f"DAG {DAG}: parsed from what was pushed"):
         wait_for(f"DAG {DAG}", lambda: _parsed(airflow), seconds=120)
+        dags.wait_until_served(airflow, DAG, commit)
     last = _last_run(airflow)
     current = airflow.call("GET", f"dags/{DAG}/dagVersions?order_by=-version_number&limit=1")["dag_versions"]
     if last and last["state"] == "success" and last["dag_versions"][-1]["id"] == current[0]["id"]:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 import requests
-from local.cluster import smoke
+from local.cluster import dags, settings, smoke
 from local.cluster.console import Problem, wait_for
 from tests.observe.dags import wait_for_launchers, wait_for_source
 
@@ -61,7 +61,7 @@ def test_the_log_can_be_read_while_the_task_runs(airflow, run_dag):
 
 
 def test_the_pipeline_of_a_client(found):
-    assert smoke.last_or_run(found).startswith("smoke: ok")
+    assert smoke.last_or_run(found, dags.push(settings.REPO / "dags")).startswith("smoke: ok")
 
 
 def test_a_dag_that_does_not_import_is_shown_and_leaves_the_others(airflow, push):

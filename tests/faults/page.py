@@ -70,8 +70,8 @@ and more to launch as many.
   of the task, and of workers that launched it. *Two pods*: tasks for which more than one was created.
 - No task fails by itself: each *failed* one was failed by the platform. All have two retries; *retries* are tries that
   the platform has used up.
-- In the scenario `second-phase` each task has a **callback**, which leaves word of each call: *callbacks twice* are
-  tasks whose callback was called more than once.
+- In the scenarios `second-phase` and `api-server-calls` each task has a **callback**, which leaves word of each call:
+  *callbacks twice* are tasks whose callback was called more than once.
 - Each container prints **numbered lines**, and the ledger knows how many. The log of a task's last try is *whole* when
   it holds each line once and in order, over all of its objects in S3 and as the API shows it, {logs} s after the last
   task ended at the latest.

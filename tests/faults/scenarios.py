@@ -189,17 +189,23 @@ def second_phase(trial: Trial) -> None:
     if not cut:
         raise Problem("no second phase could be cut off", "Run it again, or with more tasks: N=80.")
     trial.finish()
+    called = _count_calls(trial, run)
+    if called < run.n - cut:
+        raise Problem(f"callbacks of {called} of {run.n} tasks were called, and {cut} phases cut off", "See a log.")
+    trial.notes.append(
+        f"{cut} second phases cut off in {trial.faults} kills; callbacks of {called} of {run.n} tasks were called: "
+        "one whose process is killed once the end is stored is not, as with Airflow's own"
+    )
+
+
+def _count_calls(trial: Trial, run: Run) -> int:
+    """Of how many tasks of a run that has ended the callback was called; adds those of which it was more than once."""
     calls = Counter(
         one["key"].removeprefix(f"faults-called-{run.run_id}-").split("-")[0]
         for one in work.calls(trial.airflow, run.run_id)
     )
-    trial.callbacks_twice = sum(count > 1 for count in calls.values())
-    if len(calls) < run.n - cut:
-        raise Problem(f"callbacks of {len(calls)} of {run.n} tasks were called, and {cut} phases cut off", "See a log.")
-    trial.notes.append(
-        f"{cut} second phases cut off in {trial.faults} kills; callbacks of {len(calls)} of {run.n} tasks were called: "
-        "one whose process is killed once the end is stored is not, as with Airflow's own"
-    )
+    trial.callbacks_twice += sum(count > 1 for count in calls.values())
+    return len(calls)
 
 
 def _cut_second_phases(trial: Trial, run: Run, part: range) -> int:
@@ -253,16 +259,23 @@ def _with_pod_and_not_deferred(trial: Trial, run: Run) -> list[int]:
     return seen[-1]
 
 
-def _outage(away: Callable[[], AbstractContextManager[None]]) -> Callable[[Trial], None]:
-    """Something is away while half of the tasks that wait end, and while as many others are being launched."""
+def _outage(away: Callable[[], AbstractContextManager[None]], *, called: bool = False) -> Callable[[Trial], None]:
+    """Something is away while half of the tasks that wait end, and while as many others are being launched.
+
+    ``called``: all of them have a callback, and the note says how many were called.
+    """
 
     def act(trial: Trial) -> None:
-        held = trial.start_and_hold()
-        trial.start(**SHORT)
+        held = trial.start_and_hold(called=called)
+        runs = held, trial.start(**SHORT, called=called)
         with away():
             trial.faults += 1
             trial.open(held, held.n // 2)
             trial.outage(AWAY)
+        if called:
+            trial.finish()
+            count = sum(_count_calls(trial, run) for run in runs)
+            trial.notes.append(f"callbacks of {count} of {sum(run.n for run in runs)} tasks were called")
 
     return act
 
@@ -337,6 +350,14 @@ SCENARIOS = {
             20,
             f"Airflow's api-server is away for {AWAY} s while half of the tasks end and as many more are launched",
             _outage(partial(components.scaled, settings.NAMESPACE, API_SERVER, 0)),
+        ),
+        Scenario(
+            "api-server-calls",
+            20,
+            "the same, with tasks that have a callback, for which the launcher ends them",
+            _outage(partial(components.scaled, settings.NAMESPACE, API_SERVER, 0), called=True),
+            only=("local", "celery"),
+            calls=True,
         ),
         Scenario(
             "control-plane",

@@ -601,6 +601,7 @@ def test_the_xcom_of_the_try_before_such_a_clear_is_forgotten(make, cluster):
     found["ti"].xcom_pull = lambda **_: {"rows": 3}
     defer(make(do_xcom_push=True).trigger_reentry, found, event)
     assert found["ti"].pushed["return_value"] is None
+    assert found["ti"].pushed["platform_no_xcom"] is False
 
 
 @pytest.mark.parametrize(
@@ -1265,14 +1266,26 @@ def test_the_pod_of_a_task_that_failed_is_done_with_though_its_xcom_cannot_be_re
 def test_a_phase_that_is_repeated_has_the_xcom_that_was_stored(with_xcom, gone):
     sidecar, found = Sidecar('{"rows": 3}'), context(map_index=4)
     sidecar.runs = False
-    found["ti"].xcom_pull = lambda map_indexes: {4: {"rows": 3}}[map_indexes]
+    found["ti"].xcom_pull = lambda map_indexes, key="return_value": {(4, "return_value"): {"rows": 3}}[map_indexes, key]
     assert with_xcom(sidecar, found, gone) == {"rows": 3}
     assert "read" not in sidecar.calls
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_phase_that_is_repeated_knows_that_there_was_no_xcom(with_xcom, gone):
+    sidecar, found = Sidecar(EMPTY_XCOM_RESULT), context(map_index=4)
+    assert with_xcom(sidecar, found) is None
+    assert sidecar.calls[:2] == ["read", "kill"]
+    again, stored = Sidecar(EMPTY_XCOM_RESULT), dict(found["ti"].pushed)
+    again.runs = False
+    found["ti"].xcom_pull = lambda map_indexes, key="return_value": stored.get(key)
+    assert with_xcom(again, found, gone) is None
+    assert "read" not in again.calls
+
+
 def test_an_xcom_that_was_never_read_fails_the_try(with_xcom):
     sidecar, found = Sidecar('{"rows": 3}'), context()
-    found["ti"].xcom_pull = lambda map_indexes: None
+    found["ti"].xcom_pull = lambda map_indexes, key="": None
     # Its node was drained, or the cluster deletes pods which have ended: the operator takes that for a success.
     with pytest.raises(PodNotFoundException, match=r"^Pod report-\w+ went before its XCom was read\.\nLog: "):
         with_xcom(sidecar, found, gone=True)
@@ -1283,7 +1296,7 @@ def test_an_xcom_that_was_never_read_fails_the_try(with_xcom):
 
 def test_a_pod_that_goes_once_it_has_said_that_there_is_no_xcom_did_well(with_xcom):
     sidecar, found = Sidecar(EMPTY_XCOM_RESULT), context()
-    found["ti"].xcom_pull = lambda map_indexes: None
+    found["ti"].xcom_pull = lambda map_indexes, key="": None
 
     def go(*_):
         raise refusal(404, "NotFound", "not found")

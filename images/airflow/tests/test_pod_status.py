@@ -85,6 +85,8 @@ def test_a_container_that_was_never_created_did_not_run_whatever_kubelet_says_of
     status = {"name": "base", "state": ended(137, reason="ContainerStatusUnknown"), **container}
     seen = pod("Failed", metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"}, containerStatuses=[status])
     assert pod_status.deleted_before_it_ran(seen) is so
+    init = {"name": "first", "containerID": "containerd://2", "state": ended(137)}
+    assert not pod_status.deleted_before_it_ran({**seen, "status": {**seen["status"], "initContainerStatuses": [init]}})
     del seen["metadata"]["deletionTimestamp"]
     assert not pod_status.deleted_before_it_ran(seen)
 

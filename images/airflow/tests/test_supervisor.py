@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from unittest.mock import MagicMock
 from uuid import uuid4
@@ -14,11 +15,17 @@ import pytest
 from airflow.sdk.api.client import ServerResponseError
 from airflow.sdk.exceptions import TaskAlreadyRunningError
 from airflow.sdk.execution_time import supervisor as airflow
-from airflow.sdk.execution_time.comms import GetVariable, _RequestFrame
+from airflow.sdk.execution_time.comms import GetVariable, SucceedTask, TaskState, _RequestFrame
 from airflow.sdk.execution_time.supervisor import ActivitySubprocess
 
 from airflow_platform import evidence, supervisor
 from airflow_platform.relaunch import NoAnswer
+
+SEND = ActivitySubprocess._send_terminal_state_msg
+
+
+def raise_(error):
+    raise error
 
 
 @pytest.fixture
@@ -157,11 +164,15 @@ def asking(unheard, monkeypatch):
     monkeypatch.setattr(ActivitySubprocess, "update_task_state_if_needed", supervisor._UPDATE)
     supervisor.fail_unheard()
     supervisor.fail_unheard()
+    # `unheard` stands in for it.
+    monkeypatch.setattr(ActivitySubprocess, "_send_terminal_state_msg", SEND)
     phase = watched(0)
-    phase.client.variables.get = MagicMock(side_effect=lambda name: (_ for _ in ()).throw(unheard[0]))
+    for call in ("succeed", "finish"):
+        getattr(phase.client.task_instances, call).side_effect = lambda **_: unheard and raise_(unheard[0])
+    phase.client.variables.get = MagicMock(side_effect=lambda name: raise_(unheard[0]))
     requests = phase.handle_requests(MagicMock())
     next(requests)
-    return phase, lambda: requests.send(_RequestFrame(id=1, body=GetVariable(key="a").model_dump()))
+    return phase, lambda msg: requests.send(_RequestFrame(id=1, body=msg.model_dump()))
 
 
 PROXY = ServerResponseError("away", request=None, response=httpx.Response(503, text="<html>away</html>"))
@@ -171,7 +182,7 @@ PROXY = ServerResponseError("away", request=None, response=httpx.Response(503, t
 def test_a_phase_that_has_asked_in_vain_is_ended_and_fails(unheard, asking, error):
     phase, ask = asking
     unheard.append(error)
-    ask()
+    ask(GetVariable(key="a"))
     phase._monitor_subprocess()
     assert phase._exit_code == -signal.SIGKILL
     with pytest.raises(type(error)):
@@ -182,10 +193,57 @@ def test_a_phase_that_has_asked_in_vain_is_ended_and_fails(unheard, asking, erro
 def test_one_that_is_refused_what_it_asks_for_goes_on(unheard, asking):
     phase, ask = asking
     unheard.append(status(403))
-    ask()
+    ask(GetVariable(key="a"))
     phase._monitor_subprocess()
     assert phase._exit_code == 0
     phase.update_task_state_if_needed()
+
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+SUCCEEDED, FAILED = SucceedTask(end_date=NOW), TaskState(state="failed", end_date=NOW)
+
+
+@pytest.mark.parametrize("end", [SUCCEEDED, FAILED], ids=["success", "failed"])
+@pytest.mark.parametrize("error", [httpx.ConnectError("away"), PROXY], ids=["refused", "proxy"])
+def test_a_phase_whose_end_is_not_stored_calls_no_callbacks(unheard, asking, end, error):
+    phase, ask = asking
+    unheard.append(error)
+    ask(end)
+    phase._monitor_subprocess()
+    assert phase._exit_code == -signal.SIGKILL
+    with pytest.raises(type(error)):
+        phase.update_task_state_if_needed()
+
+
+@pytest.mark.parametrize("end", [SUCCEEDED, FAILED], ids=["success", "failed"])
+def test_one_whose_end_may_be_stored_calls_them_and_tells_it_again(unheard, asking, end):
+    phase, ask = asking
+    unheard.append(httpx.ReadTimeout("no answer"))
+    ask(end)
+    phase._monitor_subprocess()
+    assert phase._exit_code == 0
+    with pytest.raises(httpx.ReadTimeout):
+        phase.update_task_state_if_needed()
+
+
+def test_a_callback_that_asks_in_vain_is_told_so(unheard, asking):
+    phase, ask = asking
+    ask(SUCCEEDED)
+    unheard.append(httpx.ConnectError("away"))
+    ask(GetVariable(key="a"))
+    phase._monitor_subprocess()
+    assert phase._exit_code == 0
+    phase.update_task_state_if_needed()
+
+
+def test_a_failure_is_stored_once_before_callbacks_are_called(asking):
+    phase, ask = asking
+    ask(FAILED)
+    assert phase.client.task_instances.finish.call_count == 1
+    assert phase.client.task_instances.finish.call_args.kwargs["state"] == "failed"
+    phase._monitor_subprocess()
+    phase.update_task_state_if_needed()
+    assert phase.client.task_instances.finish.call_count == 1
 
 
 @pytest.mark.parametrize("code", [404, 409, 410])

@@ -217,13 +217,15 @@ async def test_what_a_pod_prints_of_a_secret_that_a_template_put_into_it_is_mask
     saved = {}
     monkeypatch.setattr(evidence, "save", saved.__setitem__)
     metadata, spec = secret
-    async with follow(pod=False, ends=True, pod_on_failure=True) as (api, _, event):
+    async with follow(pod=False, ends=True, pod_on_failure=True, events_on_failure=True) as (api, _, event):
         api.log = [b"2026-01-01T00:00:01.000000000Z cannot log in by hunter22"]
         state = {"terminated": {"exitCode": 3, "reason": "Error", "message": "hunter22 is wrong"}}
         statuses = [{"name": "base", "image": "i", "state": state}]
+        api.events = [{"reason": "Failed", "message": 'exec: "psql postgres://etl:hunter22@warehouse": not found'}]
         await api.run("p", "Failed", metadata=metadata, spec=spec, containerStatuses=statuses)
         found = await result(event)
     assert "[base] cannot log in by ***" in lines()
+    assert any("psql postgres://etl:***@warehouse" in line for line in lines())
     assert "*** is wrong" in lines()[-1]
     for text in (*lines(), json.dumps([*saved.values()]), json.dumps(found.xcoms)):
         assert "hunter22" not in text
@@ -585,6 +587,19 @@ async def test_an_image_that_will_never_come_fails_the_task_and_the_pod_goes(fol
         assert status == "stopped"
         assert "does not exist in registry" in message
         assert len(api.deleted) == 1
+
+
+@pytest.mark.parametrize("ends", [False, True])
+@asynchronous
+async def test_a_pod_that_must_go_is_deleted_later_where_the_cluster_refuses_it_now(follow, airflow, ends):
+    async with follow(ends=ends, on_finish_action="keep_pod") as (api, _, event):
+        api.refuse["/pods/p$"] = 429
+        await api.run("p", "Pending", **no_image(31))
+        await result(event)
+        assert api.deleted == []
+        airflow.states[RUNNING] = "up_for_retry"
+        api.refuse.clear()
+        await api.until(lambda: api.deleted)
 
 
 @asynchronous

@@ -94,6 +94,18 @@ async def test_a_task_waits_while_its_quota_is_full_and_goes_when_there_is_room(
 
 
 @asynchronous
+async def test_one_that_no_quota_will_ever_admit_finds_out_and_holds_up_none(line):
+    async with line() as (api, wait):
+        api.quotas = [quota(5)]
+        large = wait("large", quota="q", requested={"pods": "4"})
+        small = wait("small", **FOR_A_POD)
+        await stays(large, small)
+        # Somebody has lowered it.
+        api.quotas = [quota(2, hard=3)]
+        await gone(large, small)
+
+
+@asynchronous
 async def test_what_a_task_waits_for_is_counted_until_it_goes(line):
     def causes():
         return sorted(waits._causes.values())

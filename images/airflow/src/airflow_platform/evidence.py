@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -37,10 +37,11 @@ class Evidence:
     """Of one pod: its events, the cluster's nodes, Kueue's queue, and what of the pod the watch leaves out.
 
     It is asked for where the pod is slow to start, and when it has failed; a task that does well costs nothing.
+    ``mask`` is what masks a text about the pod.
     """
 
-    def __init__(self, cluster: Cluster, namespace: str, base: str) -> None:
-        self.events = PodEvents(cluster, namespace)
+    def __init__(self, cluster: Cluster, namespace: str, base: str, mask: Callable[[str], str] = str) -> None:
+        self.events = PodEvents(cluster, namespace, mask)
         self._cluster, self._namespace = cluster, namespace
         self._base = base
         self._nodes: list[nodes.Node] = []

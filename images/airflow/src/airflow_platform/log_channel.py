@@ -126,8 +126,10 @@ async def room() -> None:
         await asyncio.sleep(_SOON)
 
 
-async def handed_on(seconds: float = 10) -> None:
+async def handed_on(seconds: float = 300) -> None:
     """Wait until the other process has read what was logged here; at most ``seconds`` in which it reads nothing.
+
+    So long it may wait for the database, and then hears of nothing else either.
 
     It hears of a trigger's event on another socket, and what it reads of its log after that is no longer the task's
     (`airflow_platform.trigger_supervisor.send_logs_first`).

@@ -94,21 +94,25 @@ class Masks:
         """The text without what is secret."""
         return self._secrets.sub(_MASK, text) if self._secrets else text
 
+    def shown(self, text: str) -> str:
+        """The same; nothing of it while it is not known what is secret."""
+        return self.mask(text) if self.known else ""
+
     def masked(self, pod: dict[str, Any]) -> dict[str, Any]:
-        """The pod, with what its containers said at their end masked; left out while it is not known what is secret."""
-        if self.known:
-            return _masked(pod, self.mask) if self._secrets else pod
-        return _masked(pod, lambda _: "")
+        """The pod, with what is said of its containers as `shown`."""
+        return pod if self.known and not self._secrets else masked(pod, self.shown)
 
 
-def masked(pod: dict[str, Any]) -> dict[str, Any]:
-    """A pod with its environment, as the API server has it, with what its containers said at their end masked."""
+def of(pod: dict[str, Any]) -> Callable[[str], str]:
+    """What masks a text about a pod with its environment, as the API server has it."""
     noted = (pod["metadata"].get("annotations") or {}).get(ANNOTATION)
     secrets = _pattern(noted, pod["spec"]) if noted else None
-    return _masked(pod, lambda text: secrets.sub(_MASK, text)) if secrets else pod
+    return (lambda text: secrets.sub(_MASK, text)) if secrets else str
 
 
-def _masked(pod: dict[str, Any], mask: Callable[[str], str]) -> dict[str, Any]:
+def masked(pod: dict[str, Any], mask: Callable[[str], str] | None = None) -> dict[str, Any]:
+    """The pod, with what is said of its containers masked; ``mask`` is by default what `of` gives."""
+    mask = mask or of(pod)
     status = dict(pod.get("status") or {})
     for kind in ("initContainerStatuses", "containerStatuses"):
         if status.get(kind):
@@ -119,9 +123,9 @@ def _masked(pod: dict[str, Any], mask: Callable[[str], str]) -> dict[str, Any]:
 def _said(container: dict[str, Any], mask: Callable[[str], str]) -> dict[str, Any]:
     found = dict(container)
     for key in ("state", "lastState"):
-        ended = (container.get(key) or {}).get("terminated") or {}
-        if message := ended.get("message"):
-            found[key] = {"terminated": {**ended, "message": mask(message)}}
+        for name, state in (container.get(key) or {}).items():
+            if message := (state or {}).get("message"):
+                found[key] = {name: {**state, "message": mask(message)}}
     return found
 
 

@@ -61,6 +61,8 @@ from airflow_platform.waiting import WaitTrigger
 #: Annotations by which a launch knows the pod of its own task instance.
 TASK_INSTANCE = "airflow-platform/task-instance"
 MAX_TRIES = "airflow-platform/max-tries"
+#: Key of the XCom by which a second phase notes that the task has left none.
+NO_XCOM = "platform_no_xcom"
 
 #: Of a Pod's name, as its host's name (RFC 1123).
 _NAME_LENGTH = 63
@@ -139,6 +141,8 @@ class PodTask(KubernetesPodOperator):
         self._attempt = Attempt()
         if self.do_xcom_push and self._stored_xcom() is not None:
             self._this_instance.xcom_push(key=XCOM_RETURN_KEY, value=None)
+        if self.do_xcom_push and self._had_none():
+            self._this_instance.xcom_push(key=NO_XCOM, value=False)
         # As `airflow.sdk.execution_time.task_runner._execute_task` does.
         before, self.on_execute_callback = self._called_before
         log = structlog.get_logger(logger_name="task")
@@ -169,7 +173,7 @@ class PodTask(KubernetesPodOperator):
             if result is None and self.do_xcom_push and self.pod is None and not self._asked:
                 # The pod went in a phase before this one, whose end was not stored; or by itself, as with its node.
                 result = self._stored_xcom()
-                if result is None:
+                if result is None and not self._had_none():
                     # For the stock operator that is a success: what comes after would work with nothing.
                     raise PodNotFoundException(self._told(f"Pod {event['name']} went before its XCom was read.", event))
             return result
@@ -274,7 +278,7 @@ class PodTask(KubernetesPodOperator):
         self._asked, manager = True, self.pod_manager
         try:
             if not manager.container_is_running(pod, PodDefaults.SIDECAR_CONTAINER_NAME):
-                if (stored := self._stored_xcom()) is not None:
+                if (stored := self._stored_xcom()) is not None or self._had_none():
                     return stored
                 return super().extract_xcom(pod, ignore_kill_failure=ignore_kill_failure)
             text = manager.extract_xcom_json(pod)
@@ -291,10 +295,12 @@ class PodTask(KubernetesPodOperator):
         except Exception:
             # It fails again, in the operator's words, and ends the sidecar.
             return super().extract_xcom(pod, ignore_kill_failure=ignore_kill_failure)
-        if value is not None:
-            self._unstored = True
+        self._unstored = True
+        if value is None:
+            self._this_instance.xcom_push(key=NO_XCOM, value=True)
+        else:
             self._this_instance.xcom_push(key=XCOM_RETURN_KEY, value=value)
-            self._unstored = False
+        self._unstored = False
         try:
             manager.extract_xcom_kill(pod)
         except (PodCommandException, ApiException) as error:
@@ -308,6 +314,11 @@ class PodTask(KubernetesPodOperator):
         instance = self._this_instance
         # Without an index, Airflow looks for those of all.
         return instance.xcom_pull(map_indexes=instance.map_index)
+
+    def _had_none(self) -> bool:
+        """Whether a phase before this one has found that the task has left no XCom."""
+        instance = self._this_instance
+        return bool(instance.xcom_pull(key=NO_XCOM, map_indexes=instance.map_index))
 
     def patch_already_checked(self, pod: k8s.V1Pod, *, reraise: bool = True) -> None:
         """As the operator's; but a pod that alone has the XCom is not done with."""
@@ -530,7 +541,9 @@ class PodTask(KubernetesPodOperator):
     @generic_api_retry
     def _pods_of(self, namespace: str, context: Any) -> list[k8s.V1Pod]:
         """This task instance's pods of all tries, the newest first; none of another Airflow that has the same DAG."""
-        selector = self._build_find_pod_label_selector(context, exclude_checked=False)
+        # Not by the labels that the task gives, which may be others with each try.
+        labels = self._get_ti_pod_labels(context, include_try_number=False)
+        selector = ",".join([*(f"{name}={value}" for name, value in sorted(labels.items())), "!airflow-worker"])
         found = self.client.list_namespaced_pod(namespace, label_selector=selector).items
         pods = [pod for pod in found if not finisher.is_of_another(_as_dict(pod))]
         return sorted(pods, key=lambda pod: pod.metadata.creation_timestamp, reverse=True)

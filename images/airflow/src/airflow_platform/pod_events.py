@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
@@ -23,9 +24,9 @@ class PodEvents:
     """Says each event once. How often it asks falls with time, and begins anew with the pod's node, so that many pods
     that wait are no burden."""
 
-    def __init__(self, cluster: Cluster, namespace: str) -> None:
-        self._cluster, self._namespace = cluster, namespace
-        #: As the API server had them when it was last asked.
+    def __init__(self, cluster: Cluster, namespace: str, mask: Callable[[str], str] = str) -> None:
+        self._cluster, self._namespace, self._mask = cluster, namespace, mask
+        #: As the API server had them when it was last asked, their messages masked.
         self.items: list[dict[str, Any]] = []
         self._said: set[tuple[str, str]] = set()
         self._pause = _SLOW
@@ -53,7 +54,8 @@ class PodEvents:
         except (ApiError, aiohttp.ClientError, OSError) as error:
             log.warning(f"Events of pod {pod['metadata']['name']} could not be read: {error}")
             return
-        self.items = found["items"]
+        # Kubelet quotes a command that it cannot start.
+        self.items = [{**one, "message": self._mask(one.get("message") or "")} for one in found["items"]]
 
     def say(self) -> None:
         """Log the events that are new."""

@@ -76,7 +76,8 @@ def deleted_before_it_ran(pod: dict[str, Any]) -> bool:
     if not metadata.get("deletionTimestamp") or checked:
         return False
     containers = pod.get("status", {}).get("containerStatuses") or []
-    never_created = bool(containers) and not any(one.get("containerID") for one in containers)
+    # An init container that has run has done something.
+    never_created = bool(containers) and not any(one.get("containerID") for one in statuses(pod))
     return phase(pod) == "Pending" or (phase(pod) == "Failed" and never_created)
 
 

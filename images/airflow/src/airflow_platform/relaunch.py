@@ -34,8 +34,9 @@ log = logging.getLogger(__name__)
 AT_MOST = 3
 #: How long a scheduler that was lost counts, as a row of Airflow's audit log: what counts otherwise is lost with it.
 _LATELY, _LOST = timedelta(hours=1), "phase lost with its scheduler"
-#: A phase is given up for lost after this long without a heartbeat; it has one every few seconds.
-SILENT = timedelta(seconds=60)
+#: A phase is given up for lost after this long without a heartbeat; it has one every few seconds, but while its client
+#: tries an API server again that is away: the chart's `execution_api_retries` take 90 s at most.
+SILENT = timedelta(seconds=120)
 
 #: States of a task whose phase is under way.
 _UNDER_WAY = (TaskInstanceState.QUEUED, TaskInstanceState.RUNNING)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import time
+from datetime import datetime, timezone
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
@@ -12,6 +13,7 @@ from uuid import UUID
 import httpx
 from airflow.sdk.api.client import ServerResponseError
 from airflow.sdk.execution_time import supervisor as airflow
+from airflow.sdk.execution_time.comms import TaskState
 from airflow.sdk.execution_time.supervisor import ActivitySubprocess
 from airflow.sdk.log import relative_path_from_logger
 
@@ -34,6 +36,8 @@ _AWAY = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATE
 
 #: By task instance, what a phase was ended for, as the API server did not answer it.
 _unanswered: dict[UUID, httpx.HTTPError] = {}
+#: Task instances whose failure or skip the API server has stored, before their processes ended.
+_stored: set[UUID] = set()
 
 #: Seconds between two looks for the end of a process that has closed its sockets.
 _LOOK = 0.02
@@ -73,6 +77,9 @@ def fail_unheard() -> None:
     (airflow.sdk.execution_time.supervisor, ``_replay_pending_terminal_state_msg``): its task is still running then, and
     the scheduler fails the try. Whatever else a phase has asked for in vain (``handle_requests``) is an error in the
     task's process, which fails the try too. A phase that fails is repeated instead (`airflow_platform.relaunch`).
+
+    So that it calls no callback twice, its process ends before it calls any where it is certain that its end was not
+    stored; and a failure or a skip, which Airflow stores when all have been called, is stored before, as a success is.
     """
     ActivitySubprocess._replay_pending_terminal_state_msg = _replay
     ActivitySubprocess._handle_request = _handle_request
@@ -101,12 +108,21 @@ def _is_answer(error: httpx.HTTPError) -> bool:
     return isinstance(error, httpx.HTTPStatusError) and error.response.status_code not in _AWAY
 
 
-def _handle_request(self: ActivitySubprocess, *request: Any) -> None:
+def _has_not_arrived(error: httpx.HTTPError) -> bool:
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+    return isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+
+
+def _handle_request(self: ActivitySubprocess, msg: Any, *more: Any) -> None:
     try:
-        _HANDLE(self, *request)
+        if isinstance(msg, TaskState):
+            _store_end(self, msg)
+        _HANDLE(self, msg, *more)
     except httpx.HTTPError as error:
-        # What tells of its end is told again once the process is gone.
-        if _is_answer(error) or self._pending_terminal_state_msg:
+        # Of an end that is stored, what is left is the callbacks' own; one that may be is told again at the end.
+        may_be_stored = self._terminal_state or (self._pending_terminal_state_msg and not _has_not_arrived(error))
+        if _is_answer(error) or may_be_stored:
             raise
         _unanswered[self.id] = error
         self.process_log.warning("The API server does not answer; what was begun is begun anew", error=str(error))
@@ -116,10 +132,26 @@ def _handle_request(self: ActivitySubprocess, *request: Any) -> None:
         raise ConnectionError(str(error)) from error
 
 
+def _store_end(self: ActivitySubprocess, msg: TaskState) -> None:
+    when, index = msg.end_date or datetime.now(timezone.utc), msg.rendered_map_index
+    try:
+        self.client.task_instances.finish(id=self.id, state=msg.state, when=when, rendered_map_index=index)
+    except httpx.HTTPError as error:
+        if _has_not_arrived(error):
+            raise
+        # It is told again at the end, as Airflow does.
+        log.warning("The end of a phase of task instance %s may not be stored: %s", self.id, error)
+    else:
+        _stored.add(self.id)
+
+
 def _update_task_state_if_needed(self: ActivitySubprocess) -> None:
     if error := _unanswered.pop(self.id, None):
         raise error
-    _UPDATE(self)
+    if self.id in _stored:
+        _stored.discard(self.id)
+    else:
+        _UPDATE(self)
 
 
 def _upload_logs(self: ActivitySubprocess) -> None:

@@ -246,7 +246,7 @@ class PodTrigger(BaseTrigger):
         finisher.look_after(watch)
         masks = Masks(cluster, self.namespace, self.name)
         async with watch.follow(self.name, self.uid) as feed, self._pod_log(cluster, masks) as pod_log:
-            known = Evidence(cluster, self.namespace, self.base)
+            known = Evidence(cluster, self.namespace, self.base, masks.shown)
             with waits.noted(self):
                 return await self._to_the_end(_Followed(cluster, pod_log, known, masks), feed)
 
@@ -501,9 +501,9 @@ class PodTrigger(BaseTrigger):
             log.info(f"Pod {self.name} is kept until {until:%Y-%m-%d %H:%M:%S} UTC (tasks.keepFailedPods)")
         # The last line: what a person looks for.
         log.error(reason)
-        if stop:
-            # Whatever is to become of finished pods: one that runs, or may yet, has no task any more.
-            await finisher.delete(at.cluster, pod, self.grace_period)
+        # Whatever is to become of finished pods: one that runs, or may yet, has no task any more.
+        if stop and not await finisher.delete(at.cluster, pod, self.grace_period):
+            finisher.delete_when_stored(at.cluster, pod, self.task_instance, self.grace_period)
         if self.ends:
             self._finish(at.cluster, pod)
         return self._fails(at, status, reason, verdict)

@@ -200,13 +200,17 @@ class _Quotas:
         self._on_the_way: dict[str, tuple[str, Amounts, float]] = {}
 
     async def has_room(self, trigger: WaitTrigger) -> bool | None:
-        """Whether a pod would be admitted; None where it cannot be told."""
+        """Whether a pod would be admitted, or never will be, which a try finds out; None where it cannot be told."""
         if time.monotonic() >= self._until:
             await self._look()
         free = self._free.get(trigger.quota or "")
         if free is None:
             return None
-        return all(free.get(name, amount) >= amount for name, amount in amounts(trigger.requested).items())
+        wanted = amounts(trigger.requested)
+        hard = amounts((self._objects[trigger.quota or ""].get("status") or {}).get("hard"))
+        if any(hard.get(name, amount) < amount for name, amount in wanted.items()):
+            return True
+        return all(free.get(name, amount) >= amount for name, amount in wanted.items())
 
     def describe(self, name: str) -> Quota | None:
         """The quota as it was seen last, with who uses it; None where it was not."""

@@ -106,9 +106,10 @@ async def _found(labels: Mapping[str, str], namespace: str, *, worker: bool) -> 
 
 async def _seen(cluster: Cluster, pod: dict[str, Any], base: str, *, worker: bool = False) -> Pod:
     metadata = pod["metadata"]
-    known = Evidence(cluster, metadata["namespace"], base)
+    mask = masks.of(pod)
+    known = Evidence(cluster, metadata["namespace"], base, mask)
     await known.gather(pod)
-    verdict = known.diagnose(masks.masked(pod))
+    verdict = known.diagnose(masks.masked(pod, mask))
     return Pod(
         name=metadata["name"],
         namespace=metadata["namespace"],
