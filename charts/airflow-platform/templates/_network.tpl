@@ -20,6 +20,7 @@ A component's policy. Takes `root`, `component`, `key` (its place in the values)
 {{- end -}}
 {{- $destinations := .egress | default list -}}
 {{- if include "airflow-platform.network.sends-telemetry" . }}{{ $destinations = append $destinations "telemetry" }}{{ end -}}
+{{- if include "airflow-platform.network.sends-statsd" . }}{{ $destinations = append $destinations "statsd" }}{{ end -}}
 {{- range uniq $destinations -}}
 {{- $egress = concat $egress (include "airflow-platform.network.destination" (dict "root" $.root "name" .) | fromJsonArray) -}}
 {{- end -}}
@@ -47,9 +48,22 @@ spec:
 
 {{/* Not empty where a component sends to an OpenTelemetry collector. Takes `root` and `component`. */}}
 {{- define "airflow-platform.network.sends-telemetry" -}}
-{{- if has .component (list "api-server" "scheduler" "dag-processor" "dag-guard" "triggerer" "launcher" "worker") -}}
-{{- range $section := list "metrics" "traces" -}}
-{{- if eq "true" (get $.root.Values.config $section | default dict | dig "otel_on" false | toString | lower) }}true{{ end -}}
+{{- include "airflow-platform.network.sends" (dict "to" . "options" (dict "metrics" (list "otel_on") "traces" (list "otel_on"))) -}}
+{{- end -}}
+
+{{/* The same of a StatsD server that is not the chart's. */}}
+{{- define "airflow-platform.network.sends-statsd" -}}
+{{- include "airflow-platform.network.sends" (dict "to" . "options" (dict "metrics" (list "statsd_on" "statsd_datadog_enabled"))) -}}
+{{- end -}}
+
+{{/* Not empty where one of these options, by section, is on, and a component is one that has metrics. */}}
+{{- define "airflow-platform.network.sends" -}}
+{{- $root := .to.root -}}
+{{- if has .to.component (list "api-server" "scheduler" "dag-processor" "dag-guard" "triggerer" "launcher" "worker") -}}
+{{- range $section, $names := .options -}}
+{{- range $names -}}
+{{- if eq "true" (get $root.Values.config $section | default dict | dig . false | toString | lower) }}true{{ end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -69,6 +83,10 @@ they reach anything, the addresses of database, broker and Kubernetes are left o
 {{- else if eq .name "metrics" -}}
 {{- $to := list (include "airflow-platform.network.pods" (dict "root" .root "component" "metrics") | fromJson) -}}
 {{- $port := (include "airflow-platform.metrics.ports" .root | fromYaml).statsd -}}
+{{- $rules = list (dict "to" $to "ports" (include "airflow-platform.network.ports" (list $port (list "UDP")) | fromJsonArray)) -}}
+{{- else if eq .name "statsd" -}}
+{{- $to := .root.Values.networkPolicies.egress.telemetry.to | default (include "airflow-platform.network.anywhere" . | fromJsonArray) -}}
+{{- $port := get .root.Values.config "metrics" | dig "statsd_port" 8125 -}}
 {{- $rules = list (dict "to" $to "ports" (include "airflow-platform.network.ports" (list $port (list "UDP")) | fromJsonArray)) -}}
 {{- else if eq .name "expiring" -}}
 {{- $ports := list -}}

@@ -69,12 +69,13 @@ What in a value is like a secret, however deep it stands: the first such key, or
 value, of any kind.
 */}}
 {{- define "airflow-platform.secret-in" -}}
-{{- $secret := "(password|passwd|passphrase|secret|secret_id|token|dsn|api_?key|access_?key|private_?key|keyfile(_dict)?|credentials?|authorization)$" -}}
+{{- $secret := "password|passwd|passphrase|secret|(private|account)_?key|connection_?string|(token|dsn|api_?key|access_?key|keyfile(_dict)?|credentials?|authorization)$" -}}
+{{- $place := "_(path|prefix|name|file|url|uri|arn|namespace|type)$" -}}
 {{- $found := "" -}}
 {{- if kindIs "map" . -}}
 {{- range $key, $one := . -}}
 {{- if and (not $found) $one -}}
-{{- $is := and (regexMatch $secret (lower $key)) (not (or (kindIs "map" $one) (kindIs "slice" $one))) -}}
+{{- $is := and (regexMatch $secret (lower $key)) (not (regexMatch $place (lower $key))) (not (or (kindIs "map" $one) (kindIs "slice" $one))) -}}
 {{- $found = $is | ternary $key (include "airflow-platform.secret-in" $one) -}}
 {{- end -}}
 {{- end -}}

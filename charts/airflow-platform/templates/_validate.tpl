@@ -144,6 +144,11 @@ secret. `<option>_secret` names a sensitive option's place in a secrets backend,
 {{- define "airflow-platform.validate.chart-options" -}}
 {{- range $option, $why := dict
   "api.port" "is the container's own. Set apiServer.service.port to change the port that clients use."
+  "api.ssl_cert" "would have the api-server speak TLS, which its probes, Service and launchers do not. Take it out: TLS ends at apiServer.ingress or httpRoute."
+  "api.ssl_key" "would have the api-server speak TLS, which its probes, Service and launchers do not. Take it out: TLS ends at apiServer.ingress or httpRoute."
+  "database.sql_alchemy_schema" "is a schema that migrations alone would know of. Take it out, and give it to the database's user: ALTER ROLE airflow SET search_path = …"
+  "logging.trigger_log_server_port" "is the container's own, which Services and NetworkPolicies name. Take it out."
+  "logging.worker_log_server_port" "is the container's own, which Services and NetworkPolicies name. Take it out."
   "kubernetes_executor.namespace" "is the chart's own: the scheduler may create worker pods in the release's namespace alone. Take it out; namespaces of task pods are tasks.namespaces."
   "kubernetes_executor.multi_namespace_mode" "is the chart's own: the scheduler may create worker pods in the release's namespace alone. Take it out; namespaces of task pods are tasks.namespaces."
   "kubernetes_executor.multi_namespace_mode_namespace_list" "is the chart's own: the scheduler may create worker pods in the release's namespace alone. Take it out; namespaces of task pods are tasks.namespaces."

@@ -65,7 +65,14 @@ def test_one_of_several_that_is_old_is_seen():
 def test_one_that_is_away_may_be_let_be(capsys):
     api_server_release.main(["http://127.0.0.1:1/api/v2/version", "--unless-away"])
     assert capsys.readouterr().out == "no api-server is older\n"
-    with server('{"version": "3.2.2"}') as url, pytest.raises(NotReady, match="older"):
+    with server("") as url:
+        api_server_release.check(url, "3.3.2", unless_away=True)
+
+
+# The page of its UI, at a path that is not the api-server's yet.
+@pytest.mark.parametrize(("body", "reason"), [('{"version": "3.2.2"}', "older"), ("<html>", "does not tell")])
+def test_one_that_answers_otherwise_is_not_let_be(body, reason):
+    with server(body) as url, pytest.raises(NotReady, match=reason):
         api_server_release.check(url, "3.3.2", unless_away=True)
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import urllib.error
 import urllib.request
+from http import HTTPStatus
 from importlib.metadata import version
 
 from packaging.version import InvalidVersion, Version
@@ -34,7 +36,7 @@ def check(url: str, needed: str, *, unless_away: bool = False) -> None:
                 found = json.load(answer)["version"]
             older = Version(found) < Version(needed)
         except (OSError, ValueError, KeyError, TypeError, InvalidVersion) as error:
-            if unless_away:
+            if unless_away and _is_away(error):
                 continue
             raise NotReady(f"the api-server does not tell its version at {url}: {error}") from None
         if older:
@@ -42,6 +44,13 @@ def check(url: str, needed: str, *, unless_away: bool = False) -> None:
                 f"the api-server is of Airflow {found}, older than this image's {needed}: it is replaced once the "
                 "migrations Job has finished"
             )
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether nobody has answered, or a proxy in place of a server: one at another path does answer."""
+    if isinstance(error, urllib.error.HTTPError):
+        return error.code in (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
+    return isinstance(error, OSError)
 
 
 def main(arguments: list[str] | None = None) -> None:
