@@ -14,8 +14,8 @@ from local.cluster import s3
 
 #: As the task prints it, with or without its container; the stock operator adds a word where it was deferred.
 NUMBERED = re.compile(r"(?:\[base\] )?(?:logs: )?line (\d+)\s*")
-#: An object of a try: of its worker or launcher, or of one of the triggerers that followed its pod.
-KEY = re.compile(r".*/map_index=(?P<map_index>\d+)/attempt=(?P<attempt>\d+)\.log(\.trigger\.\d+\.log)?")
+#: An object of a try: of its worker or launcher, of a later phase of these, or of a triggerer that followed its pod.
+KEY = re.compile(r".*/map_index=(?P<map_index>\d+)/attempt=(?P<attempt>\d+)\.log(\.(trigger|phase)\.\w+\.log)?")
 _FIRST = datetime.min.replace(tzinfo=timezone.utc)
 
 

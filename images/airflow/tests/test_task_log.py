@@ -57,10 +57,6 @@ class Hook:
         self._ask()
         self.objects[Key] = Body.decode()
 
-    def download_fileobj(self, bucket, key, file):
-        self._ask()
-        file.write(self.objects[key].encode())
-
     def upload_file(self, name, bucket, key, ExtraArgs):
         self._ask()
         self.objects[key] = Path(name).read_text()
@@ -141,10 +137,40 @@ def test_a_log_goes_to_s3_and_from_the_disk(task_log, written, tmp_path):
     assert not (tmp_path / "dag").exists()
 
 
-def test_a_second_phase_goes_on_with_the_log_of_the_first(task_log, written):
+def phases(made):
+    """The text of a try's first phase, whose object has Airflow's name, and those of the others."""
+    names = sorted(made.hook.objects)
+    assert names[0] == "dag/attempt=1.log"
+    assert all(name.startswith("dag/attempt=1.log.phase.") and name.endswith(".log") for name in names[1:])
+    return made.hook.objects["dag/attempt=1.log"], sorted(made.hook.objects[name] for name in names[1:])
+
+
+def test_a_later_phase_has_a_log_beside_that_of_the_first(task_log, written):
     made = task_log(objects={"dag/attempt=1.log": "one\n"})
+    for text in ("two\n", "three\n"):
+        made.upload(written("dag/attempt=1.log", text))
+    assert phases(made) == ("one\n", ["three\n", "two\n"])
+    # Airflow reads all whose names begin so.
+    _, texts = made.read("dag/attempt=1.log", ti("success"))
+    assert sorted(texts) == ["one\n", "three\n", "two\n"]
+
+
+@pytest.mark.parametrize("before", [[], ["one\n"]])
+def test_a_log_whose_upload_was_not_answered_is_there_once(task_log, written, monkeypatch, before):
+    made = task_log()
+    for text in before:
+        made.upload(written("dag/attempt=1.log", text))
+    put = made.hook.put_object
+
+    def unanswered(**words):
+        put(**words)
+        raise DENIED
+
+    monkeypatch.setattr(made.hook, "put_object", unanswered)
     made.upload(written("dag/attempt=1.log", "two\n"))
-    assert made.hook.objects == {"dag/attempt=1.log": "one\ntwo\n"}
+    monkeypatch.setattr(made.hook, "put_object", put)
+    assert unsent.send(made) == 0
+    assert sorted(made.hook.objects.values()) == [*before, "two\n"]
 
 
 def test_evidence_that_is_written_again_is_replaced(task_log, written):
@@ -225,26 +251,25 @@ def test_a_large_log_is_not_read_into_memory(task_log, written, monkeypatch):
 
 
 @pytest.mark.parametrize(("first", "second"), [("x" * 11, "y"), ("x", "y" * 11)])
-def test_a_large_log_of_a_later_phase_goes_behind_that_of_the_first(task_log, written, monkeypatch, first, second):
+def test_a_large_log_of_a_later_phase_is_beside_that_of_the_first(task_log, written, monkeypatch, first, second):
     monkeypatch.setattr(module, "LARGE", 10)
     made = task_log()
     made.upload(written("dag/attempt=1.log", first))
     made.upload(written("dag/attempt=1.log", second))
-    assert made.hook.objects == {"dag/attempt=1.log": first + second}
+    assert phases(made) == (first, [second])
 
 
 @pytest.mark.parametrize("error", [RetriesExceededError(OSError("reset")), OSError("No space left on device")])
-def test_a_large_log_that_cannot_go_behind_the_first_is_kept(task_log, written, monkeypatch, error):
+def test_a_large_log_that_cannot_be_uploaded_is_kept(task_log, written, monkeypatch, error):
     monkeypatch.setattr(module, "LARGE", 10)
     made = task_log()
-    made.upload(written("dag/attempt=1.log", "x"))
 
-    def fail(*_):
+    def fail(*_, **__):
         raise error
 
-    made.hook.download_fileobj = fail
+    made.hook.upload_file = fail
     assert not made.send(made.base_log_folder / written("dag/attempt=1.log", "y" * 11), "dag/attempt=1.log")
-    assert made.hook.objects == {"dag/attempt=1.log": "x"}
+    assert made.hook.objects == {}
 
 
 @pytest.fixture
@@ -325,7 +350,7 @@ def test_a_phase_that_runs_while_the_log_of_the_one_before_is_sent_loses_nothing
         log.write(b"three\n")
     made._away_until = 0
     made.upload("dag/attempt=1.log")
-    assert made.hook.objects == {"dag/attempt=1.log": "one\ntwo\nthree\n"}
+    assert phases(made) == ("one\n", ["two\nthree\n"])
 
 
 def test_a_phase_that_begins_while_the_one_before_uploads_loses_nothing(task_log, written, monkeypatch):
@@ -341,7 +366,7 @@ def test_a_phase_that_begins_while_the_one_before_uploads_loses_nothing(task_log
     made.upload(name)
     monkeypatch.setattr(made.hook, "put_object", put)
     made.upload(name)
-    assert made.hook.objects == {name: "one\ntwo\n"}
+    assert phases(made) == ("one\n", ["two\n"])
 
 
 def test_a_log_does_not_go_before_one_that_waits_for_the_same_place(task_log, written):
@@ -352,7 +377,8 @@ def test_a_log_does_not_go_before_one_that_waits_for_the_same_place(task_log, wr
     made.upload(written("dag/attempt=2.log", "another\n"))
     assert made.hook.objects == {"dag/attempt=2.log": "another\n"}
     assert unsent.send(made) == 0
-    assert made.hook.objects == {"dag/attempt=1.log": "one\ntwo\n", "dag/attempt=2.log": "another\n"}
+    del made.hook.objects["dag/attempt=2.log"]
+    assert phases(made) == ("one\n", ["two\n"])
 
 
 def test_a_note_of_a_log_that_is_gone_is_dropped(task_log, written, tmp_path):

@@ -7,10 +7,9 @@ from this module (airflow._shared.logging.remote).
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-import shutil
-import tempfile
 import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -40,6 +39,8 @@ LARGE = 8 * 1024 * 1024
 
 #: In the name of a trigger's log: before the number of the triggerer that wrote it, or of the trigger.
 OF_TRIGGER = ".log.trigger."
+#: In the name of a later phase's log, behind that of the first: before a digest of what is in it.
+OF_PHASE = ".phase."
 
 #: Bytes at the beginning of a log in which a triggerer says which trigger it starts, and at the end in which it says
 #: that it follows the pod no more.
@@ -109,23 +110,17 @@ class TaskLog(S3RemoteLogIO):
         extra = {"ServerSideEncryption": "AES256"} if conf.getboolean("logging", "encrypt_s3_logs") else {}
         if self.acl_policy:
             extra["ACL"] = self.acl_policy
-        # A worker's second phase goes on with the log of the first.
-        goes_on = there and key.endswith(".log") and OF_TRIGGER not in key
-        if goes_on and size + there > LARGE:
-            with tempfile.NamedTemporaryFile(dir=local.parent) as whole:
-                client.download_fileobj(bucket, key, whole)
-                with local.open("rb") as new:
-                    shutil.copyfileobj(new, whole)
-                whole.flush()
-                client.upload_file(whole.name, bucket, key, ExtraArgs=extra)
-            return
+        if there and key.endswith(".log") and OF_TRIGGER not in key:
+            with local.open("rb") as file:
+                digest = _digest(file)
+            if size == there and _digest(client.get_object(Bucket=bucket, Key=key)["Body"]) == digest:
+                return  # it was stored, and the answer was lost
+            # Of another phase of the try, perhaps of another launcher. By what is in it: sent twice, it is there once.
+            key += f"{OF_PHASE}{digest}.log"
         if size > LARGE:  # not read into memory
             client.upload_file(str(local), bucket, key, ExtraArgs=extra)
-            return
-        body = local.read_bytes()
-        if goes_on:
-            body = client.get_object(Bucket=bucket, Key=key)["Body"].read() + body
-        client.put_object(Bucket=bucket, Key=key, Body=body, **extra)
+        else:
+            client.put_object(Bucket=bucket, Key=key, Body=local.read_bytes(), **extra)
 
     @staticmethod
     def _size(client: Any, bucket: str, key: str) -> int | None:
@@ -157,6 +152,13 @@ class TaskLog(S3RemoteLogIO):
             "bucket, endpoint or credentials, or S3 was away), or the pod was killed before it. "
             "The state of the task is true all the same."
         ]
+
+
+def _digest(file: Any) -> str:
+    found = hashlib.sha256()
+    while part := file.read(LARGE):
+        found.update(part)
+    return found.hexdigest()[:16]
 
 
 def _handed_over(end: bytes) -> bool:
