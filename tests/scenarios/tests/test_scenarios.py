@@ -20,6 +20,7 @@ def cluster(monkeypatch):
         monkeypatch.setattr(scenarios, "prepare", lambda: None)
         monkeypatch.setattr(scenarios.checks, "no_longer_declared", nothing)
         monkeypatch.setattr(scenarios.checks, "CHECKS", {})
+        monkeypatch.setattr(scenarios.checks, "EACH", ())
         monkeypatch.setattr(scenarios.time, "monotonic", lambda: clock[0])
         monkeypatch.setattr(scenarios.releases, "helm", helm)
         monkeypatch.setattr(scenarios.releases, "install_scenario", lambda values, named: helm(values.name))
