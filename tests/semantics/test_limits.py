@@ -62,7 +62,7 @@ def test_a_task_mapped_over_50_has_a_pod_for_each(run):
 
 
 def test_71580_none_of_500_tasks_that_end_at_once_is_failed_for_its_state(start, airflow):
-    run = start("semantics_many")
+    run = start("semantics_end_at_once")
     _all_succeeded_at_once(run, 500)
 
     def events(name):

@@ -56,7 +56,7 @@ def called(context):
     """What takes a task to a second phase, in which the end of the first may be told late (apache/airflow #71580)."""
 
 
-with DAG("semantics_many", default_args=TASK, max_active_tasks=50, **MANUAL):
+with DAG("semantics_end_at_once", default_args=TASK, max_active_tasks=50, **MANUAL):
     KubernetesPodOperator.partial(task_id="mapped", cmds=["sleep"], on_success_callback=called).expand(
         arguments=[["1"]] * 500
     )
