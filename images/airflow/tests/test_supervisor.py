@@ -220,6 +220,10 @@ def test_one_whose_end_may_be_stored_calls_them_and_tells_it_again(unheard, aski
     phase, ask = asking
     unheard.append(httpx.ReadTimeout("no answer"))
     ask(end)
+    # A callback's own.
+    unheard[0] = httpx.ConnectError("away")
+    ask(GetVariable(key="a"))
+    unheard[0] = httpx.ReadTimeout("no answer")
     phase._monitor_subprocess()
     assert phase._exit_code == 0
     with pytest.raises(httpx.ReadTimeout):

@@ -115,14 +115,15 @@ def _has_not_arrived(error: httpx.HTTPError) -> bool:
 
 
 def _handle_request(self: ActivitySubprocess, msg: Any, *more: Any) -> None:
+    # Of an end that is stored, or may be, what is left is the callbacks' own; it is told again at the end.
+    may_be_stored = self._terminal_state or self._pending_terminal_state_msg
     try:
         if isinstance(msg, TaskState):
             _store_end(self, msg)
         _HANDLE(self, msg, *more)
     except httpx.HTTPError as error:
-        # Of an end that is stored, what is left is the callbacks' own; one that may be is told again at the end.
-        may_be_stored = self._terminal_state or (self._pending_terminal_state_msg and not _has_not_arrived(error))
-        if _is_answer(error) or may_be_stored:
+        told = self._pending_terminal_state_msg and not _has_not_arrived(error)
+        if _is_answer(error) or may_be_stored or told:
             raise
         _unanswered[self.id] = error
         self.process_log.warning("The API server does not answer; what was begun is begun anew", error=str(error))
