@@ -26,7 +26,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_POST = _answer
+    do_GET = do_POST = do_PATCH = _answer
 
     def log_message(self, *_):
         pass
@@ -78,4 +78,16 @@ def test_what_only_asks_is_asked_again_where_the_connection_led_nowhere(server, 
     assert airflow.call("GET", "dags") == {"dags": []}
     server.answers = [None, (200, {})]
     with pytest.raises(requests.RequestException):
+        airflow.call("POST", "dags/d/dagRuns", logical_date=None)
+
+
+def test_what_a_deadlock_has_refused_is_asked_once_more(server, airflow):
+    refused = (500, {"detail": {"reason": "Database error"}})
+    server.answers = [refused, (200, {"state": "failed"})]
+    assert airflow.call("PATCH", "dags/d/dagRuns/r", state="failed") == {"state": "failed"}
+    server.answers = [refused, refused]
+    with pytest.raises(Problem, match="Database error"):
+        airflow.call("PATCH", "dags/d/dagRuns/r", state="failed")
+    server.answers = [refused]
+    with pytest.raises(Problem, match="Database error"):
         airflow.call("POST", "dags/d/dagRuns", logical_date=None)
