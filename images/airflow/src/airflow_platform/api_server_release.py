@@ -12,11 +12,11 @@ import json
 import sys
 import urllib.error
 import urllib.request
-from http import HTTPStatus
 from importlib.metadata import version
 
 from packaging.version import InvalidVersion, Version
 
+from airflow_platform.client import AWAY
 from airflow_platform.schema import NotReady, wait
 
 #: Answers in a row, each on a connection of its own: the address is all api-servers', which are replaced in turn.
@@ -49,7 +49,7 @@ def check(url: str, needed: str, *, unless_away: bool = False) -> None:
 def _is_away(error: Exception) -> bool:
     """Whether nobody has answered, or a proxy in place of a server: one at another path does answer."""
     if isinstance(error, urllib.error.HTTPError):
-        return error.code in (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
+        return error.code in AWAY
     return isinstance(error, OSError)
 
 

@@ -29,7 +29,7 @@ _PATIENCE, _PAUSE = 120, 2.0
 _API = "/api/v2"
 
 #: What a proxy answers while no api-server is behind it.
-_AWAY = (502, 503, 504)
+AWAY = (502, 503, 504)
 
 
 class ClientError(CommandError):
@@ -162,7 +162,7 @@ class Client:
             return NotFoundError(detail)
         if answer.is_success or status == 404:
             return ClientError(f"{self._url} is no api-server of airflow-platform: it does not know {path}")
-        kind = ConflictError if status == 409 else AwayError if status in _AWAY else ClientError
+        kind = ConflictError if status == 409 else AwayError if status in AWAY else ClientError
         return kind(f"{self._url} answers {status}: {detail}")
 
     def _log_in(self, http: httpx.Client) -> str:

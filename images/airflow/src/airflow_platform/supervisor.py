@@ -18,6 +18,7 @@ from airflow.sdk.execution_time.supervisor import ActivitySubprocess
 from airflow.sdk.log import relative_path_from_logger
 
 from airflow_platform import evidence
+from airflow_platform.client import AWAY
 from airflow_platform.relaunch import NoAnswer
 
 log = logging.getLogger(__name__)
@@ -31,8 +32,6 @@ _UPDATE = ActivitySubprocess.update_task_state_if_needed
 
 #: Answers by which a phase is no longer its task's: Airflow ends a process whose heartbeat has one.
 _NOT_ITS_TASK = (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE)
-#: Answers in place of the API server's.
-_AWAY = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
 
 #: By task instance, what a phase was ended for, as the API server did not answer it.
 _unanswered: dict[UUID, httpx.HTTPError] = {}
@@ -105,7 +104,7 @@ def _supervise_task(**kwargs: object) -> int:
 
 
 def _is_answer(error: httpx.HTTPError) -> bool:
-    return isinstance(error, httpx.HTTPStatusError) and error.response.status_code not in _AWAY
+    return isinstance(error, httpx.HTTPStatusError) and error.response.status_code not in AWAY
 
 
 def _has_not_arrived(error: httpx.HTTPError) -> bool:

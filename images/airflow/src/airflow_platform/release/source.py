@@ -118,28 +118,32 @@ def _parsed(name: str, tracked: Mapping[str, bytes]) -> ast.Module:
         raise CommandError(f"{name} is no Python: {error}") from error
 
 
+def _importers(module: ast.Module) -> dict[str, str]:
+    """What imports by a name, by what the module calls it."""
+    found = {name: name for name in ("import_module", "__import__")}
+    for node in ast.walk(module):
+        if isinstance(node, ast.ImportFrom) and node.module == "importlib":
+            found |= {one.asname: one.name for one in node.names if one.asname and one.name in found}
+    return found
+
+
 def _check_imports(chosen: set[str], tracked: Mapping[str, bytes]) -> None:
     """An import by a name that is made while it runs would find the module of another version."""
     names = own(tracked)
     for file in sorted(one for one in chosen if one.endswith(".py")):
         module = _parsed(file, tracked)
-        importers = {"import_module": "import_module", "__import__": "__import__"}
-        for node in ast.walk(module):
-            if isinstance(node, ast.ImportFrom) and node.module == "importlib":
-                importers |= {one.asname: one.name for one in node.names if one.asname and one.name in importers}
+        importers = _importers(module)
         for node in ast.walk(module):
             if not isinstance(node, ast.Call):
                 continue
-            called = importers.get(
-                node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            )
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             given = [*node.args, *(one.value for one in node.keywords if one.arg in ("name", None))]
             wanted = given[0] if given else None
             elsewhere = isinstance(wanted, ast.Constant) and str(wanted.value).partition(".")[0] not in names
-            if called and wanted and not elsewhere:
+            if called in importers and wanted and not elsewhere:
                 raise CommandError(
-                    f"{file}, line {node.lineno}: {called}() finds its module by name while it runs, which may be that "
-                    "of another version. Write an import statement."
+                    f"{file}, line {node.lineno}: {importers[called]}() finds its module by name while it runs, which "
+                    "may be that of another version. Write an import statement."
                 )
 
 
